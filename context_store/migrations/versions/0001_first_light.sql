@@ -42,8 +42,11 @@ create sequence instance_key_sequence cache 100;
 -- History: one row an attribute instance ever believed. observed_at is the time axis: the observedAt of the
 -- instance, or the time of writing for instances that have none (has_observed_at tells). recorded_at is when the hub
 -- learned of it. The primary key is the idempotency key of a reading: the same reading twice is one row, another
--- value for the same time is a correction and stands beside the first.
-create table attribute_instance (
+-- value for the same time is a correction and stands beside the first. A hypertable where TimescaleDB is installed,
+-- native partitions of the same table where it is not.
+do $$
+declare
+    definition constant text := $table$create table attribute_instance (
     entity_key      bigint not null,
     tenant_id       integer not null,
     attribute_id    integer not null,
@@ -64,7 +67,16 @@ create table attribute_instance (
     unit_code       text,
     detail          jsonb,
     primary key (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash)
-) partition by range (observed_at);
+)$table$;
+begin
+    if exists (select from pg_extension where extname = 'timescaledb') then
+        execute definition;
+        perform create_hypertable('attribute_instance', 'observed_at',
+                                  chunk_time_interval => interval '7 days', create_default_indexes => false);
+    else
+        execute definition || ' partition by range (observed_at)';
+    end if;
+end $$;
 comment on column attribute_instance.detail is 'Members beside value, observedAt and unitCode: sub-attributes, valueType ...';
 
 -- Change events: what the matchers of subscriptions and alert rules read. transaction_id lets a consumer read

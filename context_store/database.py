@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections and transactions.
+
+Every transaction belongs to a tenant: row-level security compares the setting ``minamo.tenant`` with the row's
+``tenant_id`` and refuses to work when it is unset. The hub's own work over all tenants uses :data:`ALL_TENANTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from broker.errors import StoreUnavailable
+
+SCHEMA: Final = "minamo"
+ALL_TENANTS: Final = 0
+SESSION_OPTIONS: Final = f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed"
+
+SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """A libpq URL as SQLAlchemy wants it, with the hub's search path."""
+    parts = urlsplit(database_url)
+    query = dict(parse_qsl(parts.query))
+    query["options"] = SESSION_OPTIONS
+    return urlunsplit(("postgresql+psycopg", parts.netloc, parts.path, urlencode(query), ""))
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn the loss of the database into :class:`StoreUnavailable`; other errors pass."""
+    try:
+        yield
+    except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as exc:
+        if isinstance(exc, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+            raise
+        raise StoreUnavailable(str(exc).strip() or "the database does not answer") from exc
+
+
+async def _configure(connection: AsyncConnection) -> None:
+    set_json_loads(orjson.loads, connection)
+    set_json_dumps(orjson.dumps, connection)
+    connection.prepare_threshold = 3
+
+
+class Database:
+    """A pool of connections to one database.
+
+    ``min_size`` connections are kept open, at most ``max_size`` are used at once; ``wait_s`` is how long a caller
+    waits for one before :class:`StoreUnavailable`.
+    """
+
+    def __init__(self, url: str, *, min_size: int = 1, max_size: int = 8, wait_s: float = 5.0) -> None:
+        self.url = url
+        self._pool = AsyncConnectionPool(
+            url,
+            kwargs={"options": SESSION_OPTIONS, "application_name": "minamo"},
+            min_size=min_size,
+            max_size=max_size,
+            timeout=wait_s,
+            open=False,
+            configure=_configure,
+            check=AsyncConnectionPool.check_connection,
+            reconnect_timeout=2.0,
+        )
+
+    async def open(self) -> None:
+        """Start filling the pool; does not wait for the database to answer."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
+        """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises."""
+        with store_errors():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(SET_TENANT, (str(tenant_id),))
+                yield connection
+
+    async def ping(self) -> None:
+        """Raise :class:`StoreUnavailable` unless the database answers."""
+        with store_errors():
+            async with self._pool.connection(timeout=2.0) as connection:
+                await connection.execute("select 1")
+
+    async def listen_connection(self) -> AsyncConnection:
+        """A connection of its own, in autocommit, for LISTEN."""
+        with store_errors():
+            return await AsyncConnection.connect(
+                self.url, autocommit=True, options=SESSION_OPTIONS, application_name="minamo-listen"
+            )
