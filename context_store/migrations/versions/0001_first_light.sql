@@ -106,6 +106,7 @@ create table change_consumer (
     system_identifier bigint,               -- of the cluster the snapshots belong to
     updated_at        timestamptz not null default now()
 );
+insert into change_consumer (name) values ('alerts'), ('subscriptions');
 
 create table subscription (
     tenant_id         integer not null references tenant,

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing history: attribute instances as narrow, typed rows.
+
+Rows are gathered column by column and inserted with one statement. A row whose idempotency key (entity, attribute,
+dataset, observedAt, source, value) is already there is left out: the same reading twice is one row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+import orjson
+from broker.entities import VALUE_MEMBER, AttributeKind, Instance
+from psycopg import AsyncConnection
+
+# Numbers of the attribute kinds in the table; never reuse one.
+KIND_NUMBER: Final[dict[str, int]] = {
+    AttributeKind.PROPERTY: 1,
+    AttributeKind.RELATIONSHIP: 2,
+    AttributeKind.GEO_PROPERTY: 3,
+    AttributeKind.LANGUAGE_PROPERTY: 4,
+    AttributeKind.VOCAB_PROPERTY: 5,
+    AttributeKind.JSON_PROPERTY: 6,
+    AttributeKind.LIST_PROPERTY: 7,
+    AttributeKind.LIST_RELATIONSHIP: 8,
+}
+KIND_NAME: Final[dict[int, str]] = {number: kind for kind, number in KIND_NUMBER.items()}
+
+# Integers up to here are exact as double precision; larger ones are kept as JSON beside the number.
+_EXACT_INTEGER: Final = 2**53
+_PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
+_PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
+
+# Insert rows given as one array a column (binary), leaving out those that are already there.
+_INSERT: Final[LiteralString] = """
+    insert into attribute_instance (
+        entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, has_observed_at,
+        removed, recorded_at, number_value, text_value, boolean_value, json_value, geometry_value, unit_code, detail)
+    select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, r.kind,
+           r.has_observed_at, r.removed, %(recorded_at)s, r.number_value, r.text_value, r.boolean_value,
+           r.json_value::jsonb,
+           case when r.kind = 3 and r.json_value is not null
+                then st_setsrid(st_geomfromgeojson(r.json_value), 4326) end,
+           r.unit_code, r.detail::jsonb
+      from unnest(
+        %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
+        %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(kind)b::smallint[],
+        %(has_observed_at)b::boolean[], %(removed)b::boolean[], %(number_value)b::float8[], %(text_value)b::text[],
+        %(boolean_value)b::boolean[], %(json_value)b::text[], %(unit_code)b::text[], %(detail)b::text[]
+      ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind,
+              has_observed_at, removed, number_value, text_value, boolean_value, json_value, unit_code, detail)
+    on conflict do nothing
+"""
+
+# The same for plain numbers, the bulk of what sensors send.
+_INSERT_NUMBERS: Final[LiteralString] = """
+    insert into attribute_instance (
+        entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, recorded_at,
+        number_value, unit_code)
+    select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, 1,
+           %(recorded_at)s, r.number_value, r.unit_code
+      from unnest(
+        %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
+        %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(number_value)b::float8[],
+        %(unit_code)b::text[]
+      ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, number_value,
+              unit_code)
+    on conflict do nothing
+"""
+
+_pack_double = struct.Struct(">d").pack
+_unpack_long = struct.Struct(">q").unpack
+
+
+def value_hash(value: Any) -> int:
+    """A number that is the same for equal JSON values: 64 bits, signed. ``3`` and ``3.0`` are equal."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _EXACT_INTEGER:
+        return int(_unpack_long(_pack_double(value + 0.0))[0])
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+class NumberRows:
+    """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
+
+
+    _NAMES: Final = (
+        "entity_key", "tenant_id", "attribute_id", "observed_at", "dataset_id", "source_id", "value_hash",
+        "number_value", "unit_code",
+    )
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, int, datetime, int, int, int, float, str | None]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(
+        self,
+        place: tuple[int, int, int, datetime, int, int],
+        value: float,
+        unit_code: str | None,
+    ) -> None:
+        """Add a row; ``place`` is (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id)."""
+        number = value + 0.0
+        self._rows.append((*place, _unpack_long(_pack_double(number))[0], number, unit_code))
+
+    async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
+        """Insert the rows within the caller's transaction; returns how many were new."""
+        if not self._rows:
+            return 0
+        columns = dict(zip(self._NAMES, map(list, zip(*self._rows, strict=True)), strict=True))
+        cursor = await connection.execute(_INSERT_NUMBERS, {**columns, "recorded_at": recorded_at})
+        return cursor.rowcount
+
+
+class InstanceRows:
+    """History rows of attribute instances of any kind."""
+
+    _NAMES: Final = (
+        "entity_key", "tenant_id", "attribute_id", "observed_at", "dataset_id", "source_id", "value_hash", "kind",
+        "has_observed_at", "removed", "number_value", "text_value", "boolean_value", "json_value", "unit_code",
+        "detail",
+    )
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, place: tuple[int, int, int, datetime, int, int], instance: Instance) -> None:
+        """Add ``instance``; ``place`` is (entity_key, tenant_id, attribute_id, time axis, dataset_id, source_id)."""
+        kind = instance["type"]
+        value = instance.get(VALUE_MEMBER[kind])
+        detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
+        self._rows.append((
+            *place,
+            value_hash(value),
+            KIND_NUMBER[kind],
+            "observedAt" in instance,
+            False,
+            *_typed(kind, value),
+            instance.get("unitCode"),
+            orjson.dumps(detail).decode() if detail else None,
+        ))
+
+    def add_removed(self, place: tuple[int, int, int, datetime, int, int], kind: str) -> None:
+        """Add a tombstone: from the time axis on, the attribute instance was no more."""
+        self._rows.append((*place, 0, KIND_NUMBER[kind], False, True, None, None, None, None, None, None))
+
+    async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
+        """Insert the rows within the caller's transaction; returns how many were new."""
+        if not self._rows:
+            return 0
+        columns = dict(zip(self._NAMES, map(list, zip(*self._rows, strict=True)), strict=True))
+        cursor = await connection.execute(_INSERT, {**columns, "recorded_at": recorded_at})
+        return cursor.rowcount
+
+
+def _typed(kind: str, value: Any) -> tuple[float | None, str | None, bool | None, str | None]:
+    """``value`` as (number, text, boolean, JSON text): the first that can hold it without loss."""
+    if kind == AttributeKind.GEO_PROPERTY or isinstance(value, dict | list) or value is None:
+        return None, None, None, orjson.dumps(value).decode()
+    if isinstance(value, bool):
+        return None, None, value, None
+    if isinstance(value, str):
+        # PostgreSQL text holds no NUL; such a string is kept as JSON with an escape in place of it.
+        return (None, value, None, None) if "\0" not in value else (None, value.replace("\0", "\\u0000"), None, None)
+    exact = abs(value) <= _EXACT_INTEGER or isinstance(value, float)
+    return float(value), None, None, None if exact else orjson.dumps(value).decode()
+
+
+def typed_value(
+    kind: str, number: float | None, text: str | None, boolean: bool | None, json_value: Any
+) -> Any:
+    """The JSON value of a row: the inverse of how it was written."""
+    if json_value is not None:
+        return json_value
+    if number is not None:
+        return int(number) if kind == AttributeKind.PROPERTY and number.is_integer() and abs(number) <= _EXACT_INTEGER else number
+    return text if text is not None else boolean
