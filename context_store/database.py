@@ -22,7 +22,9 @@ from broker.errors import StoreUnavailable
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
-SESSION_OPTIONS: Final = f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed"
+SESSION_OPTIONS: Final = (
+    f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed"
+)
 
 SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
 
@@ -61,8 +63,14 @@ class Database:
 
     def __init__(self, url: str, *, min_size: int = 1, max_size: int = 8, wait_s: float = 5.0) -> None:
         self.url = url
-        self._pool = AsyncConnectionPool(
-            url,
+        self._pool = self._make_pool(min_size, max_size, wait_s)
+        # For small transactions inside another one (a new term, a new partition): were they to wait for the same
+        # pool, all its connections could be held by callers that wait.
+        self._aside = self._make_pool(0, 2, wait_s)
+
+    def _make_pool(self, min_size: int, max_size: int, wait_s: float) -> AsyncConnectionPool:
+        return AsyncConnectionPool(
+            self.url,
             kwargs={"options": SESSION_OPTIONS, "application_name": "minamo"},
             min_size=min_size,
             max_size=max_size,
@@ -74,18 +82,24 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Start filling the pool; does not wait for the database to answer."""
+        """Start filling the pools; does not wait for the database to answer."""
         await self._pool.open(wait=False)
+        await self._aside.open(wait=False)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
+        await self._aside.close()
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
-        """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises."""
+    async def transaction(self, tenant_id: int, *, aside: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises.
+
+        ``aside`` is for a small transaction that may run while the caller holds another one.
+        """
+        pool = self._aside if aside else self._pool
         with store_errors():
-            async with self._pool.connection() as connection, connection.transaction():
+            async with pool.connection() as connection, connection.transaction():
                 await connection.execute(SET_TENANT, (str(tenant_id),))
                 yield connection
 

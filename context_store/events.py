@@ -101,10 +101,17 @@ class ChangeEvent:
 
 def changes_json(changes: Sequence[AttributeChange]) -> bytes:
     """The ``changes`` column of an event."""
-    return orjson.dumps([
-        {"attribute": change.attribute, "dataset": change.dataset, "before": change.before, "after": change.after}
-        for change in changes
-    ])
+    return orjson.dumps(
+        [
+            {
+                "attribute": change.attribute,
+                "dataset": change.dataset,
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in changes
+        ]
+    )
 
 
 async def insert_updates(
@@ -113,7 +120,9 @@ async def insert_updates(
     """Write events of operation ``updated`` for the entities ``keys`` in this order, and wake the readers."""
     if keys:
         texts = [change.decode() for change in changes]
-        await connection.execute(_INSERT_UPDATES, {"keys": list(keys), "changes": texts, "sources": list(sources)})
+        await connection.execute(
+            _INSERT_UPDATES, {"keys": list(keys), "changes": texts, "sources": list(sources)}
+        )
         await connection.execute(NOTIFY)
 
 
@@ -169,7 +178,9 @@ class ChangeFeed:
         self, connection: AsyncConnection, done: str | None, window: str, after: int
     ) -> list[ChangeEvent]:
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
-            await cursor.execute(_READ, {"done": done, "window": window, "after": after, "limit": self._limit})
+            await cursor.execute(
+                _READ, {"done": done, "window": window, "after": after, "limit": self._limit}
+            )
             return await cursor.fetchall()
 
     def _position(self, events: list[ChangeEvent], done: str | None, window: str) -> dict[str, Any]:

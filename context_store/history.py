@@ -32,7 +32,9 @@ KIND_NAME: Final[dict[int, str]] = {number: kind for kind, number in KIND_NUMBER
 # Integers up to here are exact as double precision; larger ones are kept as JSON beside the number.
 _EXACT_INTEGER: Final = 2**53
 _PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
-_PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
+_PLAIN_MEMBERS: Final = frozenset(
+    {"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()}
+)
 
 # Insert rows given as one array a column (binary), leaving out those that are already there.
 _INSERT: Final[LiteralString] = """
@@ -86,10 +88,16 @@ def value_hash(value: Any) -> int:
 class NumberRows:
     """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
 
-
     _NAMES: Final = (
-        "entity_key", "tenant_id", "attribute_id", "observed_at", "dataset_id", "source_id", "value_hash",
-        "number_value", "unit_code",
+        "entity_key",
+        "tenant_id",
+        "attribute_id",
+        "observed_at",
+        "dataset_id",
+        "source_id",
+        "value_hash",
+        "number_value",
+        "unit_code",
     )
 
     def __init__(self) -> None:
@@ -121,8 +129,21 @@ class InstanceRows:
     """History rows of attribute instances of any kind."""
 
     _NAMES: Final = (
-        "entity_key", "tenant_id", "attribute_id", "observed_at", "dataset_id", "source_id", "value_hash", "kind",
-        "has_observed_at", "removed", "number_value", "text_value", "boolean_value", "json_value", "unit_code",
+        "entity_key",
+        "tenant_id",
+        "attribute_id",
+        "observed_at",
+        "dataset_id",
+        "source_id",
+        "value_hash",
+        "kind",
+        "has_observed_at",
+        "removed",
+        "number_value",
+        "text_value",
+        "boolean_value",
+        "json_value",
+        "unit_code",
         "detail",
     )
 
@@ -137,16 +158,18 @@ class InstanceRows:
         kind = instance["type"]
         value = instance.get(VALUE_MEMBER[kind])
         detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
-        self._rows.append((
-            *place,
-            value_hash(value),
-            KIND_NUMBER[kind],
-            "observedAt" in instance,
-            False,
-            *_typed(kind, value),
-            instance.get("unitCode"),
-            orjson.dumps(detail).decode() if detail else None,
-        ))
+        self._rows.append(
+            (
+                *place,
+                value_hash(value),
+                KIND_NUMBER[kind],
+                "observedAt" in instance,
+                False,
+                *_typed(kind, value),
+                instance.get("unitCode"),
+                orjson.dumps(detail).decode() if detail else None,
+            )
+        )
 
     def add_removed(self, place: tuple[int, int, int, datetime, int, int], kind: str) -> None:
         """Add a tombstone: from the time axis on, the attribute instance was no more."""
@@ -169,7 +192,11 @@ def _typed(kind: str, value: Any) -> tuple[float | None, str | None, bool | None
         return None, None, value, None
     if isinstance(value, str):
         # PostgreSQL text holds no NUL; such a string is kept as JSON with an escape in place of it.
-        return (None, value, None, None) if "\0" not in value else (None, value.replace("\0", "\\u0000"), None, None)
+        return (
+            (None, value, None, None)
+            if "\0" not in value
+            else (None, value.replace("\0", "\\u0000"), None, None)
+        )
     exact = abs(value) <= _EXACT_INTEGER or isinstance(value, float)
     return float(value), None, None, None if exact else orjson.dumps(value).decode()
 
@@ -181,5 +208,9 @@ def typed_value(
     if json_value is not None:
         return json_value
     if number is not None:
-        return int(number) if kind == AttributeKind.PROPERTY and number.is_integer() and abs(number) <= _EXACT_INTEGER else number
+        return (
+            int(number)
+            if kind == AttributeKind.PROPERTY and number.is_integer() and abs(number) <= _EXACT_INTEGER
+            else number
+        )
     return text if text is not None else boolean

@@ -71,7 +71,7 @@ class Partitions:
         missing = {name: moment for name, moment in wanted.items() if name not in self._known}
         if not missing:
             return
-        async with self._database.transaction(ALL_TENANTS) as connection:
+        async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
             if not await self._is_partitioned(connection):
                 return
             await connection.execute(_LOCK, (self._scheme.table,))
@@ -86,7 +86,7 @@ class Partitions:
     async def drop_before(self, moment: datetime) -> list[str]:
         """Drop the partitions that end before ``moment``; returns their names."""
         dropped = []
-        async with self._database.transaction(ALL_TENANTS) as connection:
+        async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
             if not await self._is_partitioned(connection):
                 return []
             await connection.execute(_LOCK, (self._scheme.table,))
@@ -114,7 +114,9 @@ class Partitions:
         # Made apart and attached: ATTACH needs a weaker lock on the parent than CREATE ... PARTITION OF,
         # and readers and writers go on meanwhile.
         await connection.execute(
-            sql.SQL("create table {} (like {} including defaults including constraints)").format(table, parent)
+            sql.SQL("create table {} (like {} including defaults including constraints)").format(
+                table, parent
+            )
         )
         await connection.execute(
             sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(

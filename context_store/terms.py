@@ -36,7 +36,7 @@ class TermIds:
         """The numbers of ``names``; unknown ones get a number. The answer is the cache itself: do not change it."""
         missing = [name for name in names if name not in self._ids]
         if missing:
-            async with self._database.transaction(ALL_TENANTS) as connection:
+            async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
                 await connection.execute(_INSERT, (sorted(set(missing)),))
                 cursor = await connection.execute(_SELECT, (missing,))
                 self._ids.update(await cursor.fetchall())
@@ -46,7 +46,7 @@ class TermIds:
         """The names of ``ids`` (the empty name for 0). The answer is the cache itself: do not change it."""
         missing = [term_id for term_id in ids if term_id not in self._names]
         if missing:
-            async with self._database.transaction(ALL_TENANTS) as connection:
+            async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
                 cursor = await connection.execute(_NAMES, (missing,))
                 self._names.update(await cursor.fetchall())
         return self._names
@@ -55,7 +55,7 @@ class TermIds:
         """The numbers of those ``names`` that have one; nothing is added."""
         missing = [name for name in names if name not in self._ids]
         if missing:
-            async with self._database.transaction(ALL_TENANTS) as connection:
+            async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
                 cursor = await connection.execute(_SELECT, (missing,))
                 self._ids.update(await cursor.fetchall())
         return {name: self._ids[name] for name in names if name in self._ids}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readings on their way from a device to the store: what a message becomes, and what keeps it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from broker.devices import AttributeMapping, Device
+
+
+class Measurement(NamedTuple):
+    """What a payload says: values by field name, measured at one moment (aware UTC)."""
+
+    observed_at: datetime
+    values: dict[str, Any]
+
+
+class Observation(NamedTuple):
+    """Values of one device at one moment, mapped to attributes and checked; ``values`` are in stored units."""
+
+    device: Device
+    observed_at: datetime
+    values: tuple[tuple[AttributeMapping, float | str | bool], ...]
+
+
+class Reason(StrEnum):
+    """Why a message, or a part of it, was set aside."""
+
+    UNKNOWN_DEVICE = "unknown_device"
+    UNKNOWN_TOPIC = "unknown_topic"
+    TOO_LARGE = "too_large"
+    UNDECODABLE = "undecodable"
+    NO_MAPPED_QUANTITY = "no_mapped_quantity"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_RANGE = "out_of_range"
+    IN_THE_FUTURE = "in_the_future"
+    TOO_OLD = "too_old"
+    REFUSED_BY_STORE = "refused_by_store"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message set aside whole, with the first reason found; nothing of it is lost."""
+
+    received_at: datetime
+    topic: str
+    payload: bytes
+    reason: Reason
+    detail: str
+    device_key: str | None = None
+    tenant_id: int | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+class UndecodablePayload(ValueError):
+    """The bytes are not what the codec expects; the text says where and why."""
+
+
+class PayloadCodec(Protocol):
+    """Turns the bytes of a message into measurements. Pure: same bytes, same answer."""
+
+    def __call__(self, payload: bytes) -> list[Measurement]:
+        """Raises :class:`UndecodablePayload`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommitSummary:
+    """What one committed batch did: counts of values by fate."""
+
+    values: int = 0
+    current: int = 0
+    late: int = 0
+    repeated: int = 0
+    corrections: int = 0
+    quarantined: int = 0
+
+
+class ReadingStore(Protocol):
+    """Where ingest puts what it has understood."""
+
+    async def commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
+        """Store all of it in one transaction and return when it is durable.
+
+        Raises :class:`~broker.errors.StoreUnavailable` when the database is away (nothing was stored), and
+        :class:`UnstorableBatch` when it refuses the content.
+        """
+        ...
+
+
+class UnstorableBatch(Exception):
+    """The database refuses something in the batch; the batch was not stored."""
