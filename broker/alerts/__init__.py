@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alerts for disaster staff: threshold rules, their state machine, and alerts as entities and messages."""
+
+from broker.alerts.evaluation import (
+    AlertDecision,
+    LevelState,
+    RuleState,
+    Sample,
+    evaluate,
+    new_peaks,
+    parse_state,
+    sample_of,
+    state_document,
+    withdraw,
+)
+from broker.alerts.rules import (
+    AlertRule,
+    Confirmation,
+    EntitySelector,
+    Level,
+    check_replacement,
+    parse_rule,
+    rule_document,
+)
+
+__all__ = [
+    "AlertDecision",
+    "AlertRule",
+    "Confirmation",
+    "EntitySelector",
+    "Level",
+    "LevelState",
+    "RuleState",
+    "Sample",
+    "check_replacement",
+    "evaluate",
+    "new_peaks",
+    "parse_rule",
+    "parse_state",
+    "rule_document",
+    "sample_of",
+    "state_document",
+    "withdraw",
+]
