@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of every Minamo process: environment variables ``MINAMO_*`` and one optional TOML file.
+
+Order of precedence: arguments of the command line, environment, file, defaults. The file is the one named
+by ``MINAMO_CONFIG``, or ``minamo.toml`` in the working folder when there is one; its keys are the field names
+without prefix. Units are in the names (``_s`` seconds, ``_ms`` milliseconds, ``_bytes``, ``_hours``, ``_days``).
+
+Only the composition root reads this object; inner code gets plain values. ``docs/settings.md`` is generated
+from the fields (:mod:`api.settings_document`) and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from api.settings_base import HttpUrl, HttpUrls, TokenHashes, default_data_dir, is_loopback, setting
+
+ENVIRONMENT_PREFIX: Final = "MINAMO_"
+CONFIG_VARIABLE: Final = "MINAMO_CONFIG"
+DEFAULT_CONFIG_FILE: Final = "minamo.toml"
+# Variables with our prefix that are not settings: where the file is, and what ./run hands to itself.
+OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "MINAMO_TOKEN", "MINAMO_LANGUAGE"})
+
+
+class Settings(BaseSettings):
+    """What can be set; with nothing set, ``minamo up`` is a complete hub on this machine."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # inputs may be URLs with passwords
+    )
+
+    # general
+    data_dir: Path = setting(
+        default_data_dir,
+        "general",
+        "Folder of the embedded servers, their logs and generated credentials (default: /var/lib/minamo "
+        "for root, "
+        "else $XDG_DATA_HOME/minamo).",
+        "組み込みサーバーのデータ、ログ、生成した認証情報を置くフォルダー（既定: root は /var/lib/minamo、"
+        "それ以外は $XDG_DATA_HOME/minamo）。",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "general", "Least severe log line that is written.", "出力するログの下限レベル。"
+    )
+    log_format: Literal["auto", "json", "console"] = setting(
+        "auto",
+        "general",
+        "Form of log lines; auto: console on a terminal, JSON otherwise.",
+        "ログの形式。auto は端末なら読みやすい形、それ以外は JSON。",
+    )
+    language: Literal["auto", "ja", "en"] = setting(
+        "auto",
+        "general",
+        "Language of the command line; auto: Japanese when LC_ALL, LC_MESSAGES or LANG says so, else English.",
+        "コマンドラインの言語。auto は環境変数 LC_ALL、LC_MESSAGES、LANG に従う。",
+    )
+
+    # database
+    database_url: SecretStr | None = setting(
+        None,
+        "database",
+        "PostgreSQL of the city, postgresql://...; empty: the embedded private cluster.",
+        "市の PostgreSQL（postgresql://...）。空なら組み込みの専用クラスターを使う。",
+    )
+    database_pool_min: int = setting(
+        2, "database", "Connections kept open by each process.", "各プロセスが常に保つ接続数。", ge=0, le=1000
+    )
+    database_pool_max: int = setting(
+        10, "database", "Most connections of each process.", "各プロセスの最大接続数。", ge=1, le=1000
+    )
+    timescaledb: Literal["auto", "off"] = setting(
+        "auto",
+        "database",
+        "auto: a new embedded cluster uses TimescaleDB when it is installed; off: native partitions. An "
+        "existing "
+        "cluster stays what it is.",
+        "auto は TimescaleDB があれば新しい組み込みクラスターで使う。off は PostgreSQL "
+        "標準のパーティション。"
+        "既存のクラスターは変わらない。",
+    )
+    postgres_shared_buffers_mb: int | None = setting(
+        None,
+        "database",
+        "Shared memory of the embedded PostgreSQL; empty: 1/32 of the memory, between 64 and 512.",
+        "組み込み PostgreSQL の共有メモリー（MB）。空なら搭載メモリーの 1/32（64〜512）。",
+        ge=16,
+    )
+
+    # mqtt
+    mqtt_url: SecretStr | None = setting(
+        None,
+        "mqtt",
+        "MQTT broker of the city, mqtt://user:password@host:port or mqtts://...; empty: the embedded mosquitto.",
+        "市の MQTT ブローカー（mqtt://ユーザー:パスワード@ホスト:ポート、TLS は mqtts://）。"
+        "空なら組み込みの"
+        " mosquitto を使う。",
+    )
+    mqtt_client_id: str = setting(
+        "minamo-ingest",
+        "mqtt",
+        "Client id of the ingest; the broker keeps its session under this name, so each ingest process needs its own.",
+        "受信プロセスの MQTT クライアント ID。セッションはこの名前で保たれるので、プロセスごとに変える。",
+        min_length=1,
+        max_length=128,
+    )
+    mqtt_shared_group: str | None = setting(
+        None,
+        "mqtt",
+        "Name of the shared subscription; set it when more than one ingest process runs.",
+        "共有サブスクリプションの名前。受信プロセスを複数動かすときに設定する。",
+        pattern=r"^[^/+#\s]+$",
+    )
+    mqtt_host: str = setting(
+        "127.0.0.1",
+        "mqtt",
+        "Address on which the embedded mosquitto listens (there is no TLS: keep it on loopback or a closed network).",
+        "組み込み mosquitto が待ち受けるアドレス（TLS なし。ループバックか閉域網で使う）。",
+    )
+    mqtt_port: int = setting(
+        1883,
+        "mqtt",
+        "Preferred port of the embedded mosquitto; when it is taken at the first set-up, the next free "
+        "one is "
+        "used and remembered in the data folder.",
+        "組み込み mosquitto の希望ポート。初回設定時に使用中なら次の空きポートを使い、データフォルダーに記録する。",
+        ge=1,
+        le=65535,
+    )
+    mqtt_keepalive_s: int = setting(
+        30, "mqtt", "Keep alive of the hub's MQTT connection.", "MQTT 接続の keep alive 間隔。", ge=5, le=3600
+    )
+    mqtt_session_expiry_s: int = setting(
+        604_800,
+        "mqtt",
+        "How long the broker keeps messages for the hub while it is away (604800 = 7 days).",
+        "ハブの停止中にブローカーがメッセージを保持する時間（604800 = 7 日）。",
+        ge=60,
+        le=0xFFFFFFFE,
+    )
+    mqtt_receive_maximum: int = setting(
+        2000,
+        "mqtt",
+        "Most messages delivered to the hub and not yet acknowledged.",
+        "ハブに届き、まだ受信確認していないメッセージの上限。",
+        ge=1,
+        le=65535,
+    )
+    mqtt_max_queued_messages: int = setting(
+        1_000_000,
+        "mqtt",
+        "Messages that the embedded mosquitto keeps in memory for a hub that is away; more are dropped by it.",
+        "ハブの停止中に組み込み mosquitto がメモリーに保持するメッセージ数。超えた分は破棄される。",
+        ge=1000,
+    )
+    mqtt_autosave_interval_s: int = setting(
+        5,
+        "mqtt",
+        "How often the embedded mosquitto writes what it holds to disk: what a crash of it can lose.",
+        "組み込み mosquitto が保持内容をディスクに書く間隔。異常終了時に失われ得る時間。",
+        ge=1,
+        le=3600,
+    )
+
+    # http
+    http_host: str = setting(
+        "127.0.0.1",
+        "http",
+        "Address on which the API listens; others than loopback need api_tokens_sha256.",
+        "API が待ち受けるアドレス。ループバック以外では api_tokens_sha256 が必要。",
+        min_length=1,
+    )
+    http_port: int = setting(
+        8080, "http", "Port of the API; 0: any free one.", "API のポート。0 なら空きポート。", ge=0, le=65535
+    )
+    public_url: HttpUrl | None = setting(
+        None,
+        "http",
+        "Address under which others reach the hub, used in links it gives out; empty: as the request says.",
+        "外部から見たハブの URL。空ならリクエストのホスト名を使う。",
+    )
+    api_tokens_sha256: TokenHashes = setting(
+        (),
+        "http",
+        "SHA-256 (hexadecimal) of each bearer token that may use the API; empty: no token is asked for, "
+        "and only "
+        "loopback is served.",
+        "API を使えるベアラートークンの SHA-256（16進）。空なら認証なしで、ループバックのみ。",
+    )
+    max_request_bytes: int = setting(8_388_608, "http", "Largest request body.", "リクエスト本文の上限。", ge=1024)
+
+    # ingest
+    batch_max_readings: int = setting(
+        1000,
+        "ingest",
+        "Most readings in one transaction.",
+        "1 トランザクションの最大測定値数。",
+        ge=1,
+        le=100_000,
+    )
+    batch_max_wait_ms: int = setting(
+        50, "ingest", "Longest wait for a batch to fill.", "バッチが満ちるのを待つ最長時間。", ge=0, le=10_000
+    )
+    future_tolerance_s: int = setting(
+        300,
+        "ingest",
+        "How far in the future a reading's time may lie before it is quarantined.",
+        "測定時刻がこれより未来なら隔離する。",
+        ge=0,
+    )
+    max_reading_age_days: int = setting(
+        3660,
+        "ingest",
+        "How old a reading may be before it is quarantined (3660 = ten years, so that archives can be loaded).",
+        "測定時刻がこれより古ければ隔離する（3660 = 約 10 年。過去データの取り込み用）。",
+        ge=1,
+    )
+    max_payload_bytes: int = setting(
+        65_536, "ingest", "Largest payload that is decoded; larger ones are quarantined.",
+        "解読するペイロードの上限。超えたら隔離する。", ge=64, le=1_048_576,
+    )  # fmt: skip
+
+    # workers
+    worker_poll_ms: int = setting(
+        250,
+        "workers",
+        "Longest time until a worker looks for new change events by itself; normally it is woken at once.",
+        "ワーカーが自分で新しい変更を見に行く間隔。通常は即座に起こされる。",
+        ge=10,
+        le=60_000,
+    )
+    worker_batch_events: int = setting(
+        1000, "workers", "Most change events worked through in one transaction.",
+        "1 トランザクションで処理する変更の最大数。", ge=1, le=100_000,
+    )  # fmt: skip
+    stale_factor: float = setting(
+        2.5,
+        "workers",
+        "A sensor is shown as overdue after this many expected intervals without a reading.",
+        "想定間隔のこの倍数だけ測定値が来ないと、センサーを「途絶」と表示する。",
+        gt=1,
+        le=100,
+    )
+
+    # delivery
+    alert_webhooks: HttpUrls = setting(
+        (), "delivery", "URLs that get every alert by POST.", "すべての警報を POST で受け取る URL。"
+    )
+    delivery_timeout_s: float = setting(
+        10, "delivery", "Longest wait for a receiver to answer.", "受信側の応答を待つ最長時間。", gt=0, le=300
+    )
+    delivery_max_age_hours: int = setting(
+        72,
+        "delivery",
+        "How long a notification is tried before it becomes a dead letter (which can be replayed).",
+        "通知の再送を続ける時間。過ぎると配信不能として保管する（再送可能）。",
+        ge=1,
+    )
+    delivery_concurrency: int = setting(
+        32,
+        "delivery",
+        "Notifications under way at once in one worker.",
+        "1 ワーカーの同時送信数。",
+        ge=1,
+        le=1000,
+    )
+    per_destination_concurrency: int = setting(
+        4, "delivery", "Of these, most to one host.", "そのうち同じ宛先への同時送信数。", ge=1, le=1000
+    )
+    delivery_backoff_max_s: int = setting(
+        600, "delivery", "Longest wait between two tries (the first is about 1 s, then doubling).",
+        "再送間隔の上限（約 1 秒から倍増）。", ge=1, le=86_400,
+    )  # fmt: skip
+    allow_private_endpoints: bool = setting(
+        False,
+        "delivery",
+        "Whether subscriptions may notify private addresses (10.x, 192.168.x, ...). Loopback is allowed "
+        "without "
+        "this as long as the API itself listens on loopback only.",
+        "サブスクリプションの通知先にプライベートアドレスを許すか。API がループバックのみで待ち受ける間、"
+        "ループバックへの通知はこの設定なしで許される。",
+    )
+
+    # context
+    context_fetch_timeout_s: float = setting(
+        5,
+        "context",
+        "Longest wait for a remote @context.",
+        "外部 @context の取得を待つ最長時間。",
+        gt=0,
+        le=60,
+    )
+    context_max_bytes: int = setting(
+        1_048_576, "context", "Largest remote @context.", "外部 @context の最大サイズ。", ge=1024
+    )
+    context_max_documents: int = setting(
+        20, "context", "Most remote documents that one @context may pull in.",
+        "1 つの @context が参照できる外部文書の最大数。", ge=1, le=1000,
+    )  # fmt: skip
+    context_refresh_hours: int = setting(
+        24, "context", "Age after which a stored remote @context is fetched again.",
+        "保存した外部 @context を再取得するまでの時間。", ge=1,
+    )  # fmt: skip
+
+    # query
+    query_default_limit: int = setting(
+        20,
+        "query",
+        "Entities on a page when the request gives no limit.",
+        "limit 省略時の件数。",
+        ge=1,
+        le=10_000,
+    )
+    query_max_limit: int = setting(1000, "query", "Largest limit of a request.", "limit の上限。", ge=1, le=100_000)
+    temporal_max_instances: int = setting(
+        10_000, "query", "Most attribute instances in one temporal answer; more are paged.",
+        "履歴の 1 回の応答に含める最大件数。", ge=100, le=1_000_000,
+    )  # fmt: skip
+
+    # history
+    partition_interval_days: int = setting(
+        7, "history", "Time covered by one chunk or partition of the history (fixed at the first migration).",
+        "履歴の 1 チャンク（パーティション）の期間（初回マイグレーション時に固定）。", ge=1, le=366,
+    )  # fmt: skip
+    history_retention_days: int | None = setting(
+        None, "history", "Age after which history is deleted; empty: never.",
+        "履歴を削除するまでの日数。空なら削除しない。", ge=1,
+    )  # fmt: skip
+    event_retention_hours: int = setting(
+        72, "history", "Age after which change events and finished deliveries are deleted.",
+        "変更イベントと配信済み記録を削除するまでの時間。", ge=1,
+    )  # fmt: skip
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"postgres(ql)?://", value.get_secret_value()):
+            raise ValueError("is no postgresql:// URL / postgresql:// の URL ではありません")
+        return value
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _mqtt(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"mqtts?://[^/]", value.get_secret_value()):
+            raise ValueError("is no mqtt:// or mqtts:// URL / mqtt:// または mqtts:// の URL ではありません")
+        return value
+
+    @model_validator(mode="after")
+    def _closed_without_authentication(self) -> Self:
+        if not self.api_tokens_sha256 and not is_loopback(self.http_host):
+            raise ValueError(
+                f"the API would be open to everybody on {self.http_host}: set MINAMO_API_TOKENS_SHA256, "
+                f"or listen on "
+                f"127.0.0.1 / 認証なしで {self.http_host} を公開しようとしています。"
+                f"MINAMO_API_TOKENS_SHA256 を"
+                "設定するか、127.0.0.1 で待ち受けてください"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_agree(self) -> Self:
+        for low, high in (
+            ("database_pool_min", "database_pool_max"),
+            ("query_default_limit", "query_max_limit"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} is larger than {high} / {low} が {high} を超えています")
+        return self
+
+    @property
+    def loopback_endpoints_allowed(self) -> bool:
+        """Whether notifications may go to loopback: only while nobody else can create subscriptions."""
+        return self.allow_private_endpoints or is_loopback(self.http_host)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file(os.environ))
+
+
+def _config_file(environ: Mapping[str, str]) -> Path:
+    """The file to read; one that is named explicitly has to exist."""
+    named = environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise FileNotFoundError(f"{CONFIG_VARIABLE}={named}: no such file / ファイルがありません")
+    return Path(named or DEFAULT_CONFIG_FILE)
+
+
+def unknown_variables(environ: Iterable[str] = os.environ) -> list[str]:
+    """Names with our prefix that set nothing: most often misspelled, which would silently mean the "
+    "default."""
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    return sorted(name for name in environ if name.startswith(ENVIRONMENT_PREFIX) and name not in known)
