@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import orjson
-from broker.entities import AttributeChange
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from broker.entities import AttributeChange
 from context_store.database import ALL_TENANTS, Database
 
 CHANNEL: Final = "minamo_changes"
@@ -120,9 +120,7 @@ async def insert_updates(
     """Write events of operation ``updated`` for the entities ``keys`` in this order, and wake the readers."""
     if keys:
         texts = [change.decode() for change in changes]
-        await connection.execute(
-            _INSERT_UPDATES, {"keys": list(keys), "changes": texts, "sources": list(sources)}
-        )
+        await connection.execute(_INSERT_UPDATES, {"keys": list(keys), "changes": texts, "sources": list(sources)})
         await connection.execute(NOTIFY)
 
 
@@ -136,9 +134,7 @@ async def insert_event(
     """Write one event; ``place`` is (tenant_id, entity_key, entity id, types). The caller wakes the readers."""
     tenant_id, entity_key, entity_id, types = place
     text = changes_json(changes).decode()
-    await connection.execute(
-        _INSERT_ONE, (tenant_id, entity_key, entity_id, list(types), operation, text, source_id)
-    )
+    await connection.execute(_INSERT_ONE, (tenant_id, entity_key, entity_id, list(types), operation, text, source_id))
 
 
 class ChangeFeed:
@@ -174,13 +170,9 @@ class ChangeFeed:
             position = self._position(events, done, window)
             await connection.execute(_SAVE, {**position, "name": self._name, "here": here})
 
-    async def _read(
-        self, connection: AsyncConnection, done: str | None, window: str, after: int
-    ) -> list[ChangeEvent]:
+    async def _read(self, connection: AsyncConnection, done: str | None, window: str, after: int) -> list[ChangeEvent]:
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
-            await cursor.execute(
-                _READ, {"done": done, "window": window, "after": after, "limit": self._limit}
-            )
+            await cursor.execute(_READ, {"done": done, "window": window, "after": after, "limit": self._limit})
             return await cursor.fetchall()
 
     def _position(self, events: list[ChangeEvent], done: str | None, window: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import orjson
-from broker.entities import VALUE_MEMBER, AttributeKind, Instance
 from psycopg import AsyncConnection
+
+from broker.entities import VALUE_MEMBER, AttributeKind, Instance
 
 # Numbers of the attribute kinds in the table; never reuse one.
 KIND_NUMBER: Final[dict[str, int]] = {
@@ -32,9 +33,7 @@ KIND_NAME: Final[dict[int, str]] = {number: kind for kind, number in KIND_NUMBER
 # Integers up to here are exact as double precision; larger ones are kept as JSON beside the number.
 _EXACT_INTEGER: Final = 2**53
 _PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
-_PLAIN_MEMBERS: Final = frozenset(
-    {"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()}
-)
+_PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
 
 # Insert rows given as one array a column (binary), leaving out those that are already there.
 _INSERT: Final[LiteralString] = """
@@ -192,18 +191,12 @@ def _typed(kind: str, value: Any) -> tuple[float | None, str | None, bool | None
         return None, None, value, None
     if isinstance(value, str):
         # PostgreSQL text holds no NUL; such a string is kept as JSON with an escape in place of it.
-        return (
-            (None, value, None, None)
-            if "\0" not in value
-            else (None, value.replace("\0", "\\u0000"), None, None)
-        )
+        return (None, value, None, None) if "\0" not in value else (None, value.replace("\0", "\\u0000"), None, None)
     exact = abs(value) <= _EXACT_INTEGER or isinstance(value, float)
     return float(value), None, None, None if exact else orjson.dumps(value).decode()
 
 
-def typed_value(
-    kind: str, number: float | None, text: str | None, boolean: bool | None, json_value: Any
-) -> Any:
+def typed_value(kind: str, number: float | None, text: str | None, boolean: bool | None, json_value: Any) -> Any:
     """The JSON value of a row: the inverse of how it was written."""
     if json_value is not None:
         return json_value

@@ -114,9 +114,7 @@ class Partitions:
         # Made apart and attached: ATTACH needs a weaker lock on the parent than CREATE ... PARTITION OF,
         # and readers and writers go on meanwhile.
         await connection.execute(
-            sql.SQL("create table {} (like {} including defaults including constraints)").format(
-                table, parent
-            )
+            sql.SQL("create table {} (like {} including defaults including constraints)").format(table, parent)
         )
         await connection.execute(
             sql.SQL("alter table {} attach partition {} for values from ({}) to ({})").format(

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Final
 
 from broker.errors import NonexistentTenant
-
 from context_store.database import ALL_TENANTS, Database
 
 DEFAULT_TENANT: Final = "default"

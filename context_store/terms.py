@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from schemas.terms import NO_DATASET
-
 from context_store.database import ALL_TENANTS, Database
+from schemas.terms import NO_DATASET
 
 NO_TERM: Final = 0
 

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entities: current state, and the one way to change it.
+
+A change writes three things in the caller's transaction: the entity's row, its attribute instances in history and a
+change event. The pure operations of :mod:`broker.operations` decide what the change is; this module locks, reads and
+writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+
+from broker.entities import AttributeChange, EntityChange, ExpandedEntity
+from broker.errors import AlreadyExists
+from context_store.events import NOTIFY, insert_event
+from context_store.history import InstanceRows
+from context_store.partitions import Partitions
+from context_store.terms import TermIds
+from schemas.terms import NO_DATASET
+
+_COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified_at, expires_at"
+
+# The entities of some ids, locked against other writers in the order of their ids.
+_LOCK: Final[LiteralString] = f"""
+    select {_COLUMNS} from entity where tenant_id = %s and id = any(%s) order by id for no key update
+"""
+
+_GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
+
+_INSERT: Final[LiteralString] = """
+    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at)
+    values (%(tenant_id)s, %(id)s, %(types)s, %(document)s::jsonb,
+            st_setsrid(st_geomfromgeojson(%(location)s), 4326), %(scopes)s, %(created_at)s, %(modified_at)s,
+            %(expires_at)s)
+    returning entity_key
+"""
+
+# Types, scopes and location are indexed: they are written only when they change, so that most updates stay HOT.
+_UPDATE: Final[LiteralString] = """
+    update entity set document = %(document)s::jsonb, modified_at = %(modified_at)s where entity_key = %(key)s
+"""
+_UPDATE_INDEXED: Final[LiteralString] = """
+    update entity
+       set document = %(document)s::jsonb, modified_at = %(modified_at)s, types = %(types)s, scopes = %(scopes)s,
+           location = st_setsrid(st_geomfromgeojson(%(location)s), 4326), expires_at = %(expires_at)s
+     where entity_key = %(key)s
+"""
+_DELETE: Final[LiteralString] = "delete from entity where entity_key = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntity:
+    """An entity and the number history knows it by."""
+
+    key: int
+    entity: ExpandedEntity
+
+
+def from_row(row: tuple[Any, ...]) -> StoredEntity:
+    """An entity from the columns entity_key, id, types, document, scopes, created_at, modified_at, expires_at."""
+    key, entity_id, types, document, scopes, created_at, modified_at, expires_at = row
+    entity = ExpandedEntity(entity_id, tuple(types), document, tuple(scopes), created_at, modified_at, expires_at)
+    return StoredEntity(key, entity)
+
+
+async def lock_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
+    """The entities of ``ids`` that exist, locked until the transaction ends."""
+    rows = await (await connection.execute(_LOCK, (tenant_id, list(ids)))).fetchall()
+    return {stored.entity.id: stored for stored in map(from_row, rows)}
+
+
+async def get_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
+    """The entities of ``ids`` that exist."""
+    rows = await (await connection.execute(_GET, (tenant_id, list(ids)))).fetchall()
+    return {stored.entity.id: stored for stored in map(from_row, rows)}
+
+
+class EntityWriter:
+    """Writes changes of entities, their history and their events."""
+
+    def __init__(self, terms: TermIds, history: Partitions) -> None:
+        self._terms = terms
+        self._history = history
+
+    async def write(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        key: int | None,
+        change: EntityChange,
+        *,
+        source: str,
+        now: datetime,
+    ) -> int:
+        """Write ``change`` of the entity with this key (None for a creation); returns the key.
+
+        ``source`` names who wrote it (a device's key, or empty for the API). The caller holds the entity's lock.
+        Raises :class:`AlreadyExists` when a creation meets an entity of that id.
+        """
+        key = await self._write_row(connection, tenant_id, key, change)
+        source_id = (await self._terms.resolve([source]))[source]
+        await self._write_history(connection, (tenant_id, key), change.attributes, source_id, now)
+        place = (tenant_id, key, change.entity.id, change.entity.types)
+        await insert_event(connection, place, change.operation, change.attributes, source_id)
+        await connection.execute(NOTIFY)
+        return key
+
+    async def _write_row(
+        self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange
+    ) -> int:
+        if change.after is None:
+            await connection.execute(_DELETE, (key,))
+            return key or 0
+        row = _row(change.after)
+        if change.before is None:
+            try:
+                cursor = await connection.execute(_INSERT, {**row, "tenant_id": tenant_id})
+            except UniqueViolation as exc:
+                raise AlreadyExists(f"Entity {change.after.id} already exists") from exc
+            inserted = await cursor.fetchone()
+            return int(inserted[0]) if inserted else 0
+        statement = _UPDATE_INDEXED if _indexed_changes(change.before, change.after) else _UPDATE
+        await connection.execute(statement, {**row, "key": key})
+        return key or 0
+
+    async def _write_history(
+        self,
+        connection: AsyncConnection,
+        place: tuple[int, int],
+        changes: Iterable[AttributeChange],
+        source_id: int,
+        now: datetime,
+    ) -> None:
+        tenant_id, key = place
+        changes = tuple(changes)
+        names = {change.attribute for change in changes} | {change.dataset for change in changes}
+        ids = await self._terms.resolve(names)
+        rows = InstanceRows()
+        times = {now}
+        for change in changes:
+            moment = instance_time(change.after, now)
+            times.add(moment)
+            slot = (key, tenant_id, ids[change.attribute], moment, ids[change.dataset], source_id)
+            if change.after is not None:
+                rows.add(slot, change.after)
+            elif change.before is not None:
+                rows.add_removed(slot, change.before["type"])
+        await self._history.ensure(times)
+        await rows.insert(connection, now)
+
+
+def instance_time(instance: dict[str, Any] | None, now: datetime) -> datetime:
+    """The place of an instance on the time axis: its observedAt, or ``now`` when it has none."""
+    text = instance.get("observedAt") if instance else None
+    return datetime.fromisoformat(text) if text else now
+
+
+def _row(entity: ExpandedEntity) -> dict[str, Any]:
+    location = entity.location()
+    return {
+        "id": entity.id,
+        "types": list(entity.types),
+        "document": orjson.dumps(entity.attributes).decode(),
+        "location": orjson.dumps(location).decode() if location else None,
+        "scopes": list(entity.scopes),
+        "created_at": entity.created_at,
+        "modified_at": entity.modified_at,
+        "expires_at": entity.expires_at,
+    }
+
+
+def _indexed_changes(before: ExpandedEntity, after: ExpandedEntity) -> bool:
+    return (
+        before.types != after.types
+        or before.scopes != after.scopes
+        or before.expires_at != after.expires_at
+        or before.location() != after.location()
+    )
+
+
+def creation(entity: ExpandedEntity) -> EntityChange:
+    """The change that makes ``entity`` as it is."""
+    changes = tuple(
+        AttributeChange(name, dataset, None, instance)
+        for name, group in entity.attributes.items()
+        for dataset, instance in group.items()
+    )
+    return EntityChange(None, entity, changes)
+
+
+__all__ = [
+    "NO_DATASET",
+    "EntityWriter",
+    "StoredEntity",
+    "creation",
+    "from_row",
+    "get_entities",
+    "lock_entities",
+]

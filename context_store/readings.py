@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Committing batches of readings: history, current state and change events in one transaction.
+
+The rules of time: the current value is the newest by ``observedAt``; a late reading goes to history only; the same
+reading again changes nothing; another value for a moment already known is a correction, kept beside the first, and
+becomes current when that moment is the newest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+
+from broker.devices import AttributeMapping, Device, device_entity
+from broker.entities import AttributeKind, Instance
+from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
+from broker.times import to_text
+from context_store.database import ALL_TENANTS, Database
+from context_store.entities import EntityWriter, creation
+from context_store.events import NOTIFY, insert_updates
+from context_store.history import InstanceRows, NumberRows, value_hash
+from context_store.partitions import Partitions
+from context_store.quarantine import insert_quarantined
+from context_store.terms import TermIds
+
+# The present values of the attributes that a batch touches, locked in one order against other writers.
+_LOCK: Final[LiteralString] = """
+    select e.entity_key, e.tenant_id, e.id, w.attribute, e.document -> w.attribute
+      from (select tenant_id, entity_key, id, document from entity
+             where (tenant_id, id) in (select * from unnest(%(tenant_ids)s::int[], %(ids)s::text[]))
+             order by tenant_id, id for no key update) as e
+      join unnest(%(wanted_tenants)s::int[], %(wanted_ids)s::text[], %(wanted)s::text[])
+           as w (tenant_id, id, attribute) on w.tenant_id = e.tenant_id and w.id = e.id
+"""
+
+# Replace the attributes named in each patch.
+_UPDATE: Final[LiteralString] = """
+    update entity as e set document = e.document || p.patch::jsonb, modified_at = %(now)s
+      from unnest(%(keys)b::bigint[], %(patches)b::text[]) as p (entity_key, patch)
+     where e.entity_key = p.entity_key
+"""
+
+# Whether exactly this reading is already in history.
+_KNOWN: Final[LiteralString] = """
+    select exists (select from attribute_instance
+                    where entity_key = %s and tenant_id = %s and attribute_id = %s and observed_at = %s
+                      and dataset_id = %s and source_id = %s and value_hash = %s)
+"""
+
+_OLDEST: Final = datetime.min.replace(tzinfo=UTC)
+
+Slot = dict[str, Instance]  # the instances of one attribute by dataset
+
+
+class _Entity:
+    """What a batch knows of one entity."""
+
+    __slots__ = ("attributes", "changed", "key", "newest", "tenant_id")
+
+    def __init__(self, key: int, tenant_id: int) -> None:
+        self.key = key
+        self.tenant_id = tenant_id
+        self.attributes: dict[str, Slot] = {}
+        self.newest: dict[tuple[str, str], datetime] = {}
+        self.changed: set[str] = set()
+
+    def load(self, attribute: str, slot: Slot | None) -> None:
+        """Take in the present instances of ``attribute``."""
+        self.attributes[attribute] = slot or {}
+        for dataset, instance in self.attributes[attribute].items():
+            observed_at = instance.get("observedAt")
+            self.newest[attribute, dataset] = datetime.fromisoformat(observed_at) if observed_at else _OLDEST
+
+
+class _Batch:
+    """One batch being folded into the present state; pure but for the question whether a reading is known."""
+
+    def __init__(self, entities: dict[tuple[int, str], _Entity], term_ids: dict[str, int], now: datetime) -> None:
+        self._entities = entities
+        self._term_ids = term_ids
+        self._now_text = to_text(now)
+        self.numbers = NumberRows()
+        self.others = InstanceRows()
+        self.events: list[tuple[int, bytes, int]] = []
+        self.fates: Counter[str] = Counter()
+        self._seen: set[tuple[Any, ...]] = set()
+
+    async def add(self, observation: Observation, is_known: Callable[[tuple[Any, ...]], Any]) -> None:
+        """Fold one observation in; ``is_known`` tells whether a reading's history key is already stored."""
+        device, observed_at, values = observation
+        entity = self._entities[device.tenant_id, device.entity_id]
+        source_id = self._term_ids[device.key]
+        observed_text = to_text(observed_at)
+        changes = []
+        for mapping, value in values:
+            attribute, dataset = mapping.attribute, mapping.dataset
+            place = (
+                entity.key,
+                entity.tenant_id,
+                self._term_ids[attribute],
+                observed_at,
+                self._term_ids[dataset],
+                source_id,
+            )
+            newest = entity.newest.get((attribute, dataset), _OLDEST)
+            if observed_at > newest:
+                fate = "current"
+            elif observed_at < newest:
+                fate = "late"
+            else:
+                fate = await self._tie(entity, mapping, value, place, is_known)
+            self.fates[fate] += 1
+            if fate == "repeated":
+                continue
+            instance = self._instance(mapping, value, observed_text)
+            self._remember(place, mapping, value, instance)
+            if fate != "late":
+                changes.append(self._make_current(entity, mapping, instance, observed_at))
+        if changes:
+            self.events.append((entity.key, orjson.dumps(changes), source_id))
+
+    async def _tie(
+        self,
+        entity: _Entity,
+        mapping: AttributeMapping,
+        value: Any,
+        place: tuple[Any, ...],
+        is_known: Callable[[tuple[Any, ...]], Any],
+    ) -> str:
+        current = entity.attributes[mapping.attribute].get(mapping.dataset)
+        if current is not None and current.get("value") == value and type(current["value"]) is not bool:
+            return "repeated"
+        key = (*place, value_hash(value))
+        if key in self._seen or await is_known(key):
+            return "repeated"
+        return "corrections"
+
+    def _remember(
+        self,
+        place: tuple[int, int, int, datetime, int, int],
+        mapping: AttributeMapping,
+        value: Any,
+        instance: Instance,
+    ) -> None:
+        self._seen.add((*place, value_hash(value)))
+        if isinstance(value, float):
+            self.numbers.add(place, value, mapping.unit_code)
+        else:
+            self.others.add(place, instance)
+
+    def _instance(self, mapping: AttributeMapping, value: Any, observed_text: str) -> Instance:
+        instance: Instance = {
+            "type": AttributeKind.PROPERTY.value,
+            "value": value,
+            "observedAt": observed_text,
+            "createdAt": self._now_text,
+            "modifiedAt": self._now_text,
+        }
+        if mapping.unit_code is not None:
+            instance["unitCode"] = mapping.unit_code
+        return instance
+
+    def _make_current(
+        self, entity: _Entity, mapping: AttributeMapping, instance: Instance, observed_at: datetime
+    ) -> dict[str, Any]:
+        attribute, dataset = mapping.attribute, mapping.dataset
+        slot = entity.attributes.setdefault(attribute, {})
+        before = slot.get(dataset)
+        if before is not None:
+            instance["createdAt"] = before.get("createdAt", self._now_text)
+        slot[dataset] = instance
+        entity.newest[attribute, dataset] = observed_at
+        entity.changed.add(attribute)
+        return {"attribute": attribute, "dataset": dataset, "before": before, "after": instance}
+
+    def patches(self) -> tuple[list[int], list[str]]:
+        """Keys of the changed entities, and for each the attributes to replace."""
+        keys, patches = [], []
+        for entity in self._entities.values():
+            if entity.changed:
+                keys.append(entity.key)
+                patch = {name: entity.attributes[name] for name in entity.changed}
+                patches.append(orjson.dumps(patch).decode())
+        return keys, patches
+
+
+class PostgresReadingStore:
+    """The :class:`~broker.readings.ReadingStore` on PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        terms: TermIds,
+        history: Partitions,
+        writer: EntityWriter,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._terms = terms
+        self._history = history
+        self._writer = writer
+        self._clock = clock
+
+    async def commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
+        """See :class:`~broker.readings.ReadingStore`."""
+        try:
+            return await self._commit(observations, quarantined)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as exc:
+            raise UnstorableBatch(str(exc).splitlines()[0]) from exc
+
+    async def _commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
+        now = self._clock()
+        names = {mapping.attribute for o in observations for mapping, _ in o.values}
+        names.update(mapping.dataset for o in observations for mapping, _ in o.values)
+        names.update(o.device.key for o in observations)
+        term_ids = await self._terms.resolve(names)
+        await self._history.ensure({o.observed_at for o in observations})
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            entities = await self._load(connection, observations, now)
+            batch = _Batch(entities, term_ids, now)
+
+            async def is_known(key: tuple[Any, ...]) -> bool:
+                row = await (await connection.execute(_KNOWN, key)).fetchone()
+                return bool(row and row[0])
+
+            for observation in observations:
+                await batch.add(observation, is_known)
+            await self._write(connection, batch, now)
+            if quarantined:
+                await insert_quarantined(connection, quarantined)
+        fates = batch.fates
+        return CommitSummary(
+            fates.total(),
+            fates["current"],
+            fates["late"],
+            fates["repeated"],
+            fates["corrections"],
+            len(quarantined),
+        )
+
+    async def _write(self, connection: AsyncConnection, batch: _Batch, now: datetime) -> None:
+        async with connection.pipeline():
+            await batch.numbers.insert(connection, now)
+            await batch.others.insert(connection, now)
+            keys, patches = batch.patches()
+            if keys:
+                await connection.execute(_UPDATE, {"keys": keys, "patches": patches, "now": now})
+                events = batch.events
+                await insert_updates(connection, [e[0] for e in events], [e[1] for e in events], [e[2] for e in events])
+
+    async def _load(
+        self, connection: AsyncConnection, observations: list[Observation], now: datetime
+    ) -> dict[tuple[int, str], _Entity]:
+        wanted: dict[tuple[int, str], dict[str, None]] = {}
+        devices: dict[tuple[int, str], Device] = {}
+        for observation in observations:
+            place = (observation.device.tenant_id, observation.device.entity_id)
+            devices[place] = observation.device
+            wanted.setdefault(place, {}).update((mapping.attribute, None) for mapping, _ in observation.values)
+        entities = await self._lock(connection, wanted)
+        missing = sorted(place for place in wanted if place not in entities)
+        for place in missing:
+            change = creation(device_entity(devices[place], now))
+            await self._writer.write(connection, place[0], None, change, source=devices[place].key, now=now)
+        if missing:
+            await connection.execute(NOTIFY)
+            entities.update(await self._lock(connection, {place: wanted[place] for place in missing}))
+        return entities
+
+    async def _lock(
+        self, connection: AsyncConnection, wanted: dict[tuple[int, str], dict[str, None]]
+    ) -> dict[tuple[int, str], _Entity]:
+        pairs: Iterable[tuple[int, str, str]] = [
+            (tenant_id, entity_id, attribute)
+            for (tenant_id, entity_id), attributes in wanted.items()
+            for attribute in attributes
+        ]
+        parameters = {
+            "tenant_ids": [place[0] for place in wanted],
+            "ids": [place[1] for place in wanted],
+            "wanted_tenants": [pair[0] for pair in pairs],
+            "wanted_ids": [pair[1] for pair in pairs],
+            "wanted": [pair[2] for pair in pairs],
+        }
+        rows = await (await connection.execute(_LOCK, parameters)).fetchall()
+        entities: dict[tuple[int, str], _Entity] = {}
+        for key, tenant_id, entity_id, attribute, slot in rows:
+            place = (tenant_id, entity_id)
+            if place not in entities:
+                entities[place] = _Entity(key, tenant_id)
+            entities[place].load(attribute, slot)
+        return entities
