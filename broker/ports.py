@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the core needs from outside: small Protocols that the outer packages implement."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class ContextLoader(Protocol):
+    """Brings JSON-LD context documents from outside the package (bundled ones never reach it)."""
+
+    async def load(self, url: str) -> dict[str, Any]:
+        """The JSON document at ``url``, with its ``@context`` member.
+
+        Raises :class:`~broker.errors.LdContextNotAvailable` when it cannot be had, is too big or is no JSON object.
+        The loader owns time and size limits and any durable cache, and never caches a failure as a document.
+        """
+        ...
