@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sending deliveries by HTTP, guarded against requests into the hub's own network (SSRF).
+
+A host name is resolved before each connection and the connection goes to the address that was checked, so that a
+name that changes its mind between check and use gains nothing. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
+
+
+class ForbiddenDestination(Exception):
+    """The address is not one the hub sends to."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendResult:
+    """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong."""
+
+    ok: bool
+    status: int | None = None
+    error: str | None = None
+
+    @property
+    def gone(self) -> bool:
+        """The receiver says that it will never take this again."""
+        return self.status == 410
+
+
+def check_url(url: str) -> None:
+    """Raise :class:`ForbiddenDestination` unless ``url`` is an absolute http or https URL without credentials."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ForbiddenDestination(f"{url} is not an absolute http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise ForbiddenDestination("credentials do not belong into the URL of a destination")
+
+
+def is_private(address: str) -> bool:
+    """Whether ``address`` (numeric) is none of the public internet: loopback, private, link-local, reserved."""
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return not (mapped or parsed).is_global
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Resolves and checks the host, then connects to the checked address under the original name."""
+
+    def __init__(self, *, allow_private: bool, connections: int) -> None:
+        self._allow_private = allow_private
+        self._inner = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections), trust_env=False
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request`` to the address its host name has now; raises :class:`ForbiddenDestination`."""
+        host = request.url.host
+        address = await self._resolve(host, request.url.port or (443 if request.url.scheme == "https" else 80))
+        if address != host:
+            request.extensions = {**request.extensions, "sni_hostname": host}
+            request.url = request.url.copy_with(host=address)
+        return await self._inner.handle_async_request(request)
+
+    async def _resolve(self, host: str, port: int) -> str:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as exc:
+            raise httpx.ConnectError(f"{host} cannot be resolved: {exc}") from exc
+        addresses = [str(entry[4][0]) for entry in found]
+        if not self._allow_private:
+            for address in addresses:
+                if is_private(address):
+                    raise ForbiddenDestination(
+                        f"{host} is {address}, an address of a private network; the setting "
+                        "allow_private_endpoints permits it"
+                    )
+        return addresses[0]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._inner.aclose()
+
+
+class HttpSender:
+    """Posts deliveries; ``timeout_s`` bounds an attempt as a whole."""
+
+    def __init__(self, *, timeout_s: float, allow_private: bool, connections: int = 64) -> None:
+        self._timeout_s = timeout_s
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(allow_private=allow_private, connections=connections),
+            timeout=httpx.Timeout(timeout_s),
+            follow_redirects=False,
+            headers={"User-Agent": "minamo"},
+        )
+
+    async def __aenter__(self) -> HttpSender:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> SendResult:
+        """One attempt; never raises for what the receiver or the network does."""
+        try:
+            check_url(url)
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.post(url, content=body, headers=headers)
+        except ForbiddenDestination as exc:
+            return SendResult(False, None, str(exc))
+        except TimeoutError:
+            return SendResult(False, None, f"no answer within {self._timeout_s:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+            return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
+        if response.is_success:
+            return SendResult(True, response.status_code)
+        answer = f"HTTP {response.status_code}: {response.text}"[:MAX_ANSWER_CHARACTERS]
+        return SendResult(False, response.status_code, answer)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of what processes keep in memory: whoever changes the table raises the number and tells the others."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from psycopg import AsyncConnection
+
+CHANNEL: Final = "minamo_cache"
+
+_VERSION: Final[LiteralString] = "select version from cache_version where name = %s"
+_BUMP: Final[LiteralString] = "update cache_version set version = version + 1 where name = %s"
+_NOTIFY: Final[LiteralString] = "select pg_notify('minamo_cache', %s)"
+
+
+async def version_of(connection: AsyncConnection, name: str) -> int:
+    """The present version of the cached table ``name``."""
+    row = await (await connection.execute(_VERSION, (name,))).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def bump(connection: AsyncConnection, name: str) -> None:
+    """Within the transaction that changes the table: make every copy of it stale."""
+    await connection.execute(_BUMP, (name,))
+    await connection.execute(_NOTIFY, (name,))

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The MQTT client: paho driven by the event loop, MQTT 5, manual acknowledgement, persistent session.
+
+paho's own thread waits with select() before each packet; here the loop tells when the socket is readable and many
+packets are read at once. Everything happens in the loop's thread but the blocking part of connecting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import paho.mqtt.client as mqtt
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ingest.decode import TOPIC_FILTER, TOPIC_PREFIX, Message
+
+log = structlog.get_logger(__name__)
+
+_READS_PER_WAKEUP: Final = 200  # packets taken before other tasks of the loop get their turn
+_SESSION_EXPIRY_S: Final = 0xFFFFFFFF  # never: the broker keeps what comes while the hub is away
+_RECONNECT_MAX_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class MqttAddress:
+    """Where the broker is and as whom to log in; ``tls`` uses the system's certificate authorities."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    tls: bool = False
+
+
+class MqttClient:
+    """A connection to the broker that is made again whenever it is lost."""
+
+    def __init__(
+        self,
+        address: MqttAddress,
+        *,
+        client_id: str,
+        receive_maximum: int,
+        on_message: Callable[[Message], None],
+        topic_filter: str = TOPIC_FILTER,
+        keepalive_s: int = 30,
+    ) -> None:
+        self._address = address
+        self._receive_maximum = receive_maximum
+        self._on_message_callback = on_message
+        self._topic_filter = topic_filter
+        self._keepalive_s = keepalive_s
+        self._received = 0
+        self._socket: Any = None
+        self._lost = asyncio.Event()
+        self.generation = 0
+        self.subscribed = asyncio.Event()
+        self._client = self._make_client(client_id)
+
+    def _make_client(self, client_id: str) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=True)
+        if self._address.username is not None:
+            client.username_pw_set(self._address.username, self._address.password)
+        if self._address.tls:
+            client.tls_set()
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_socket_register_write = self._on_register_write
+        client.on_socket_unregister_write = self._on_unregister_write
+        return client
+
+    @property
+    def connected(self) -> bool:
+        """Whether the subscription is in place."""
+        return self.subscribed.is_set()
+
+    async def run(self) -> None:
+        """Keep connected until cancelled; then say goodbye, leaving the session to the broker."""
+        self._loop = asyncio.get_running_loop()
+        delay = 0.1
+        try:
+            while True:
+                if await self._connect():
+                    delay = 0.1
+                    await self._attend()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RECONNECT_MAX_S)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                self._client.disconnect()
+                self._client.loop_write()
+            self._detach()
+
+    def acknowledge(self, message: Message) -> None:
+        """Tell the broker that ``message`` is stored; nothing when the connection it came by is gone."""
+        if message.qos and message.generation == self.generation:
+            self._client.ack(message.mid, message.qos)
+
+    def respond(self, message: Message, payload: bytes) -> None:
+        """Answer to the response topic of ``message`` (MQTT 5), if it names one below the device's own topic."""
+        topic = message.properties.get("responseTopic")
+        if not isinstance(topic, str) or not topic.startswith(TOPIC_PREFIX) or not self.connected:
+            return
+        own = message.topic.rsplit("/", 1)[0] + "/"
+        if not topic.startswith(own) or "+" in topic or "#" in topic:
+            return
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        correlation = message.properties.get("correlationData")
+        if correlation is not None:
+            properties.CorrelationData = bytes.fromhex(correlation)
+        with contextlib.suppress(ValueError):
+            self._client.publish(topic, payload, qos=1, properties=properties)
+
+    async def _connect(self) -> bool:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = _SESSION_EXPIRY_S
+        properties.ReceiveMaximum = self._receive_maximum
+        address = self._address
+        try:
+            await asyncio.to_thread(
+                self._client.connect,
+                address.host,
+                address.port,
+                self._keepalive_s,
+                clean_start=False,
+                properties=properties,
+            )
+        except OSError as exc:
+            log.warning("mqtt.unreachable", host=address.host, port=address.port, error=str(exc))
+            return False
+        self._lost.clear()
+        self.generation += 1
+        self._socket = self._client.socket()
+        if self._socket is None:
+            return False
+        self._loop.add_reader(self._socket, self._read)
+        self._loop.add_writer(self._socket, self._write)
+        return True
+
+    async def _attend(self) -> None:
+        """Keep the connection alive until it is lost."""
+        while not self._lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), 1.0)
+            if not self._lost.is_set() and self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._lose()
+        self._detach()
+
+    def _read(self) -> None:
+        for _ in range(_READS_PER_WAKEUP):
+            before = self._received
+            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._lose()
+                return
+            if self._received == before:
+                return
+
+    def _write(self) -> None:
+        if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._lose()
+        elif not self._client.want_write():
+            self._on_unregister_write(self._client, None, self._socket)
+
+    def _lose(self) -> None:
+        self.subscribed.clear()
+        self._detach()
+        self._lost.set()
+
+    def _detach(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._loop.remove_reader(self._socket)
+                self._loop.remove_writer(self._socket)
+            self._socket = None
+
+    def _on_register_write(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        if self._socket is not None:
+            self._loop.add_writer(self._socket, self._write)
+
+    def _on_unregister_write(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._loop.remove_writer(self._socket)
+
+    def _on_connect(
+        self, client: mqtt.Client, userdata: Any, flags: mqtt.ConnectFlags, reason: ReasonCode, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            log.error("mqtt.refused", reason=str(reason))
+            self._lose()
+            return
+        log.info("mqtt.connected", session_present=flags.session_present)
+        client.subscribe(self._topic_filter, qos=1)
+
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Any
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.error("mqtt.subscription_refused", filter=self._topic_filter, reasons=[str(r) for r in reasons])
+            return
+        self.subscribed.set()
+
+    def _on_disconnect(
+        self, client: mqtt.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        log.warning("mqtt.disconnected", reason=str(reason))
+        self._lose()
+
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        self._received += 1
+        self._on_message_callback(
+            Message(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                received_at=datetime.now(UTC),
+                mid=message.mid,
+                qos=message.qos,
+                generation=self.generation,
+                properties=_properties(message.properties),
+            )
+        )
+
+
+def _properties(properties: Properties | None) -> dict[str, Any]:
+    """The MQTT 5 properties the hub cares for, as JSON can hold them."""
+    if properties is None or properties.isEmpty():  # type: ignore[no-untyped-call]
+        return {}
+    found = {}
+    if hasattr(properties, "ResponseTopic"):
+        found["responseTopic"] = properties.ResponseTopic
+    if hasattr(properties, "CorrelationData"):
+        found["correlationData"] = properties.CorrelationData.hex()
+    if hasattr(properties, "ContentType"):
+        found["contentType"] = properties.ContentType
+    return found

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pipeline from message to committed reading: batch, decode, commit, and only then acknowledge.
+
+While one batch is being committed the next one gathers; there is no timer, so a single reading does not wait and a
+flood of them shares each commit. Memory is bounded: the broker sends no more than ``receive_maximum`` messages that
+are not acknowledged yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+import orjson
+import structlog
+
+from broker.devices import Device
+from broker.errors import StoreUnavailable
+from broker.readings import (
+    CommitSummary,
+    Observation,
+    Quarantined,
+    ReadingStore,
+    Reason,
+    UnstorableBatch,
+)
+from broker.times import to_text
+from ingest.decode import Decoder, Message
+
+log = structlog.get_logger(__name__)
+
+_RETRY_FIRST_S: Final = 0.1
+_RETRY_MAX_S: Final = 5.0
+
+
+class DeviceDirectory(Protocol):
+    """The registered devices as this process knows them."""
+
+    def find(self, key: str) -> Device | None:
+        """The device with this key."""
+        ...
+
+    async def refresh(self) -> bool:
+        """Take in what changed since; returns whether anything did."""
+        ...
+
+
+class Acknowledger(Protocol):
+    """What the pipeline needs of the MQTT client."""
+
+    def acknowledge(self, message: Message) -> None:
+        """The message is stored."""
+        ...
+
+    def respond(self, message: Message, payload: bytes) -> None:
+        """Answer to the message's response topic, if it has one."""
+        ...
+
+
+class Pipeline:
+    """Takes messages in with :meth:`put` and brings them into the store."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        directory: DeviceDirectory,
+        store: ReadingStore,
+        *,
+        batch_max: int = 1000,
+        on_commit: Callable[[CommitSummary, float], None] | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._directory = directory
+        self._store = store
+        self._batch_max = batch_max
+        self._on_commit = on_commit
+        self._waiting: deque[Message] = deque()
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.store_available = True
+
+    def put(self, message: Message) -> None:
+        """Take one message in."""
+        self._waiting.append(message)
+        if len(self._waiting) == 1:
+            self._idle.clear()
+            self._arrived.set()
+
+    @property
+    def waiting(self) -> int:
+        """Messages taken in and not yet being committed."""
+        return len(self._waiting)
+
+    async def run(self, acknowledger: Acknowledger) -> None:
+        """Work until cancelled. A batch that was begun is finished by the broker's redelivery after a restart."""
+        while True:
+            await self._arrived.wait()
+            messages = self._take()
+            await self._directory_for(messages)
+            await self._process(messages, acknowledger)
+            if not self._waiting:
+                self._idle.set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until nothing waits any more, at most ``timeout_s`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+
+    def _take(self) -> list[Message]:
+        waiting = self._waiting
+        messages = [waiting.popleft() for _ in range(min(len(waiting), self._batch_max))]
+        if not waiting:
+            self._arrived.clear()
+        return messages
+
+    async def _directory_for(self, messages: list[Message]) -> None:
+        """Look for new devices when a message comes from an unknown one, before it is called unknown."""
+        keys = {message.topic.split("/", 3)[2] for message in messages if message.topic.count("/") >= 2}
+        if any(self._directory.find(key) is None for key in keys):
+            with contextlib.suppress(StoreUnavailable):
+                await self._directory.refresh()
+
+    async def _process(self, messages: list[Message], acknowledger: Acknowledger) -> None:
+        observations: list[Observation] = []
+        quarantined: list[Quarantined] = []
+        for message in messages:
+            found, fault = self._decoder.decode(message, self._directory.find)
+            observations += found
+            if fault is not None:
+                quarantined.append(fault)
+        try:
+            await self._commit(observations, quarantined, messages[0].received_at)
+        except UnstorableBatch as exc:
+            await self._one_by_one(messages, exc)
+        for message in messages:
+            acknowledger.acknowledge(message)
+        self._receipts(messages, quarantined, acknowledger)
+
+    async def _commit(self, observations: list[Observation], quarantined: list[Quarantined], since: datetime) -> None:
+        """Commit, however long the database is away."""
+        delay = _RETRY_FIRST_S
+        while True:
+            try:
+                summary = await self._store.commit(observations, quarantined)
+            except StoreUnavailable as exc:
+                if self.store_available:
+                    log.warning("ingest.store_unavailable", error=str(exc), waiting=self.waiting)
+                self.store_available = False
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _RETRY_MAX_S)
+                continue
+            if not self.store_available:
+                log.info("ingest.store_back")
+            self.store_available = True
+            if self._on_commit is not None:
+                self._on_commit(summary, (datetime.now(since.tzinfo) - since).total_seconds())
+            return
+
+    async def _one_by_one(self, messages: list[Message], error: UnstorableBatch) -> None:
+        """The database refuses something in the batch: find it, keep the rest, set it aside."""
+        log.warning("ingest.batch_refused", messages=len(messages), error=str(error))
+        for message in messages:
+            observations, fault = self._decoder.decode(message, self._directory.find)
+            try:
+                await self._commit(observations, [fault] if fault else [], message.received_at)
+            except UnstorableBatch as exc:
+                await self._commit([], [_refused(message, observations, exc)], message.received_at)
+
+    def _receipts(self, messages: list[Message], quarantined: list[Quarantined], acknowledger: Acknowledger) -> None:
+        """Answer those who asked to be told when their message is durable (MQTT 5 response topic)."""
+        asked = [message for message in messages if "responseTopic" in message.properties]
+        if not asked:
+            return
+        faults = {id(fault.payload): fault for fault in quarantined}
+        for message in asked:
+            fault = faults.get(id(message.payload))
+            answer = {"status": "stored", "receivedAt": to_text(message.received_at)}
+            if fault is not None:
+                answer.update(status="quarantined", reason=fault.reason.value, detail=fault.detail)
+            acknowledger.respond(message, orjson.dumps(answer))
+
+
+def _refused(message: Message, observations: list[Observation], error: UnstorableBatch) -> Quarantined:
+    device = observations[0].device if observations else None
+    return Quarantined(
+        received_at=message.received_at,
+        topic=message.topic,
+        payload=message.payload,
+        reason=Reason.REFUSED_BY_STORE,
+        detail=str(error),
+        device_key=device.key if device else None,
+        tenant_id=device.tenant_id if device else None,
+        properties=message.properties,
+    )
