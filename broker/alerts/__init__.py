@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Alerts for disaster staff: threshold rules, their state machine, and alerts as entities and messages."""
 
+from broker.alerts.entities import ALERT_TYPE, alert_entity
 from broker.alerts.evaluation import (
     AlertDecision,
     LevelState,
@@ -13,6 +14,7 @@ from broker.alerts.evaluation import (
     state_document,
     withdraw,
 )
+from broker.alerts.messages import Place, alert_id, alert_message, place_of
 from broker.alerts.rules import (
     AlertRule,
     Confirmation,
@@ -24,19 +26,25 @@ from broker.alerts.rules import (
 )
 
 __all__ = [
+    "ALERT_TYPE",
     "AlertDecision",
     "AlertRule",
     "Confirmation",
     "EntitySelector",
     "Level",
     "LevelState",
+    "Place",
     "RuleState",
     "Sample",
+    "alert_entity",
+    "alert_id",
+    "alert_message",
     "check_replacement",
     "evaluate",
     "new_peaks",
     "parse_rule",
     "parse_state",
+    "place_of",
     "rule_document",
     "sample_of",
     "state_document",

@@ -141,13 +141,12 @@ def withdraw(state: RuleState, at: datetime) -> tuple[RuleState, list[AlertDecis
 
 
 def new_peaks(before: RuleState, after: RuleState) -> dict[str, tuple[datetime, float]]:
-    """Stages raised before and after whose peak rose: ``{stage: (raised_at, peak)}``."""
+    """Raised stages whose peak is not what it was before: ``{stage: (raised_at, peak)}``."""
     peaks: dict[str, tuple[datetime, float]] = {}
     for stage, level in after.levels.items():
         was = before.levels.get(stage, CALM)
-        if level.raised_at is None or level.raised_at != was.raised_at:
-            continue
-        if level.peak is not None and level.peak != was.peak:
+        is_new = (level.raised_at, level.peak) != (was.raised_at, was.peak)
+        if is_new and level.raised_at is not None and level.peak is not None:
             peaks[stage] = (level.raised_at, level.peak)
     return peaks
 

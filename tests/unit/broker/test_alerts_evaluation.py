@@ -204,10 +204,10 @@ class TestState:
         with pytest.raises(MinamoError, match="version 2 is not known"):
             parse_state({"version": 2})
 
-    def test_new_peaks_are_those_of_alerts_open_before_and_after(self) -> None:
+    def test_new_peaks_are_those_of_raised_levels(self) -> None:
         before, _ = run(rule(), samples((0, 0.7)))
-        after, _ = run(rule(), samples((5, 1.0)), before)
-        assert new_peaks(before, after) == {"standby": (at(0), 1.0)}
+        after, _ = run(rule(), samples((5, 1.0), (10, 0.95)), before)
+        assert new_peaks(before, after) == {"standby": (at(0), 1.0), "caution": (at(5), 1.0)}
         assert new_peaks(after, after) == {}
 
 

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an alert says: the document that staff, webhooks and the event stream get, in Japanese and English.
+
+A sensor informs, it never orders. The sentences name the place, the level, the named threshold and the time of
+observation; the words of evacuation orders belong to the mayor and never appear here. Clock times are Japan
+Standard Time unless told otherwise; times in the machine-readable members are UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Any, Final
+from urllib.parse import quote
+
+from broker.alerts.evaluation import AlertDecision
+from broker.alerts.rules import AlertRule
+from broker.entities import AttributeKind, ExpandedEntity
+from broker.times import to_text
+from schemas.stages import STAGE_BY_CODE, Stage
+from schemas.terms import DEFAULT_VOCABULARY, NGSI_LD, NO_DATASET
+
+JST: Final = timezone(timedelta(hours=9), "JST")
+
+_URN: Final = "urn:ngsi-ld:"
+_NAMES: Final = (NGSI_LD + "title", "https://smartdatamodels.org/name", DEFAULT_VOCABULARY + "name")
+_SYMBOLS: Final = {"MTR": "m", "CMT": "cm", "MMT": "mm", "DMT": "dm", "FOT": "ft", "INH": "in"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The station an alert speaks of: entity id, what people call it, GeoJSON geometry (WGS 84) where known."""
+
+    entity_id: str
+    name_ja: str
+    name_en: str
+    location: dict[str, Any] | None = None
+
+
+def place_of(entity: ExpandedEntity) -> Place:
+    """The place that ``entity`` describes: its ``title`` or ``name`` (one language or several), else its id."""
+    for attribute in _NAMES:
+        instance = entity.attributes.get(attribute, {}).get(NO_DATASET, {})
+        if instance.get("type") == AttributeKind.LANGUAGE_PROPERTY:
+            names = {tag.lower()[:2]: _first(name) for tag, name in reversed(instance["languageMap"].items())}
+            name_ja = names.get("ja") or names.get("en") or next(iter(names.values()), "")
+            if name_ja:
+                return Place(entity.id, name_ja, names.get("en") or name_ja, entity.location())
+        elif isinstance(instance.get("value"), str) and instance["value"].strip():
+            return Place(entity.id, instance["value"], instance["value"], entity.location())
+    return Place(entity.id, entity.id, entity.id, entity.location())
+
+
+def alert_id(entity_id: str, rule_id: str, stage: str, raised_at: datetime) -> str:
+    """The id of an alert, the same whenever it is computed: ``urn:ngsi-ld:Alert:<entity>:<rule>:<stage>:<time>``.
+
+    Two alerts never share one: rule ids and stages hold no colon, and only ids that are no ``urn:ngsi-ld:`` have
+    theirs percent-encoded.
+    """
+    entity = quote(entity_id.removeprefix(_URN), safe=":") if entity_id.startswith(_URN) else quote(entity_id, safe="")
+    time = to_text(raised_at).replace("-", "").replace(":", "")
+    return f"{_URN}Alert:{entity}:{rule_id}:{stage}:{time}"
+
+
+def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: tzinfo = JST) -> dict[str, Any]:
+    """The document of one raise or clear (table ``alert_event``, webhook, event stream), JSON throughout.
+
+    ``observedAt`` is the time of the sample that decided, ``clearedAt`` null while raised; ``stagesCrossed`` are
+    the codes of all stages that this sample raised (or cleared) at once, lowest first.
+    """
+    stage = STAGE_BY_CODE[decision.stage]
+    is_cleared = decision.kind == "cleared"
+    headline_ja, headline_en = headlines(decision, rule, place)
+    description_ja, description_en = descriptions(decision, rule, place, zone)
+    return {
+        "id": alert_id(place.entity_id, rule.id, decision.stage, decision.raised_at),
+        "kind": decision.kind,
+        "status": decision.kind,
+        "ruleId": rule.id,
+        "entityId": place.entity_id,
+        "stationName": place.name_ja,
+        "stationNameEn": place.name_en,
+        "attribute": rule.attribute,
+        "stage": stage.code,
+        "stageNameJa": stage.name_ja,
+        "stageNameEn": stage.name_en,
+        "severity": stage.severity,
+        "threshold": decision.threshold,
+        "value": decision.value,
+        "peakValue": decision.peak_value,
+        "unitCode": rule.unit_code,
+        "observedAt": to_text(decision.observed_at),
+        "raisedAt": to_text(decision.raised_at),
+        "clearedAt": to_text(decision.observed_at) if is_cleared else None,
+        "withdrawn": decision.withdrawn,
+        "stagesCrossed": list(decision.stages_crossed),
+        "headlineJa": headline_ja,
+        "headlineEn": headline_en,
+        "descriptionJa": description_ja,
+        "descriptionEn": description_en,
+    }
+
+
+def headlines(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
+    """One short line in Japanese and in English: place, named threshold, what happened."""
+    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    threshold = _quantity(decision.threshold, rule.unit_code)
+    ja, en = {
+        "raised": ("に到達", "reached"),
+        "cleared": ("を下回る", "no longer reached"),
+        "withdrawn": ("のアラートを取り下げ", "alert withdrawn"),
+    }["withdrawn" if decision.withdrawn else decision.kind]
+    return f"{place.name_ja}：{stage_ja}（{threshold}）{ja}", f"{place.name_en}: {stage_en} ({threshold}) {en}"
+
+
+def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: tzinfo = JST) -> tuple[str, str]:
+    """What happened, in full sentences, in Japanese and in English."""
+    if decision.withdrawn:
+        return _withdrawn(decision, rule, place)
+    time = decision.observed_at.astimezone(zone)
+    value = _quantity(decision.value, rule.unit_code)
+    begin_ja = f"{place.name_ja}の水位は、{_time_ja(time)}の観測で {value} となり、"
+    begin_en = f"{place.name_en}: the water level observed at {time:%Y-%m-%d %H:%M} {time.tzname()} is {value} and has "
+    end_ja, end_en = (_reached if decision.kind == "raised" else _fallen)(decision, rule)
+    return begin_ja + end_ja, begin_en + end_en
+
+
+def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    threshold = _quantity(decision.threshold, rule.unit_code)
+    ja = f"{stage_ja}（{threshold}）に達しました。"
+    en = f"reached the {stage_en} ({threshold})."
+    if len(decision.stages_crossed) > 1:
+        stages = [STAGE_BY_CODE[code] for code in decision.stages_crossed]
+        ja += f"一度に次の段階に達しました：{'、'.join(stage.name_ja for stage in stages)}。"
+        en += f" Reached at once: {', '.join(stage.name_en for stage in stages)}."
+    return ja, en
+
+
+def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    threshold = _quantity(decision.threshold, rule.unit_code)
+    peak = _quantity(decision.peak_value, rule.unit_code)
+    minutes = rule.clear_after.total_seconds() / 60
+    lasting_ja, lasting_en = (f"（{minutes:g} 分継続）", f" for {minutes:g} minutes") if minutes else ("", "")
+    return (
+        f"{stage_ja}（{threshold}）を下回りました{lasting_ja}。最高水位は {peak} でした。",
+        f"been below the {stage_en} ({threshold}){lasting_en}. The peak was {peak}.",
+    )
+
+
+def _withdrawn(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
+    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    value = _quantity(decision.value, rule.unit_code)
+    return (
+        f"{place.name_ja}の{stage_ja}のアラートは、監視ルールの変更により取り下げられました。"
+        f"水位の低下によるものではありません。最後の観測値は {value} です。",
+        f"{place.name_en}: the alert for the {stage_en} is withdrawn because its rule was changed, "
+        f"not because the level fell. The last observed level is {value}.",
+    )
+
+
+def _level_names(stage: Stage) -> tuple[str, str]:
+    """The stage as a level in a sentence. A gauge measures the level of overflow, it does not see the overflow."""
+    if stage.code == "overflow":
+        return f"{stage.name_ja}に相当する水位", f"level of {stage.name_en}"
+    return stage.name_ja, stage.name_en
+
+
+def _quantity(value: float, unit_code: str) -> str:
+    """``1.14 m``: two decimals, a third one where it is not zero; other units than metres as they are."""
+    if unit_code != "MTR":
+        return f"{value:g} {_SYMBOLS.get(unit_code, unit_code)}"
+    text = f"{value:.3f}"
+    return f"{text.removesuffix('0')} m"
+
+
+def _time_ja(time: datetime) -> str:
+    """``2026年6月1日 14:05``."""
+    return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M}"
+
+
+def _first(name: object) -> str:
+    """A text of a languageMap, which may be a list of texts."""
+    if isinstance(name, list):
+        name = name[0] if name else ""
+    return name if isinstance(name, str) else ""
