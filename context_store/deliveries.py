@@ -7,7 +7,7 @@ middle is followed by another. Delivery is at least once; ``sequence`` lets the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -78,24 +78,36 @@ _INSERT: Final[LiteralString] = """
 """
 _NOTIFY: Final[LiteralString] = "select pg_notify('minamo_deliveries', '')"
 
-# The first row of each order key that is due, its destination not among the busy ones; alerts first.
+# The first row of each order key that is due, alerts first, and of each destination no more than its free share.
 _CLAIM: Final[LiteralString] = """
-    with due as (
-        select d.delivery_id from delivery d
+    with due as materialized (
+        select d.delivery_id, d.destination, d.priority, d.next_attempt_at from delivery d
          where d.state = 'pending' and d.next_attempt_at <= now()
            and (d.claimed_until is null or d.claimed_until < now())
-           and d.destination <> all(%(busy)s)
+           and d.destination <> all(%(full)s)
            and not exists (
                select from delivery earlier
                 where earlier.order_key = d.order_key and earlier.state = 'pending'
                   and earlier.delivery_id < d.delivery_id)
          order by d.priority, d.next_attempt_at
+         limit 1000
+    ), ranked as (
+        select due.*, row_number() over (partition by destination order by priority, next_attempt_at) as place
+          from due
+    ), chosen as (
+        select d.delivery_id from delivery d
+          join ranked using (delivery_id)
+          left join unnest(%(names)s::text[], %(counts)s::int[]) as f (destination, in_flight)
+                 on f.destination = d.destination
+         where ranked.place <= %(share)s - coalesce(f.in_flight, 0)
+           and d.state = 'pending' and (d.claimed_until is null or d.claimed_until < now())
+         order by d.priority, d.next_attempt_at
          limit %(limit)s
-         for update skip locked
+         for update of d skip locked
     )
     update delivery d
        set claimed_until = now() + make_interval(secs => %(lease_s)s), attempts = d.attempts + 1
-      from due where d.delivery_id = due.delivery_id and d.state = 'pending'
+      from chosen where d.delivery_id = chosen.delivery_id
     returning d.delivery_id, d.tenant_id, d.kind, d.destination, d.subscription_key, d.sequence, d.body, d.headers,
               d.attempts, d.created_at
 """
@@ -165,13 +177,20 @@ class DeliveryStore:
         self._database = database
         self._lease_s = lease_s
 
-    async def claim(self, limit: int, busy: Sequence[str] = ()) -> list[ClaimedDelivery]:
-        """Up to ``limit`` deliveries that are due, none of them to a destination in ``busy``."""
+    async def claim(self, limit: int, share: int, in_flight: Mapping[str, int]) -> list[ClaimedDelivery]:
+        """Up to ``limit`` deliveries that are due, at most ``share`` to a destination with those ``in_flight``."""
+        parameters = {
+            "full": [name for name, count in in_flight.items() if count >= share],
+            "names": list(in_flight),
+            "counts": list(in_flight.values()),
+            "share": share,
+            "limit": limit,
+            "lease_s": self._lease_s,
+        }
         async with (
             self._database.transaction(ALL_TENANTS) as connection,
             connection.cursor(row_factory=class_row(ClaimedDelivery)) as cursor,
         ):
-            parameters = {"busy": list(busy), "limit": limit, "lease_s": self._lease_s}
             await cursor.execute(_CLAIM, parameters)
             claimed = await cursor.fetchall()
         return sorted(claimed, key=lambda delivery: delivery.delivery_id)

@@ -121,8 +121,7 @@ class DeliveryWorker:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
             return []
-        busy = [name for name, count in self._by_destination.items() if count >= self._per_destination]
-        return await self._store.claim(free, busy)
+        return await self._store.claim(free, self._per_destination, self._by_destination)
 
     async def _attempt(self, delivery: ClaimedDelivery) -> None:
         try:

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every process of the hub is made of: the stores on one database, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from adapters.context_loader import HttpContextLoader
+from broker.jsonld import ContextLimits, ContextResolver
+from context_store.alerts import AlertStore
+from context_store.contexts import CachedContextLoader
+from context_store.database import Database
+from context_store.deliveries import DeliveryStore
+from context_store.devices import DeviceStore
+from context_store.entities import EntityWriter
+from context_store.partitions import CHANGES, HISTORY, Partitions
+from context_store.quarantine import QuarantineStore
+from context_store.tenants import Tenants
+from context_store.terms import TermIds
+
+from api.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The parts that routers, workers and commands share."""
+
+    settings: Settings
+    database: Database
+    tenants: Tenants
+    terms: TermIds
+    contexts: ContextResolver
+    history: Partitions
+    changes: Partitions
+    writer: EntityWriter
+    devices: DeviceStore
+    quarantine: QuarantineStore
+    alerts: AlertStore
+    deliveries: DeliveryStore
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
+    """Open the stores on the database at ``database_url``; it need not answer yet."""
+    database = Database(
+        database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max
+    )
+    await database.open()
+    http = HttpContextLoader(
+        timeout_s=settings.context_fetch_timeout_s,
+        max_bytes=settings.context_max_bytes,
+        allow_private=settings.allow_private_endpoints,
+        allow_loopback=settings.loopback_endpoints_allowed,
+    )
+    terms = TermIds(database)
+    history = Partitions(database, HISTORY)
+    loader = CachedContextLoader(database, http, refresh_after=timedelta(hours=settings.context_refresh_hours))
+    try:
+        yield Hub(
+            settings=settings,
+            database=database,
+            tenants=Tenants(database),
+            terms=terms,
+            contexts=ContextResolver(loader, ContextLimits(documents=settings.context_max_documents)),
+            history=history,
+            changes=Partitions(database, CHANGES),
+            writer=EntityWriter(terms, history),
+            devices=DeviceStore(database),
+            quarantine=QuarantineStore(database),
+            alerts=AlertStore(),
+            deliveries=DeliveryStore(database),
+        )
+    finally:
+        await http.aclose()
+        await database.close()
