@@ -68,9 +68,15 @@ class AlertRuleStore:
         """The rules of one tenant, by id."""
         return [parse_rule(document) for (document,) in await _fetch(connection, _LIST_RULES, (tenant_id,))]
 
-    async def get_rule(self, connection: AsyncConnection, tenant_id: int, rule_id: str) -> AlertRule:
-        """One rule; raises :class:`ResourceNotFound`."""
-        rows = await _fetch(connection, _GET_RULE, (tenant_id, rule_id))
+    async def get_rule(
+        self, connection: AsyncConnection, tenant_id: int, rule_id: str, *, to_change: bool = False
+    ) -> AlertRule:
+        """One rule; raises :class:`ResourceNotFound`.
+
+        ``to_change`` locks it until the transaction ends. Who withdraws alerts and then deletes or replaces the rule
+        begins with that: taken after the states, the lock could meet the evaluating worker in a deadlock.
+        """
+        rows = await _fetch(connection, _GET_RULE_TO_CHANGE if to_change else _GET_RULE, (tenant_id, rule_id))
         if not rows:
             raise _no_rule(rule_id)
         return parse_rule(rows[0][0])
