@@ -25,6 +25,10 @@ from broker.alerts import (
     place_of,
 )
 from broker.entities import VALUE_MEMBER, ExpandedEntity
+from broker.expansion import expand_entity
+from broker.jsonld import ContextResolver
+from broker.representations import represent
+from schemas.contexts import MINAMO_CONTEXT
 from schemas.stages import STAGES
 from schemas.terms import LOCATION
 
@@ -209,3 +213,10 @@ class TestEntity:
 
     def test_a_station_without_place_gives_an_alert_without(self) -> None:
         assert LOCATION not in self.entity(RAISED, place=replace(PLACE, location=None)).attributes
+
+    async def test_it_is_valid_ngsi_ld_with_short_names_under_our_context(self) -> None:
+        entity = self.entity(CLEARED, now=CLEARED_AT)
+        terms = await ContextResolver().resolve(MINAMO_CONTEXT)
+        body = represent(entity, terms)
+        assert {name for name in body if ":" in name} == set()
+        assert represent(expand_entity(body, terms), terms) == body
