@@ -37,7 +37,7 @@ from broker.validation import (
 from broker.values import READERS, ValueReader
 from schemas.terms import NGSI_LD, NO_DATASET, NULL
 
-_ENTITY_MEMBERS: Final = frozenset(
+ENTITY_MEMBERS: Final = frozenset(
     ("id", "@id", "type", "@type", "scope", "expiresAt", "@context", "createdAt", "modifiedAt", "deletedAt")
 )
 _SYSTEM_MEMBERS: Final = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))  # given by the hub; not read
@@ -48,6 +48,7 @@ _OUTPUT_MEMBERS: Final = frozenset(
 _VALUE_MEMBERS: Final = frozenset(VALUE_MEMBER.values())
 _SEALED_MEMBERS: Final = frozenset(("entityIdSealed", "entityTypeSealed"))
 _OWN_MEMBERS: Final = _VALUE_MEMBERS | {"observedAt", "unitCode", "datasetId", "expiresAt", "valueType", "objectType"}
+_NOT_SUBATTRIBUTES: Final = _OWN_MEMBERS | _SYSTEM_MEMBERS | _OUTPUT_MEMBERS | _SEALED_MEMBERS | {"type", "@type"}
 _RELATIONSHIPS: Final = frozenset((AttributeKind.RELATIONSHIP, AttributeKind.LIST_RELATIONSHIP))
 _UNITLESS: Final = _RELATIONSHIPS | {
     AttributeKind.LANGUAGE_PROPERTY,
@@ -148,7 +149,7 @@ def expand_attributes(body: Any, terms: TermMap, *, allow_null: bool = False, pa
     """The attributes among the members of ``body``; ``id``, ``type``, ``scope`` and the like are passed over."""
     if not isinstance(body, dict):
         raise BadRequestData(f"{shown(body)} is not a JSON object")
-    return _Expander(terms, allow_null, partial).attributes(body, _ENTITY_MEMBERS, "")
+    return _Expander(terms, allow_null, partial).attributes(body, ENTITY_MEMBERS, "")
 
 
 def expand_attribute(
@@ -158,10 +159,17 @@ def expand_attribute(
 
     With ``partial``, an object is always an attribute fragment (clause 5.6.4) and never the bare value of a Property.
     """
-    if terms.expand_term(name) in _NOT_ATTRIBUTES or name in _ENTITY_MEMBERS:
-        raise BadRequestData(f"{shown(name)} is a core member and not a name for attributes")
+    check_attribute_iri(name, terms, name)
     expander = _Expander(terms, allow_null, partial)
     return expander.fragment(name, body) if partial else expander.attribute(name, body, name)
+
+
+def check_attribute_iri(name: str, terms: TermMap, path: str) -> str:
+    """The IRI of an attribute's name; names of core members are refused (clause 4.5.1)."""
+    iri = terms.expand_term(name)
+    if iri in _NOT_ATTRIBUTES:
+        raise fault(path, f"{shown(name)} is a core member and not a name for attributes")
+    return iri
 
 
 class _Expander(ValueReader):
@@ -173,19 +181,17 @@ class _Expander(ValueReader):
         result: Attributes = {}
         for name, value in body.items():
             if name not in skipped:
-                self._add(result, name, value, path)
+                iri, instances = self._named(name, value, path)
+                if iri in result:
+                    raise fault(path, f"attribute {iri} is given twice")
+                result[iri] = instances
         return result
 
-    def _add(self, to: Attributes, name: str, value: Any, path: str) -> None:
-        where = f"{path}.{name}" if path else name
+    def _named(self, name: str, value: Any, path: str) -> tuple[str, dict[str, Instance]]:
         if name == "@context":
             raise fault(path, "an attribute cannot have an @context of its own")
-        iri = self.terms.expand_term(name)
-        if iri in _NOT_ATTRIBUTES:
-            raise fault(where, f"{shown(name)} is a core member and not a name for attributes")
-        if iri in to:
-            raise fault(where, f"attribute {iri} is given twice")
-        to[iri] = self.attribute(name, value, where)
+        where = f"{path}.{name}" if path else name
+        return check_attribute_iri(name, self.terms, where), self.attribute(name, value, where)
 
     def attribute(self, name: str, value: Any, path: str) -> dict[str, Instance]:
         if value.__class__ is not list or not any(map(is_instance, value)):
@@ -245,8 +251,10 @@ class _Expander(ValueReader):
         instance: Instance = {"type": kind} if kind else {}
         member = VALUE_MEMBER.get(kind, "")
         dataset = NO_DATASET
-        subattributes: Attributes = {}
+        subattributes = False
         for key, item in body.items():
+            if key in ("type", "@type"):
+                continue
             if key == member:
                 instance[key] = READERS[kind](self, item, f"{path}.{key}")
             elif key == "observedAt":
@@ -259,10 +267,10 @@ class _Expander(ValueReader):
                 raise fault(path, f'"{key}" is only given in responses')
             elif key in _SEALED_MEMBERS:
                 instance[key] = self._sealed(name, key, item, path)
-            elif key not in _SYSTEM_MEMBERS and key not in ("type", "@type"):
-                self._add(subattributes, key, item, path)
+            elif key not in _SYSTEM_MEMBERS:
+                subattributes = True
         if subattributes:
-            instance["attrs"] = subattributes
+            instance["attrs"] = self.attributes(body, _NOT_SUBATTRIBUTES, path)
         if member not in instance and not self.partial:
             raise fault(path, f'a {kind} needs "{member}"')
         return dataset, instance

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the internal form to the wire: normalized, concise, simplified, GeoJSON (clauses 4.5.1 to 4.5.4, 4.5.16, 4.5.17).
+"""From the internal form to the wire: normalized, concise, simplified, GeoJSON (clauses 4.5.1 to 4.5.4, 4.5.16).
 
 A representation is the last pure step before a response or a notification. It walks an entity once and compacts names
 with the term map of the request; values are handed over as they are, so the result must not be changed by the caller.
@@ -103,7 +103,7 @@ def _add_attributes(result: dict[str, Any], entity: ExpandedEntity, terms: TermM
 
 
 def represent_attribute(instances: dict[str, Instance], terms: TermMap, options: Representation = NORMALIZED) -> Any:
-    """One attribute: its only instance, or all as a list or, simplified, a ``dataset`` object (clauses 4.5.4, 4.5.5)."""
+    """One attribute: its only instance, or all as a list or, simplified, a ``dataset`` object (clause 4.5.4)."""
     if len(instances) == 1:
         for dataset, instance in instances.items():
             return represent_instance(instance, dataset, terms, options)
