@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from adapters.context_loader import HttpContextLoader
-from broker.jsonld import ContextLimits, ContextResolver
-from context_store.alerts import AlertStore
 from context_store.contexts import CachedContextLoader
+
+from api.settings import Settings
+from broker.jsonld import ContextLimits, ContextResolver
+from context_store.alert_rules import AlertRuleStore
+from context_store.alerts import AlertStore
 from context_store.database import Database
 from context_store.deliveries import DeliveryStore
 from context_store.devices import DeviceStore
@@ -20,8 +23,6 @@ from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.quarantine import QuarantineStore
 from context_store.tenants import Tenants
 from context_store.terms import TermIds
-
-from api.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Hub:
     writer: EntityWriter
     devices: DeviceStore
     quarantine: QuarantineStore
+    alert_rules: AlertRuleStore
     alerts: AlertStore
     deliveries: DeliveryStore
 
@@ -45,9 +47,7 @@ class Hub:
 @asynccontextmanager
 async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     """Open the stores on the database at ``database_url``; it need not answer yet."""
-    database = Database(
-        database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max
-    )
+    database = Database(database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max)
     await database.open()
     http = HttpContextLoader(
         timeout_s=settings.context_fetch_timeout_s,
@@ -64,12 +64,13 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             database=database,
             tenants=Tenants(database),
             terms=terms,
-            contexts=ContextResolver(loader, ContextLimits(documents=settings.context_max_documents)),
+            contexts=ContextResolver(loader, limits=ContextLimits(max_documents=settings.context_max_documents)),
             history=history,
             changes=Partitions(database, CHANGES),
             writer=EntityWriter(terms, history),
             devices=DeviceStore(database),
             quarantine=QuarantineStore(database),
+            alert_rules=AlertRuleStore(),
             alerts=AlertStore(),
             deliveries=DeliveryStore(database),
         )

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
-
-from schemas.terms import DEFAULT_VOCABULARY, LOCATION, NGSI_LD, NO_DATASET
 
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.times import to_text
+from schemas.terms import DEFAULT_VOCABULARY, LOCATION, NGSI_LD, NO_DATASET
 
 # A device's id and key appear in MQTT topics and user names: no separators, no wildcards.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -82,15 +81,16 @@ class Device:
             by_field[mapping.field] = (*by_field.get(mapping.field, ()), mapping)
         object.__setattr__(self, "by_field", by_field)
 
+    def with_password_hash(self, password_hash: str) -> Device:
+        """The same device with a new MQTT password (its hash)."""
+        return replace(self, password_hash=password_hash)
+
 
 def device_entity(device: Device, now: datetime) -> ExpandedEntity:
     """The entity of ``device`` before its first reading: name, location and the device's static attributes."""
     moment = to_text(now)
     attributes: Attributes = {
-        name: {
-            dataset: {**instance, "createdAt": moment, "modifiedAt": moment}
-            for dataset, instance in group.items()
-        }
+        name: {dataset: {**instance, "createdAt": moment, "modifiedAt": moment} for dataset, instance in group.items()}
         for name, group in device.static_attributes.items()
     }
     attributes.setdefault(NGSI_LD + "title", {NO_DATASET: _property(device.name, moment)})
@@ -168,9 +168,7 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int) -> Device:
 
 def _identifier(text: str, path: str) -> str:
     if not _IDENTIFIER.fullmatch(text):
-        raise BadRequestData(
-            f"{path} is {text!r}; it may hold letters, digits, '.', '_' and '-', at most 128"
-        )
+        raise BadRequestData(f"{path} is {text!r}; it may hold letters, digits, '.', '_' and '-', at most 128")
     return text
 
 
@@ -216,9 +214,7 @@ def _given(value: float | None) -> float:
 def _location(value: Any) -> tuple[float, float] | None:
     if value is None:
         return None
-    coordinates = (
-        value.get("coordinates") if isinstance(value, dict) and value.get("type") == "Point" else value
-    )
+    coordinates = value.get("coordinates") if isinstance(value, dict) and value.get("type") == "Point" else value
     match coordinates:
         case [int() | float() as longitude, int() | float() as latitude, *_] if (
             -180 <= longitude <= 180 and -90 <= latitude <= 90

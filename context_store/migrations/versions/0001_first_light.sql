@@ -238,6 +238,7 @@ create table alert_event (
     recorded_at    timestamptz not null default now()
 );
 create index alert_event_tenant_index on alert_event (tenant_id, alert_event_id);
+create index alert_event_alert_index on alert_event (tenant_id, alert_id);
 
 create table jsonld_context (
     tenant_id  integer not null references tenant,

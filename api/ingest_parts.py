@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Putting the ingest pipeline together from settings and stores."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from adapters import minamo_json
+from api import metrics
+from api.hub import Hub
+from api.settings import Settings
+from broker.readings import CommitSummary
+from context_store.devices import CachedDeviceDirectory
+from context_store.readings import PostgresReadingStore
+from ingest.client import MqttAddress, MqttClient
+from ingest.decode import Decoder, Limits
+from ingest.pipeline import Pipeline
+
+
+def limits(settings: Settings) -> Limits:
+    """What a message may be at most."""
+    return Limits(
+        payload_bytes=settings.max_payload_bytes,
+        future=timedelta(seconds=settings.future_tolerance_s),
+        age=timedelta(days=settings.max_reading_age_days),
+    )
+
+
+def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
+    """The pipeline on the hub's stores, and its copy of the device registry."""
+    directory = CachedDeviceDirectory(hub.database)
+    store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+    pipeline = Pipeline(
+        Decoder(minamo_json.decode, limits(hub.settings)),
+        directory,
+        store,
+        batch_max=hub.settings.batch_max_readings,
+        on_commit=_count,
+    )
+    return pipeline, directory
+
+
+def make_client(settings: Settings, address: MqttAddress, pipeline: Pipeline) -> MqttClient:
+    """The MQTT client that feeds ``pipeline``."""
+    return MqttClient(
+        address,
+        client_id=settings.mqtt_client_id,
+        receive_maximum=settings.mqtt_receive_maximum,
+        on_message=pipeline.put,
+        keepalive_s=settings.mqtt_keepalive_s,
+    )
+
+
+def _count(summary: CommitSummary, seconds: float) -> None:
+    for fate, count in (
+        ("current", summary.current),
+        ("late", summary.late),
+        ("repeated", summary.repeated),
+        ("correction", summary.corrections),
+    ):
+        if count:
+            metrics.READINGS.labels(fate).inc(count)
+    if summary.quarantined:
+        metrics.QUARANTINED.inc(summary.quarantined)
+    metrics.INGEST_LATENCY.observe(seconds)

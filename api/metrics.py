@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Prometheus sees at ``/metrics``. Names and meanings are part of the documented interface."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
+
+READINGS: Final = Counter(
+    "minamo_readings_total", "Values committed by ingest, by fate: current, late, repeated, correction", ["fate"]
+)
+QUARANTINED: Final = Counter("minamo_quarantined_total", "Messages set aside by ingest")
+INGEST_WAITING: Final = Gauge("minamo_ingest_waiting", "Messages taken from the broker and not yet being committed")
+INGEST_LATENCY: Final = Histogram(
+    "minamo_ingest_seconds", "From arrival of the oldest message of a batch to its commit", buckets=_LATENCY_BUCKETS
+)
+MQTT_CONNECTED: Final = Gauge("minamo_mqtt_connected", "1 while the subscription at the MQTT broker is in place")
+ALERT_DECISIONS: Final = Counter(
+    "minamo_alert_decisions_total", "Alerts raised and cleared, by kind and stage", ["kind", "stage"]
+)
+ALERT_LATENCY: Final = Histogram(
+    "minamo_alert_seconds", "From the commit of a reading to the decision of its alert", buckets=_LATENCY_BUCKETS
+)
+DELIVERIES: Final = Counter(
+    "minamo_deliveries_total", "Attempts to deliver, by kind (notification, alert) and result", ["kind", "result"]
+)
+DELIVERY_LATENCY: Final = Histogram(
+    "minamo_delivery_seconds", "From the outbox to the receiver's success", ["kind"], buckets=_LATENCY_BUCKETS
+)
+REQUESTS: Final = Counter("minamo_http_requests_total", "HTTP requests, by method and status", ["method", "status"])
+REQUEST_LATENCY: Final = Histogram(
+    "minamo_http_request_seconds", "Duration of HTTP requests (event streams excluded)", buckets=_LATENCY_BUCKETS
+)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every HTTP request passes: access by token, security headers, counting. Plain ASGI: little cost per request."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Collection
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import metrics
+
+_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+
+# Everything a page needs comes from the hub itself; MapLibre's worker is a file of ours, its images are data.
+_CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'"
+)
+_SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
+}
+_UNAUTHORIZED: Final = (
+    b'{"type":"about:blank","title":"Unauthorized","status":401,'
+    b'"detail":"A bearer token is required / \xe3\x83\x88\xe3\x83\xbc\xe3\x82\xaf\xe3\x83\xb3\xe3\x81\x8c'
+    b'\xe5\xbf\x85\xe8\xa6\x81\xe3\x81\xa7\xe3\x81\x99"}'
+)
+
+
+class TokenAccess:
+    """Lets requests pass that carry one of the tokens whose SHA-256 (hex) are configured.
+
+    ``/healthz`` and ``/readyz`` are open, for supervisors that have no token.
+    """
+
+    def __init__(self, app: ASGIApp, hashes: Collection[str]) -> None:
+        self._app = app
+        self._hashes = [value.lower() for value in hashes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not self._hashes or scope["path"] in _OPEN_PATHS or self._allowed(scope):
+            await self._app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"application/problem+json"), (b"www-authenticate", b'Bearer realm="minamo"')]
+        await send({"type": "http.response.start", "status": 401, "headers": headers})
+        await send({"type": "http.response.body", "body": _UNAUTHORIZED})
+
+    def _allowed(self, scope: Scope) -> bool:
+        scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return False
+        digest = hashlib.sha256(token.strip().encode()).hexdigest()
+        return any([hmac.compare_digest(digest, known) for known in self._hashes])
+
+
+class SecurityHeaders:
+    """Adds the headers that keep a browser from doing what the pages do not need."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class RequestMetrics:
+    """Counts requests by method and status, and how long the answers took (streams are counted, not timed)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+
+        async def counting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                metrics.REQUESTS.labels(scope["method"], str(message["status"])).inc()
+                metrics.REQUEST_LATENCY.observe(time.perf_counter() - started)
+            await send(message)
+
+        await self._app(scope, receive, counting_send)

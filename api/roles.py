@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of the hub: which parts run together, from start to a clean end.
+
+Every role is a set of named tasks. When one of them ends by itself or fails, the process ends with an error instead
+of going on with a part of it dead; whoever supervises it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from adapters.webhook import HttpSender
+from api.alert_rules import webhooks_of
+from api.app import create_app
+from api.health import Health, PartDown, health_routes
+from api.hub import Hub
+from api.ingest_parts import make_client, make_pipeline
+from api.metrics import INGEST_WAITING, MQTT_CONNECTED
+from api.routers.alerts import Wakes
+from api.settings import Settings
+from api.workers.alerts import AlertEvaluator
+from api.workers.deliveries import DeliveryWorker
+from api.workers.delivery_policy import make_delivery_worker
+from api.workers.feed import FeedLoop
+from api.workers.housekeeping import housekeeping
+from api.workers.subscriptions import SubscriptionWorker
+from context_store import alerts as alert_channel
+from context_store import deliveries, events
+from context_store.listener import Listener
+from context_store.migrate import migrate
+from ingest.client import MqttAddress, MqttClient
+
+log = structlog.get_logger(__name__)
+
+_SHUTDOWN_S: Final = 5
+_DIRECTORY_REFRESH_S: Final = 1.0
+
+
+class RoleEnded(Exception):
+    """A task of the process ended although nobody asked it to."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a process runs: named tasks, what wakes them, and how to ask whether they are well."""
+
+    health: Health = field(default_factory=Health)
+    tasks: dict[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
+    wakers: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
+
+    def add(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` under this name."""
+        self.tasks[name] = work
+
+    def wake_on(self, channel: str, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when the database notifies ``channel``."""
+        self.wakers.setdefault(channel, []).append(wake)
+
+
+def add_api(parts: Parts, hub: Hub) -> None:
+    """The HTTP API and the live page."""
+    wakes = Wakes()
+    parts.wake_on(alert_channel.CHANNEL, wakes.wake)
+    app = create_app(hub, parts.health, wakes)
+    parts.add("http", _serve(app, hub.settings.http_host, hub.settings.http_port))
+
+
+def add_health_only(parts: Parts, port: int) -> None:
+    """Health and metrics of a process without the API, on the loopback address."""
+    app = Starlette(routes=health_routes(parts.health))
+    parts.add("health", _serve(app, "127.0.0.1", port))
+
+
+def add_ingest(parts: Parts, hub: Hub, address: MqttAddress) -> None:
+    """MQTT in."""
+    pipeline, directory = make_pipeline(hub)
+    client = make_client(hub.settings, address, pipeline)
+
+    async def refresh() -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                await directory.refresh()
+            INGEST_WAITING.set(pipeline.waiting)
+            MQTT_CONNECTED.set(client.connected)
+            await asyncio.sleep(_DIRECTORY_REFRESH_S)
+
+    parts.add("mqtt", client.run())
+    parts.add("ingest", pipeline.run(client))
+    parts.add("device directory", refresh())
+    parts.health.add("mqtt", lambda: _check_mqtt(client))
+
+
+async def _check_mqtt(client: MqttClient) -> None:
+    if not client.connected:
+        raise PartDown("not connected to the MQTT broker")
+
+
+def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
+    """Alert rules, subscriptions and deliveries."""
+    poll_s = hub.settings.worker_poll_ms / 1000
+    evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
+    feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
+    alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s)
+    subscription_worker = SubscriptionWorker(hub, poll_s)
+    delivery_worker: DeliveryWorker = make_delivery_worker(hub, sender)
+    parts.wake_on(events.CHANNEL, alert_loop.wake)
+    parts.wake_on(events.CHANNEL, subscription_worker.wake)
+    parts.wake_on(deliveries.CHANNEL, delivery_worker.wake)
+    parts.add("alert rules", alert_loop.run())
+    parts.add("subscriptions", subscription_worker.run())
+    parts.add("deliveries", delivery_worker.run())
+
+
+def make_sender(settings: Settings) -> HttpSender:
+    """What sends deliveries by HTTP."""
+    return HttpSender(
+        timeout_s=settings.delivery_timeout_s,
+        allow_private=settings.allow_private_endpoints,
+        allow_loopback=settings.loopback_endpoints_allowed,
+    )
+
+
+@contextlib.asynccontextmanager
+async def maintained(hub: Hub, database_url: str) -> AsyncIterator[None]:
+    """A database at the newest schema, and its upkeep while the block runs."""
+    revision = await asyncio.to_thread(migrate, database_url)
+    log.info("database.ready", revision=revision)
+    async with housekeeping(hub):
+        yield
+
+
+async def run(parts: Parts, hub: Hub, *, on_started: Callable[[], None] | None = None) -> None:
+    """Run ``parts`` until SIGINT or SIGTERM; raises :class:`RoleEnded` when a task ends before that."""
+    parts.health.add("database", hub.database.ping)
+    if parts.wakers:
+        wakers = {channel: _all(calls) for channel, calls in parts.wakers.items()}
+        parts.add("listener", Listener(hub.database, wakers).run())
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.create_task(work, name=name) for name, work in parts.tasks.items()]
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    if on_started is not None:
+        on_started()
+    try:
+        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            raise RoleEnded(f"{task.get_name()} ended") from task.exception()
+    finally:
+        for task in [*reversed(tasks), stopping]:
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _all(calls: list[Callable[[], None]]) -> Callable[[], None]:
+    def wake() -> None:
+        for call in calls:
+            call()
+
+    return wake
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the process as a whole is told to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """Take no signals."""
+        yield
+
+
+async def _serve(app: Any, host: str, port: int) -> None:
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        server.force_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        raise

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/api/v1/stations``: what the live page shows, plain JSON for any other client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import ORJSONResponse
+
+from api.hub import Hub
+from api.requests import TenantId, expand_name, parse_moment, short_name
+from broker.alerts import AlertRule
+from broker.errors import BadRequestData
+from broker.stations import freshness
+from broker.times import to_text
+from context_store.stations import StationRow, StationStore
+from schemas.stages import STAGE_BY_CODE, STAGES
+from schemas.terms import NO_DATASET
+
+_MAX_POINTS: Final = 50_000
+_DEFAULT_SPAN: Final = timedelta(hours=24)
+
+
+def stations_router(hub: Hub) -> APIRouter:
+    """The routes on ``hub``."""
+    router = APIRouter(prefix="/api/v1/stations", tags=["stations"])
+    store = StationStore(hub.database, hub.terms)
+
+    @router.get("", summary="All stations with their newest value / 全観測局の最新値")
+    async def stations(tenant_id: TenantId) -> ORJSONResponse:
+        rows = await store.stations(tenant_id)
+        async with hub.database.transaction(tenant_id) as connection:
+            rules = await hub.alert_rules.list_rules(connection, tenant_id)
+        now = datetime.now(UTC)
+        return ORJSONResponse(
+            {
+                "generatedAt": to_text(now),
+                "stages": [_stage(stage.code) for stage in STAGES],
+                "stations": [_station(row, rules, now, hub.settings.stale_factor) for row in rows],
+            }
+        )
+
+    @router.get("/{entity_id}/series", summary="One attribute over time / 一つの属性の時系列")
+    async def series(
+        tenant_id: TenantId,
+        entity_id: str,
+        attribute: Annotated[str, Query(description="Name or IRI of the attribute")] = "waterLevel",
+        start: Annotated[str | None, Query(alias="from", description="ISO 8601 with offset")] = None,
+        end: Annotated[str | None, Query(alias="to", description="ISO 8601 with offset")] = None,
+    ) -> ORJSONResponse:
+        until = parse_moment(end, "to") if end else datetime.now(UTC)
+        since = parse_moment(start, "from") if start else until - _DEFAULT_SPAN
+        if since >= until:
+            raise BadRequestData("from is not before to")
+        iri = await expand_name(hub, tenant_id, entity_id, attribute)
+        points = await store.series(tenant_id, entity_id, iri, since, until, _MAX_POINTS)
+        return ORJSONResponse(
+            {
+                "entityId": entity_id,
+                "attribute": short_name(iri),
+                "from": to_text(since),
+                "to": to_text(until),
+                "points": points,
+            }
+        )
+
+    return router
+
+
+def _stage(code: str) -> dict[str, Any]:
+    stage = STAGE_BY_CODE[code]
+    return {
+        "code": stage.code,
+        "order": stage.order,
+        "nameJa": stage.name_ja,
+        "nameEn": stage.name_en,
+        "colour": stage.colour,
+        "shape": stage.shape,
+    }
+
+
+def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_factor: float) -> dict[str, Any]:
+    mapping = row.mappings[0]
+    attribute = mapping["attribute"]
+    dataset = mapping.get("datasetId", NO_DATASET)
+    instance = ((row.document or {}).get(attribute) or {}).get(dataset) or {}
+    observed = instance.get("observedAt")
+    observed_at = datetime.fromisoformat(observed) if observed else None
+    watching = [
+        rule for rule in rules if rule.attribute == attribute and rule.entities.matches(row.entity_id, tuple(row.types))
+    ]
+    raised = sorted((key.rsplit("/", 1)[1] for key in row.raised), key=lambda code: STAGE_BY_CODE[code].order)
+    return {
+        "entityId": row.entity_id,
+        "deviceId": row.device_id,
+        "name": row.name,
+        "types": [short_name(iri) for iri in row.types],
+        "location": [row.longitude, row.latitude] if row.longitude is not None else None,
+        "attribute": short_name(attribute),
+        "attributeIri": attribute,
+        "unitCode": instance.get("unitCode") or mapping.get("unitCode"),
+        "value": instance.get("value"),
+        "observedAt": observed,
+        "ageSeconds": round((now - observed_at).total_seconds()) if observed_at else None,
+        "expectedIntervalSeconds": row.expected_interval_s,
+        "status": freshness(observed_at, now, row.expected_interval_s, stale_factor).value,
+        "stage": raised[-1] if raised else None,
+        "stagesRaised": raised,
+        "thresholds": [
+            {"stage": level.stage, "value": level.threshold}
+            for rule in watching
+            if rule.enabled
+            for level in rule.levels
+        ],
+        "trend": None,
+    }

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scheduled upkeep: partitions ahead of time, what outlived its retention removed. Safe in many processes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from api.hub import Hub
+from broker.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+_EVENT_DAYS_AHEAD: Final = 3
+_HISTORY_DAYS_AHEAD: Final = 40
+_EVERY_MINUTES: Final = 30
+
+
+async def make_partitions(hub: Hub, now: datetime) -> None:
+    """Make the partitions that the next days need."""
+    await hub.changes.ensure_ahead(now, _EVENT_DAYS_AHEAD)
+    await hub.history.ensure_ahead(now, _HISTORY_DAYS_AHEAD)
+
+
+async def remove_expired(hub: Hub, now: datetime) -> None:
+    """Remove change events, finished deliveries and history past their retention."""
+    horizon = now - timedelta(hours=hub.settings.event_retention_hours)
+    dropped = await hub.changes.drop_before(horizon)
+    removed = await hub.deliveries.purge(horizon)
+    if hub.settings.history_retention_days is not None:
+        dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
+    if dropped or removed:
+        log.info("housekeeping.removed", partitions=dropped, deliveries=removed)
+
+
+async def upkeep(hub: Hub) -> None:
+    """Both, now; a database that is away is tried again at the next turn."""
+    now = datetime.now(UTC)
+    with contextlib.suppress(StoreUnavailable):
+        await make_partitions(hub, now)
+        await remove_expired(hub, now)
+
+
+@asynccontextmanager
+async def housekeeping(hub: Hub) -> AsyncIterator[None]:
+    """Upkeep at once and then on a schedule, while the block runs."""
+    await upkeep(hub)
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler.add_job(upkeep, "interval", minutes=_EVERY_MINUTES, args=[hub], coalesce=True, max_instances=1)
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
