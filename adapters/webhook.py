@@ -47,18 +47,32 @@ def check_url(url: str) -> None:
         raise ForbiddenDestination("credentials do not belong into the URL of a destination")
 
 
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The numeric ``address``; an IPv4 address that is mapped into IPv6 as what it is."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])  # without the zone of a link-local address
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
 def is_private(address: str) -> bool:
     """Whether ``address`` (numeric) is none of the public internet: loopback, private, link-local, reserved."""
-    parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return not (mapped or parsed).is_global
+    return not _parsed(address).is_global
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address`` (numeric) is this machine itself; the unspecified address is, for a client."""
+    parsed = _parsed(address)
+    return parsed.is_loopback or parsed.is_unspecified
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Resolves and checks the host, then connects to the checked address under the original name."""
+    """Resolves and checks the host, then connects to the checked address under the original name.
 
-    def __init__(self, *, allow_private: bool, connections: int) -> None:
+    Loopback is a permission of its own: what listens there often trusts whoever can reach it.
+    """
+
+    def __init__(self, *, allow_private: bool, allow_loopback: bool, connections: int) -> None:
         self._allow_private = allow_private
+        self._allow_loopback = allow_loopback
         self._inner = httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections), trust_env=False
         )
@@ -79,14 +93,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         except OSError as exc:
             raise httpx.ConnectError(f"{host} cannot be resolved: {exc}") from exc
         addresses = [str(entry[4][0]) for entry in found]
-        if not self._allow_private:
-            for address in addresses:
-                if is_private(address):
-                    raise ForbiddenDestination(
-                        f"{host} is {address}, an address of a private network; the setting "
-                        "allow_private_endpoints permits it"
-                    )
+        for address in addresses:
+            self._check(host, address)
         return addresses[0]
+
+    def _check(self, host: str, address: str) -> None:
+        if is_loopback(address):
+            if not self._allow_loopback:
+                raise ForbiddenDestination(f"{host} is {address}, the hub's own machine")
+        elif is_private(address) and not self._allow_private:
+            raise ForbiddenDestination(
+                f"{host} is {address}, an address of a private network; the setting allow_private_endpoints permits it"
+            )
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -96,10 +114,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 class HttpSender:
     """Posts deliveries; ``timeout_s`` bounds an attempt as a whole."""
 
-    def __init__(self, *, timeout_s: float, allow_private: bool, connections: int = 64) -> None:
+    def __init__(
+        self, *, timeout_s: float, allow_private: bool, allow_loopback: bool = False, connections: int = 64
+    ) -> None:
         self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(allow_private=allow_private, connections=connections),
+            transport=GuardedTransport(
+                allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
+            ),
             timeout=httpx.Timeout(timeout_s),
             follow_redirects=False,
             headers={"User-Agent": "minamo"},

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetching JSON-LD contexts from the web, guarded: a client names the URL, so it must not open the hub's own network.
+
+Size and time are limited as a whole, redirects are few and each is checked like the first address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from adapters.webhook import ForbiddenDestination, GuardedTransport, check_url
+from broker.errors import LdContextNotAvailable
+
+MAX_REDIRECTS: Final = 3
+_HEADERS: Final = {
+    "Accept": "application/ld+json, application/json;q=0.9, */*;q=0.1",
+    "Accept-Encoding": "identity",  # a small answer cannot become a huge one
+    "User-Agent": "minamo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedContext:
+    """One answer: ``document`` is None when the server says that the one with the ETag asked for is still right."""
+
+    document: dict[str, Any] | None
+    etag: str | None
+
+
+class HttpContextLoader:
+    """Loads context documents by HTTP; ``timeout_s`` bounds a load as a whole, ``max_bytes`` its decoded body."""
+
+    def __init__(self, *, timeout_s: float, max_bytes: int, allow_private: bool, allow_loopback: bool) -> None:
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._client = httpx.AsyncClient(
+            transport=GuardedTransport(allow_private=allow_private, allow_loopback=allow_loopback, connections=8),
+            timeout=httpx.Timeout(timeout_s),
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            headers=_HEADERS,
+            event_hooks={"request": [_check_request]},
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def load(self, url: str) -> dict[str, Any]:
+        """The JSON object at ``url``; raises :class:`LdContextNotAvailable`."""
+        document = (await self.fetch(url)).document
+        if document is None:
+            raise LdContextNotAvailable(f"@context {url} cannot be retrieved: the answer is empty")
+        return document
+
+    async def fetch(self, url: str, etag: str | None = None) -> FetchedContext:
+        """The document at ``url``, unless its ETag is still ``etag``; raises :class:`LdContextNotAvailable`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._fetch(url, {"If-None-Match": etag} if etag else {})
+        except TimeoutError as exc:
+            raise _unavailable(url, f"no answer within {self._timeout_s:g} s") from exc
+        except ForbiddenDestination as exc:
+            raise _unavailable(url, str(exc)) from exc
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+            raise _unavailable(url, f"{type(exc).__name__}: {exc}") from exc
+
+    async def _fetch(self, url: str, headers: dict[str, str]) -> FetchedContext:
+        async with self._client.stream("GET", url, headers=headers) as response:
+            etag = response.headers.get("ETag")
+            if response.status_code == httpx.codes.NOT_MODIFIED and headers:
+                return FetchedContext(None, etag or headers["If-None-Match"])
+            if response.status_code != httpx.codes.OK:
+                raise _unavailable(url, f"the server answers with HTTP {response.status_code}")
+            body = await self._read(url, response)
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError as exc:
+            raise _unavailable(url, "the document is not JSON") from exc
+        if not isinstance(document, dict):
+            raise _unavailable(url, "the document is not a JSON object")
+        return FetchedContext(document, etag)
+
+    async def _read(self, url: str, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > self._max_bytes:
+                raise _unavailable(url, f"the document is larger than {self._max_bytes} bytes")
+        return bytes(body)
+
+
+async def _check_request(request: httpx.Request) -> None:
+    """Each request, those that follow a redirect too, goes to a URL of the kind that is allowed."""
+    check_url(str(request.url))
+
+
+def _unavailable(url: str, reason: str) -> LdContextNotAvailable:
+    return LdContextNotAvailable(f"@context {url} cannot be retrieved: {reason}")

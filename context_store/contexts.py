@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The durable cache of JSON-LD contexts: fetched once for all processes, kept over restarts and outages.
+
+A document older than ``refresh_after`` is asked for again with its ETag. When that fails, the copy is served: a context
+that was right yesterday is better than no answer. A failure itself is never stored (clause 5.5.7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString, Protocol
+from weakref import WeakValueDictionary
+
+import orjson
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from broker.errors import LdContextNotAvailable
+from context_store.database import Database
+
+log = structlog.get_logger(__name__)
+
+# What the hub fetches for anybody belongs to the first tenant, "default".
+SHARED_TENANT_ID: Final = 1
+
+_SELECT: Final[LiteralString] = """
+    select document, fetched_at, etag from jsonld_context where tenant_id = %s and url = %s
+"""
+_STORE: Final[LiteralString] = """
+    insert into jsonld_context (tenant_id, url, document, fetched_at, etag) values (%s, %s, %s::jsonb, %s, %s)
+    on conflict (tenant_id, url)
+    do update set document = excluded.document, fetched_at = excluded.fetched_at, etag = excluded.etag
+"""
+# The server says that the copy is still right.
+_CONFIRM: Final[LiteralString] = """
+    update jsonld_context set fetched_at = %s, etag = %s where tenant_id = %s and url = %s
+"""
+_STALE: Final[LiteralString] = """
+    select url from jsonld_context where tenant_id = %s and fetched_at < %s order by fetched_at limit %s
+"""
+
+
+class Fetched(Protocol):
+    """An answer from the web: no document when the one with the ETag asked for is still right."""
+
+    @property
+    def document(self) -> dict[str, Any] | None: ...
+    @property
+    def etag(self) -> str | None: ...
+
+
+class ContextFetcher(Protocol):
+    """Brings documents from the web; raises :class:`LdContextNotAvailable`."""
+
+    async def fetch(self, url: str, etag: str | None = None) -> Fetched: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedContext:
+    """A stored copy."""
+
+    document: dict[str, Any]
+    fetched_at: datetime
+    etag: str | None
+
+
+class CachedContextLoader:
+    """A :class:`~broker.ports.ContextLoader` that keeps what ``inner`` brings."""
+
+    def __init__(self, database: Database, inner: ContextFetcher, *, refresh_after: timedelta) -> None:
+        self._database = database
+        self._inner = inner
+        self._refresh_after = refresh_after
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def load(self, url: str) -> dict[str, Any]:
+        """The document at ``url``: a fresh copy, a new one, or a stale one when no new one can be had."""
+        lock = self._locks.setdefault(url, asyncio.Lock())
+        async with lock:  # of many requests that name a new context at once, one fetches it
+            cached = await self._cached(url)
+            if cached is not None and datetime.now(UTC) - cached.fetched_at < self._refresh_after:
+                return cached.document
+            return await self._refreshed(url, cached)
+
+    async def refresh_stale(self, *, limit: int = 100) -> Sequence[str]:
+        """Ask again for up to ``limit`` copies that are due, oldest first.
+
+        Returns the URLs whose document changed: term maps made of them have to be forgotten.
+        """
+        due = datetime.now(UTC) - self._refresh_after
+        async with self._database.transaction(SHARED_TENANT_ID) as connection:
+            rows = await (await connection.execute(_STALE, (SHARED_TENANT_ID, due, limit))).fetchall()
+        changed = []
+        for (url,) in rows:
+            before = await self._cached(url)
+            if before is not None and await self.load(url) != before.document:
+                changed.append(url)
+        return changed
+
+    async def _refreshed(self, url: str, cached: CachedContext | None) -> dict[str, Any]:
+        try:
+            fetched = await self._inner.fetch(url, cached.etag if cached else None)
+        except LdContextNotAvailable as exc:
+            if cached is None:
+                raise
+            log.warning("context_not_refreshed", url=url, fetched_at=cached.fetched_at.isoformat(), reason=exc.detail)
+            return cached.document
+        if fetched.document is not None:
+            await self._store(url, fetched.document, fetched.etag)
+            return fetched.document
+        if cached is None:
+            raise LdContextNotAvailable(f"@context {url} cannot be retrieved: the answer is empty")
+        async with self._database.transaction(SHARED_TENANT_ID) as connection:
+            await connection.execute(_CONFIRM, (datetime.now(UTC), fetched.etag, SHARED_TENANT_ID, url))
+        return cached.document
+
+    async def _cached(self, url: str) -> CachedContext | None:
+        async with self._database.transaction(SHARED_TENANT_ID) as connection:
+            return await _select(connection, url)
+
+    async def _store(self, url: str, document: dict[str, Any], etag: str | None) -> None:
+        if "@context" not in document:
+            return  # the resolver refuses it; it must not outlive the moment
+        text = orjson.dumps(document).decode()
+        try:
+            async with self._database.transaction(SHARED_TENANT_ID) as connection:
+                await connection.execute(_STORE, (SHARED_TENANT_ID, url, text, datetime.now(UTC), etag))
+        except psycopg.DataError as exc:  # U+0000, which jsonb cannot hold: usable now, fetched again next time
+            log.warning("context_not_stored", url=url, reason=str(exc).strip())
+
+
+async def _select(connection: AsyncConnection, url: str) -> CachedContext | None:
+    row = await (await connection.execute(_SELECT, (SHARED_TENANT_ID, url))).fetchone()
+    return CachedContext(*row) if row else None
