@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that start real servers. Unit tests use none of them.
+
+``database_url``
+    a database of its own for each test, migrated, as the role of the hub; the test runs once with native partitions
+    and once with TimescaleDB (skipped where that is not installed)
+``empty_database_url``
+    the same before any migration
+``cluster``
+    the PostgreSQL cluster behind both: ``cluster.admin(name)`` connects as superuser
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from support.cluster import Cluster, StoreMode, running_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL cluster for the whole run."""
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["native", "timescale"])
+def store_mode(request: pytest.FixtureRequest, cluster: Cluster) -> StoreMode:
+    """How history is stored; use ``parametrize("store_mode", ["native"], indirect=True)`` for one of them only."""
+    mode: StoreMode = request.param
+    if mode == "timescale" and not cluster.has_timescaledb:
+        pytest.skip("TimescaleDB is not installed for this PostgreSQL")
+    return mode
+
+
+@pytest.fixture
+def database_url(cluster: Cluster, store_mode: StoreMode) -> Iterator[str]:
+    """A migrated database for one test."""
+    name = cluster.create_migrated(store_mode)
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def empty_database_url(cluster: Cluster, store_mode: StoreMode) -> Iterator[str]:
+    """A database with the extensions only."""
+    name = cluster.create_empty(store_mode)
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def database_name(database_url: str) -> str:
+    """Name of the test's database, for ``cluster.admin``."""
+    return urlsplit(database_url).path.lstrip("/")
