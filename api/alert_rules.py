@@ -14,27 +14,24 @@ from api.workers.alerts import AlertEvaluator, Decided
 from broker.alerts import AlertRule, parse_rule, withdraw
 from broker.errors import ResourceNotFound
 from context_store.alerts import AlertRecord, StateKey
-from schemas.terms import DEFAULT_VOCABULARY
+from schemas.contexts import MINAMO_CONTEXT
 
 
-def with_expanded_names(document: dict[str, Any]) -> dict[str, Any]:
-    """``document`` with short names of attribute and entity type taken from the default vocabulary."""
+async def with_expanded_names(hub: Hub, document: dict[str, Any]) -> dict[str, Any]:
+    """``document`` with the names of attribute and entity type as IRIs, by its ``@context`` or the hub's own."""
     expanded = dict(document)
+    terms = await hub.contexts.resolve(expanded.pop("@context", MINAMO_CONTEXT))
     if isinstance(expanded.get("attribute"), str):
-        expanded["attribute"] = _expand(expanded["attribute"])
+        expanded["attribute"] = terms.expand_term(expanded["attribute"])
     entities = expanded.get("entities")
     if isinstance(entities, dict) and isinstance(entities.get("type"), str):
-        expanded["entities"] = {**entities, "type": _expand(entities["type"])}
+        expanded["entities"] = {**entities, "type": terms.expand_term(entities["type"])}
     return expanded
-
-
-def _expand(name: str) -> str:
-    return name if ":" in name else DEFAULT_VOCABULARY + name
 
 
 async def put_rule_document(hub: Hub, tenant_id: int, document: dict[str, Any]) -> tuple[AlertRule, bool]:
     """Create or replace a rule; returns it and whether it is new. Raises :class:`BadRequestData`."""
-    rule = parse_rule(with_expanded_names(document))
+    rule = parse_rule(await with_expanded_names(hub, document))
     now = datetime.now(UTC)
     async with hub.database.transaction(tenant_id) as connection:
         await _withdraw_where(

@@ -13,7 +13,7 @@ from broker.errors import BadRequestData
 from broker.times import parse_time
 from context_store.entities import get_entities
 from context_store.tenants import DEFAULT_TENANT
-from schemas.terms import DEFAULT_VOCABULARY
+from schemas.contexts import MINAMO_CONTEXT
 
 
 def hub_of(request: Request) -> Hub:
@@ -45,10 +45,11 @@ def short_name(iri: str) -> str:
 
 
 async def expand_name(hub: Hub, tenant_id: int, entity_id: str, name: str) -> str:
-    """``name`` as an IRI: as it is, or the attribute of the entity with that last part, or of the default vocabulary."""
+    """``name`` as an IRI: itself, an attribute of the entity, or a name of the hub's own context."""
     if ":" in name:
         return name
     async with hub.database.transaction(tenant_id) as connection:
         stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
     attributes = stored.entity.attributes if stored else {}
-    return next((iri for iri in attributes if short_name(iri) == name), DEFAULT_VOCABULARY + name)
+    terms = await hub.contexts.resolve(MINAMO_CONTEXT)
+    return next((iri for iri in attributes if short_name(iri) == name), terms.expand_term(name))

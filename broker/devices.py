@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.times import to_text
-from schemas.terms import DEFAULT_VOCABULARY, LOCATION, NGSI_LD, NO_DATASET
+from schemas.terms import LOCATION, NGSI_LD, NO_DATASET
 
 # A device's id and key appear in MQTT topics and user names: no separators, no wildcards.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -133,13 +133,13 @@ class _Reader:
         return value
 
 
-def parse_device(document: Any, *, tenant: str, tenant_id: int) -> Device:
+def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable[[str], str]) -> Device:
     """Read a device from its JSON form.
 
     Members: ``id``, ``key`` (default ``<tenant>.<id>``, or the id alone in the default tenant), ``name``,
     ``entityId`` (URI), ``entityType`` (one name or a list), ``attributes`` (see :class:`AttributeMapping`),
-    ``expectedInterval`` (seconds), ``location`` ([longitude, latitude] or a GeoJSON Point). Names of types and
-    attributes that are no URIs are those of the default vocabulary. Raises :class:`BadRequestData`.
+    ``expectedInterval`` (seconds), ``location`` ([longitude, latitude] or a GeoJSON Point). ``expand`` turns the
+    names of types and attributes into IRIs. Raises :class:`BadRequestData`.
     """
     reader = _Reader(document, "device")
     device_id = _identifier(reader.text("id"), "device.id")
@@ -159,8 +159,8 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int) -> Device:
         key=_identifier(key, "device.key"),
         name=reader.text("name", device_id),
         entity_id=entity_id,
-        entity_types=tuple(_expand(name, "device.entityType") for name in names),
-        attributes=_mappings(reader.list("attributes")),
+        entity_types=tuple(_expand(name, "device.entityType", expand) for name in names),
+        attributes=_mappings(reader.list("attributes"), expand),
         expected_interval_s=_positive(reader.number("expectedInterval"), "device.expectedInterval"),
         location=_location(document.get("location")),
     )
@@ -172,10 +172,10 @@ def _identifier(text: str, path: str) -> str:
     return text
 
 
-def _expand(name: Any, path: str) -> str:
+def _expand(name: Any, path: str, expand: Callable[[str], str]) -> str:
     if not isinstance(name, str) or not name or " " in name:
         raise BadRequestData(f"{path} is {name!r}; it has to be a name or a URI")
-    return name if ":" in name else DEFAULT_VOCABULARY + name
+    return expand(name)
 
 
 def _positive(value: float | None, path: str) -> float | None:
@@ -184,20 +184,20 @@ def _positive(value: float | None, path: str) -> float | None:
     return value
 
 
-def _mappings(documents: list[Any]) -> tuple[AttributeMapping, ...]:
+def _mappings(documents: list[Any], expand: Callable[[str], str]) -> tuple[AttributeMapping, ...]:
     if not documents:
         raise BadRequestData("device.attributes is empty; a device feeds at least one attribute")
-    return tuple(_mapping(document, f"device.attributes[{n}]") for n, document in enumerate(documents))
+    return tuple(_mapping(document, f"device.attributes[{n}]", expand) for n, document in enumerate(documents))
 
 
-def _mapping(document: Any, path: str) -> AttributeMapping:
+def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> AttributeMapping:
     reader = _Reader(document, path)
     minimum, maximum = reader.number("minimum"), reader.number("maximum")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise BadRequestData(f"{path}: minimum {minimum} is above maximum {maximum}")
     return AttributeMapping(
         field=reader.text("field"),
-        attribute=_expand(reader.text("attribute"), f"{path}.attribute"),
+        attribute=_expand(reader.text("attribute"), f"{path}.attribute", expand),
         unit_code=reader.text("unitCode") if document.get("unitCode") is not None else None,
         minimum=minimum,
         maximum=maximum,

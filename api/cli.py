@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line ``minamo``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import uvloop
+from broker.errors import MinamoError
+
+from api import commands
+from api.client import HubClient, HubError
+from api.logs import configure_logging
+from api.roles import RoleEnded
+from api.settings import Settings, load_settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="minamo")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Minamo, a city data hub / 都市データハブ「みなも」.
+
+    Settings come from the environment (MINAMO_...) and from minamo.toml; see docs/settings.md.
+    """
+    context.ensure_object(dict)
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    configure_logging(settings)
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)
+    except (MinamoError, RoleEnded) as exc:
+        cause = f" ({exc.__cause__})" if exc.__cause__ else ""
+        raise click.ClickException(f"{exc}{cause}") from exc
+
+
+@main.command()
+@click.option("--demo", is_flag=True, help="Replay a real flood / 実際の出水を再生する")
+@click.option("--speed", default=60.0, show_default=True, help="Of the replay: times as fast / 再生の速さ（倍）")
+@click.option("--reset", is_flag=True, help="Begin with an empty data folder / データを消して始める")
+def up(demo: bool, speed: float, reset: bool) -> None:
+    """The whole hub in one command, with its own database and MQTT broker unless told otherwise."""
+    settings = _settings()
+    if reset:
+        commands.reset_data(settings)
+    _run(commands.up(settings, demo_speed=speed if demo else None, progress=_progress))
+
+
+@main.command()
+def serve() -> None:
+    """The HTTP API only (any number of processes)."""
+    _run(commands.serve(_settings()))
+
+
+@main.command()
+@click.option("--health-port", type=int, help="Serve /healthz, /readyz and /metrics on this loopback port")
+def ingest(health_port: int | None) -> None:
+    """MQTT ingest only."""
+    _run(commands.ingest(_settings(), health_port))
+
+
+@main.command()
+@click.option("--health-port", type=int, help="Serve /healthz, /readyz and /metrics on this loopback port")
+def work(health_port: int | None) -> None:
+    """Alert rules, subscriptions and deliveries only (any number of processes)."""
+    _run(commands.work(_settings(), health_port))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    _run(commands.migrate_only(_settings(), _progress))
+
+
+@main.command("sync-mqtt-credentials")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def sync_mqtt_credentials(folder: Path) -> None:
+    """Write mosquitto's password and ACL files for all devices into FOLDER (a broker of your own)."""
+    _run(commands.write_mosquitto_files(_settings(), folder))
+
+
+def _client_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--tenant", help="Tenant / テナント")(command)
+    return click.option("--url", envvar="MINAMO_URL", help="The hub; default: this machine, MINAMO_HTTP_PORT")(command)
+
+
+def _client(url: str | None, tenant: str | None) -> HubClient:
+    return HubClient(url or f"http://127.0.0.1:{load_settings().http_port}", tenant)
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (HubError, OSError, ValueError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@main.command()
+@_client_options
+@click.option("--speed", default=60.0, show_default=True, help="Times as fast as recorded / 再生の速さ（倍）")
+@click.option("--backfill-hours", default=48.0, show_default=True, help="Record before the flood that comes first")
+@click.option("--mqtt", "mqtt_address", default="127.0.0.1:1883", show_default=True, help="host:port of the broker")
+@click.option("--limit", type=int, help="Stop after so many live readings")
+def replay(
+    url: str | None, tenant: str | None, speed: float, backfill_hours: float, mqtt_address: str, limit: int | None
+) -> None:
+    """Replay a real flood by simulated devices over MQTT (Dead Run 2019, upper Calder 2025)."""
+    client = _client(url, tenant)
+    host, _, port = mqtt_address.rpartition(":")
+    _guarded(lambda: commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
+
+
+@main.group()
+def devices() -> None:
+    """Registered sensors / センサーの登録."""
+
+
+@devices.command("list")
+@_client_options
+def list_devices(url: str | None, tenant: str | None) -> None:
+    """All devices."""
+    _guarded(lambda: commands.print_devices(_client(url, tenant)))
+
+
+@devices.command("add")
+@_client_options
+@click.argument("file", type=click.File("rb"))
+def add_device(url: str | None, tenant: str | None, file: Any) -> None:
+    """Register or change the device (or the array of devices) in the JSON FILE; prints new MQTT passwords once."""
+    _guarded(lambda: commands.add_devices(_client(url, tenant), orjson.loads(file.read())))
+
+
+@devices.command("remove")
+@_client_options
+@click.argument("device_id")
+def remove_device(url: str | None, tenant: str | None, device_id: str) -> None:
+    """Remove a device; its entity and history stay."""
+    _guarded(lambda: _client(url, tenant).delete(f"/api/v1/devices/{device_id}"))
+
+
+@main.group()
+def quarantine() -> None:
+    """Messages that could not be taken / 受け入れできなかったメッセージ."""
+
+
+@quarantine.command("list")
+@_client_options
+@click.option("--state", default="held", show_default=True, help="held, replayed, dropped or all")
+@click.option("--reason")
+@click.option("--limit", default=50, show_default=True)
+def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str | None, limit: int) -> None:
+    """Messages with the reason, newest first."""
+    _guarded(lambda: commands.print_quarantine(_client(url, tenant), state, reason, limit))
+
+
+@quarantine.command("show")
+@_client_options
+@click.argument("number", type=int)
+def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
+    """One message, whole."""
+    _guarded(lambda: commands.print_json(_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
+
+
+@quarantine.command("replay")
+@_client_options
+@click.argument("number", type=int, required=False)
+@click.option("--reason", help="Only messages held for this reason")
+def replay_quarantine(url: str | None, tenant: str | None, number: int | None, reason: str | None) -> None:
+    """Try message NUMBER again, or all that are held."""
+    path = "/api/v1/quarantine/replay" if number is None else f"/api/v1/quarantine/{number}/replay"
+    _guarded(lambda: commands.print_json(_client(url, tenant).post(path, reason=reason)))
+
+
+@quarantine.command("drop")
+@_client_options
+@click.argument("number", type=int)
+def drop_quarantine(url: str | None, tenant: str | None, number: int) -> None:
+    """Give message NUMBER up; its row stays as a record."""
+    _guarded(lambda: _client(url, tenant).delete(f"/api/v1/quarantine/{number}"))
+
+
+@main.group(invoke_without_command=True)
+@_client_options
+@click.option("--follow", is_flag=True, help="Print alerts as they happen / 警報を流し続ける")
+@click.option("--all", "everything", is_flag=True, help="Also those that are cleared / 解除済みも")
+@click.option("--limit", default=50, show_default=True)
+@click.pass_context
+def alerts(
+    context: click.Context, url: str | None, tenant: str | None, follow: bool, everything: bool, limit: int
+) -> None:
+    """Alerts / 警報."""
+    if context.invoked_subcommand is None:
+        _guarded(lambda: commands.print_alerts(_client(url, tenant), follow, everything, limit))
+
+
+@alerts.command("rules")
+@_client_options
+def list_rules(url: str | None, tenant: str | None) -> None:
+    """The rules as JSON."""
+    _guarded(lambda: commands.print_json(_client(url, tenant).get("/api/v1/alert-rules")))
+
+
+@alerts.command("put-rule")
+@_client_options
+@click.argument("file", type=click.File("rb"))
+def put_rule(url: str | None, tenant: str | None, file: Any) -> None:
+    """Create or replace the rule in the JSON FILE."""
+    _guarded(lambda: commands.put_rule(_client(url, tenant), orjson.loads(file.read())))
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()
