@@ -35,7 +35,7 @@ from broker.validation import (
     shown,
 )
 from broker.values import READERS, ValueReader
-from schemas.terms import NGSI_LD, NO_DATASET, NULL
+from schemas.terms import LOCATION, NGSI_LD, NO_DATASET, NULL, OBSERVATION_SPACE, OPERATION_SPACE
 
 ENTITY_MEMBERS: Final = frozenset(
     ("id", "@id", "type", "@type", "scope", "expiresAt", "@context", "createdAt", "modifiedAt", "deletedAt")
@@ -49,6 +49,10 @@ _VALUE_MEMBERS: Final = frozenset(VALUE_MEMBER.values())
 _SEALED_MEMBERS: Final = frozenset(("entityIdSealed", "entityTypeSealed"))
 _OWN_MEMBERS: Final = _VALUE_MEMBERS | {"observedAt", "unitCode", "datasetId", "expiresAt", "valueType", "objectType"}
 _NOT_SUBATTRIBUTES: Final = _OWN_MEMBERS | _SYSTEM_MEMBERS | _OUTPUT_MEMBERS | _SEALED_MEMBERS | {"type", "@type"}
+_PROOF: Final = NGSI_LD + "ngsildproof"
+_GEO_ATTRIBUTES: Final = frozenset((LOCATION, OBSERVATION_SPACE, OPERATION_SPACE))
+_CORE_ATTRIBUTES: Final = _GEO_ATTRIBUTES | {_PROOF}
+_LANG_STRING: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#langString"
 _RELATIONSHIPS: Final = frozenset((AttributeKind.RELATIONSHIP, AttributeKind.LIST_RELATIONSHIP))
 _UNITLESS: Final = _RELATIONSHIPS | {
     AttributeKind.LANGUAGE_PROPERTY,
@@ -172,6 +176,16 @@ def check_attribute_iri(name: str, terms: TermMap, path: str) -> str:
     return iri
 
 
+def check_core_attribute(iri: str, instances: dict[str, Instance], path: str) -> None:
+    """The attributes that the core defines have a fixed kind (clause 4.7.1; 4.5.2.2 for ``ngsildproof``)."""
+    for instance in instances.values():
+        kind = instance.get("type")
+        if iri in _GEO_ATTRIBUTES and kind not in (None, AttributeKind.GEO_PROPERTY):
+            raise fault(path, f"it is a GeoProperty by definition, not a {kind}")
+        if iri == _PROOF and not (kind == AttributeKind.PROPERTY and isinstance(instance.get("value"), dict)):
+            raise fault(path, "it is a Property with the proof as an object")
+
+
 class _Expander(ValueReader):
     """The walk over one request."""
 
@@ -191,7 +205,11 @@ class _Expander(ValueReader):
         if name == "@context":
             raise fault(path, "an attribute cannot have an @context of its own")
         where = f"{path}.{name}" if path else name
-        return check_attribute_iri(name, self.terms, where), self.attribute(name, value, where)
+        iri = check_attribute_iri(name, self.terms, where)
+        instances = self.attribute(name, value, where)
+        if iri in _CORE_ATTRIBUTES:
+            check_core_attribute(iri, instances, where)
+        return iri, instances
 
     def attribute(self, name: str, value: Any, path: str) -> dict[str, Instance]:
         if value.__class__ is not list or not any(map(is_instance, value)):
@@ -288,10 +306,13 @@ class _Expander(ValueReader):
             if not isinstance(item, str) or item == NULL:
                 raise fault(where, f"{shown(item)} is not a text")
             return item
-        return self.vocabulary(item, where)
+        iri = self.vocabulary(item, where)
+        if key == "valueType" and kind == AttributeKind.LANGUAGE_PROPERTY and iri != _LANG_STRING:
+            raise fault(where, "the valueType of a LanguageProperty is langString")
+        return iri
 
     def _sealed(self, name: str, key: str, item: Any, path: str) -> str:
-        if self.terms.expand_term(name) != NGSI_LD + "ngsildproof":
+        if self.terms.expand_term(name) != _PROOF:
             raise fault(path, f'"{key}" is only allowed in "ngsildproof"')
         if not isinstance(item, str):
             raise fault(f"{path}.{key}", f"{shown(item)} is not a text")

@@ -310,7 +310,22 @@ def _term_map(context: Any, gathered: _Gathered) -> TermMap:
 
 
 def _process(parts: list[dict[str, Any]]) -> Mapping[str, Any]:
-    """PyLD's active context of ``parts`` and then the core context."""
+    """PyLD's active context of ``parts`` and then the core context.
+
+    The core stands before ``parts`` too, unprotected: clients name it last or not at all and still use its terms and
+    prefixes in their definitions (``"@type": "DateTime"``), which JSON-LD alone would refuse.
+    """
+    active = _extend(_unprotected_core(), parts) if parts else None
+    return _extend(active, [core_context()["@context"]])
+
+
+@cache
+def _unprotected_core() -> Mapping[str, Any]:
+    core = core_context()["@context"]
+    return _extend(None, [{member: value for member, value in core.items() if member != "@protected"}])
+
+
+def _extend(active: Mapping[str, Any] | None, parts: list[dict[str, Any]]) -> Mapping[str, Any]:
     options = {
         "base": "",
         "processingMode": "json-ld-1.1",
@@ -318,9 +333,8 @@ def _process(parts: list[dict[str, Any]]) -> Mapping[str, Any]:
         "contextResolver": PyldResolver({}, _load_bundled),
     }
     processor = pyld.JsonLdProcessor()
-    active = processor.process_context(processor._get_initial_context(options), [], options)
-    active = processor.process_context(active, [*parts, core_context()["@context"]], options)
-    result: Mapping[str, Any] = active
+    start = processor.process_context(None, None, options) if active is None else active
+    result: Mapping[str, Any] = processor.process_context(start, parts, options)
     return result
 
 

@@ -48,7 +48,7 @@ class Representation:
     attrs: frozenset[str] | None = None
     """Write these attributes only; ``id``, ``type`` and ``scope`` stay."""
     pick: frozenset[str] | None = None
-    """Write these members only, where ``id``, ``type`` and ``scope`` count too (clause 4.21)."""
+    """Write these members only, where ``id``, ``type``, ``scope`` and the entity's times count too (clause 4.21)."""
     omit: frozenset[str] = frozenset()
     """Leave these members out (clause 4.21)."""
     datasets: frozenset[str] | None = None
@@ -76,18 +76,18 @@ def represent(entity: ExpandedEntity, terms: TermMap, options: Representation = 
     if entity.scopes and options.writes("scope"):
         result["scope"] = _one_or_list(list(entity.scopes))
     if options.sys_attrs:
-        _add_times(result, entity)
+        _add_times(result, entity, options)
     _add_attributes(result, entity, terms, options)
     return result
 
 
-def _add_times(result: dict[str, Any], entity: ExpandedEntity) -> None:
+def _add_times(result: dict[str, Any], entity: ExpandedEntity, options: Representation) -> None:
     for member, moment in (
         ("createdAt", entity.created_at),
         ("modifiedAt", entity.modified_at),
         ("expiresAt", entity.expires_at),
     ):
-        if moment is not None:
+        if moment is not None and options.writes(member):
             result[member] = to_text(moment)
 
 

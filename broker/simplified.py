@@ -12,7 +12,13 @@ from typing import Any, Final
 
 from broker.entities import VALUE_MEMBER, AttributeKind, Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
-from broker.expansion import ENTITY_MEMBERS, EntityFragment, check_attribute_iri, entity_members
+from broker.expansion import (
+    ENTITY_MEMBERS,
+    EntityFragment,
+    check_attribute_iri,
+    check_core_attribute,
+    entity_members,
+)
 from broker.jsonld import TermMap
 from broker.validation import check_dataset, fault, is_geometry, shown
 from broker.values import READERS, ValueReader
@@ -47,6 +53,7 @@ def expand_simplified(
             dataset: _instance(reader, item, kinds.get(dataset), language, path)
             for dataset, item, path in _instances(name, value)
         }
+        check_core_attribute(iri, attributes[iri], name)
     members, removed = entity_members(body, terms, allow_null=True)
     return EntityFragment(attributes, removed=removed, **members)
 

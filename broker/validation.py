@@ -44,7 +44,7 @@ def shown(value: Any) -> str:
 
 def check_uri(value: Any, path: str) -> str:
     """``value`` if it is an absolute URI; IRIs with other letters than ASCII are accepted too."""
-    if not isinstance(value, str) or not is_iri(value):
+    if not isinstance(value, str) or not is_iri(value) or value == NULL:
         raise fault(path, f"{shown(value)} is not a URI")
     return value
 

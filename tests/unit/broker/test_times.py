@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Canonical times (clause 4.6.3)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.times import parse_time, to_text
+
+MOMENT = datetime(2026, 11, 21, 7, 47, 43, tzinfo=UTC)
+OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+def test_a_whole_second_is_written_without_a_fraction() -> None:
+    assert to_text(MOMENT) == "2026-11-21T07:47:43Z"
+
+
+def test_trailing_zeros_of_a_fraction_are_left_out() -> None:
+    assert to_text(MOMENT.replace(microsecond=500_000)) == "2026-11-21T07:47:43.5Z"
+
+
+def test_another_zone_is_written_in_utc() -> None:
+    assert to_text(MOMENT.astimezone(timezone(timedelta(hours=9)))) == "2026-11-21T07:47:43Z"
+
+
+@pytest.mark.parametrize("fraction", [".5", ",5", ".500000", ".500000999"])
+def test_fractions_are_read_with_point_or_comma_and_cut_after_microseconds(fraction: str) -> None:
+    assert parse_time(f"2026-11-21T07:47:43{fraction}Z") == MOMENT.replace(microsecond=500_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T07:47:43",
+        "2026-11-21",
+        "2026-11-21T07:47Z",
+        "2026-W47-6T07:47:43Z",
+        "2026-13-01T00:00:00Z",
+        "20261121T074743Z",
+        "",
+    ],
+)
+def test_naive_reduced_and_impossible_times_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_time(text)
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), timezones=OFFSETS))  # noqa: DTZ001
+def test_writing_and_reading_a_time_gives_the_same_moment(moment: datetime) -> None:
+    assert parse_time(to_text(moment)) == moment
