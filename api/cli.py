@@ -6,19 +6,22 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 import uvloop
-from broker.errors import MinamoError
+from pydantic import ValidationError
 
 from api import commands
 from api.client import HubClient, HubError
-from api.logs import configure_logging
+from api.embedded import Text
+from api.logs import configure_logging, get_logger
 from api.roles import RoleEnded
-from api.settings import Settings, load_settings
+from api.settings import Settings, unknown_variables
+from broker.errors import MinamoError
+
+log = get_logger(__name__)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,9 +35,29 @@ def main(context: click.Context) -> None:
     context.ensure_object(dict)
 
 
+def _load() -> Settings:
+    try:
+        return Settings()
+    except (ValidationError, OSError) as exc:
+        raise click.ClickException(f"the settings are not usable / 設定に誤りがあります:\n{_faults(exc)}") from exc
+
+
+def _faults(error: Exception) -> str:
+    """What is wrong with the settings, a line each, without the values (they may be secret)."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    lines = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        lines.append(f"  {'MINAMO_' + name if name else ''} {fault['msg']}".rstrip())
+    return "\n".join(lines)
+
+
 def _settings() -> Settings:
-    settings = load_settings()
-    configure_logging(settings)
+    settings = _load()
+    configure_logging(settings.log_level, settings.log_format)
+    for name in unknown_variables():
+        log.warning("settings.unknown", variable=name)
     return settings
 
 
@@ -55,8 +78,8 @@ def up(demo: bool, speed: float, reset: bool) -> None:
     """The whole hub in one command, with its own database and MQTT broker unless told otherwise."""
     settings = _settings()
     if reset:
-        commands.reset_data(settings)
-    _run(commands.up(settings, demo_speed=speed if demo else None, progress=_progress))
+        _run(commands.reset(settings, _show))
+    _run(commands.up(settings, demo_speed=speed if demo else None, progress=_show))
 
 
 @main.command()
@@ -82,14 +105,7 @@ def work(health_port: int | None) -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    _run(commands.migrate_only(_settings(), _progress))
-
-
-@main.command("sync-mqtt-credentials")
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def sync_mqtt_credentials(folder: Path) -> None:
-    """Write mosquitto's password and ACL files for all devices into FOLDER (a broker of your own)."""
-    _run(commands.write_mosquitto_files(_settings(), folder))
+    _run(commands.migrate_only(_settings(), _show))
 
 
 def _client_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -98,7 +114,7 @@ def _client_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _client(url: str | None, tenant: str | None) -> HubClient:
-    return HubClient(url or f"http://127.0.0.1:{load_settings().http_port}", tenant)
+    return HubClient(url or f"http://127.0.0.1:{_load().http_port}", tenant)
 
 
 def _guarded(work: Callable[[], None]) -> None:
@@ -225,6 +241,10 @@ def put_rule(url: str | None, tenant: str | None, file: Any) -> None:
 
 def _progress(text: str) -> None:
     click.echo(text, err=True)
+
+
+def _show(text: Text | str) -> None:
+    _progress(str(text))
 
 
 if __name__ == "__main__":

@@ -9,29 +9,40 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import orjson
-from broker.times import parse_time
-from context_store.caches import CHANNEL as CACHE_CHANNEL
-from context_store.devices import DeviceStore
-from context_store.migrate import migrate
-from ingest.client import MqttAddress
 
 from api.client import HubClient
-from api.embedded import EmbeddedHub, EmbeddedServices, MqttCredential, reset_data, write_credential_files
+from api.embedded import (
+    ChildState,
+    EmbeddedHub,
+    MqttAccess,
+    MqttCredential,
+    Services,
+    Text,
+    mqtt_access,
+    reset_data_folder,
+)
+from api.health import PartDown
 from api.hub import Hub, open_hub
 from api.replay.hydrographs import demo_stations
 from api.replay.run import ReplayOptions, replay
-from api.roles import Parts, add_api, add_health_only, add_ingest, add_workers, make_sender, maintained, run
+from api.roles import Parts, add_api, add_health_only, add_ingest, add_workers, maintained, make_sender, run
 from api.settings import Settings
+from broker.times import parse_time
+from context_store.caches import CHANNEL as CACHE_CHANNEL
+from context_store.migrate import migrate
+from ingest.client import MqttAddress
 
-Progress = Callable[[str], None]
+Progress = Callable[[Text | str], None]
 
-__all__ = ["reset_data"]
+
+async def reset(settings: Settings, progress: Progress) -> None:
+    """Remove the data folder's contents."""
+    await reset_data_folder(settings, progress=progress)
 
 
 async def up(settings: Settings, *, demo_speed: float | None, progress: Progress) -> None:
@@ -45,17 +56,24 @@ async def up(settings: Settings, *, demo_speed: float | None, progress: Progress
         parts = Parts()
         add_api(parts, hub)
         add_workers(parts, hub, sender)
-        address = _address(services)
+        address = _address(services.mqtt)
         add_ingest(parts, hub, address)
-        if services.manages_mqtt:
+        for name in services.states():
+            parts.health.add(f"embedded {name}", partial(_check_child, services, name))
+        if services.mosquitto is not None:
             _add_credentials(parts, hub, services)
         if demo_speed is not None:
             parts.add("replay", _replay_child(settings, address, demo_speed))
         await run(parts, hub, on_started=lambda: _say_where(settings, address, progress))
 
 
-def _address(services: EmbeddedServices) -> MqttAddress:
-    mqtt = services.mqtt
+async def _check_child(services: Services, name: str) -> None:
+    state = services.states()[name]
+    if state is not ChildState.RUNNING:
+        raise PartDown(state.value)
+
+
+def _address(mqtt: MqttAccess) -> MqttAddress:
     return MqttAddress(mqtt.host, mqtt.port, mqtt.username, mqtt.password, mqtt.tls)
 
 
@@ -71,7 +89,7 @@ def _say_where(settings: Settings, address: MqttAddress, progress: Progress) -> 
     progress("")
 
 
-def _add_credentials(parts: Parts, hub: Hub, services: EmbeddedServices) -> None:
+def _add_credentials(parts: Parts, hub: Hub, services: Services) -> None:
     """Keep the broker's password file in step with the device registry."""
     changed = asyncio.Event()
     changed.set()
@@ -132,17 +150,10 @@ async def ingest(settings: Settings, health_port: int | None) -> None:
         raise click.ClickException("set MINAMO_MQTT_URL / MINAMO_MQTT_URL を設定してください")
     async with _own_hub(settings) as (hub, url), maintained(hub, url):
         parts = Parts()
-        add_ingest(parts, hub, mqtt_address(settings.mqtt_url.get_secret_value()))
+        add_ingest(parts, hub, _address(mqtt_access(settings.mqtt_url.get_secret_value())))
         if health_port is not None:
             add_health_only(parts, health_port)
         await run(parts, hub)
-
-
-def mqtt_address(url: str) -> MqttAddress:
-    """The address in ``mqtt(s)://user:password@host:port``."""
-    parts = urlsplit(url)
-    tls = parts.scheme == "mqtts"
-    return MqttAddress(parts.hostname or "", parts.port or (8883 if tls else 1883), parts.username, parts.password, tls)
 
 
 async def work(settings: Settings, health_port: int | None) -> None:
@@ -169,14 +180,6 @@ async def migrate_only(settings: Settings, progress: Progress) -> None:
     progress(f"schema {revision}")
 
 
-async def write_mosquitto_files(settings: Settings, folder: Path) -> None:
-    """Write ``passwords`` and ``acl`` for all devices."""
-    async with _own_hub(settings) as (hub, _):
-        devices = await DeviceStore(hub.database).everywhere()
-    credentials = [MqttCredential(d.key, d.password_hash) for d in devices if d.password_hash]
-    write_credential_files(folder, credentials)
-
-
 def replay_demo(
     client: HubClient,
     host: str,
@@ -184,7 +187,7 @@ def replay_demo(
     speed: float,
     backfill_hours: float,
     limit: int | None,
-    progress: Progress,
+    progress: Callable[[str], None],
 ) -> None:
     """Register the stations of the demonstration and replay them."""
     options = ReplayOptions(speed, timedelta(hours=backfill_hours), limit)
