@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// The selected station: what it says now, how fast it changes, how far the next stage is, and its hydrograph.
+
+import { createChart, isRain } from "./chart.js";
+import { byId, el, setAttribute, setText } from "./dom.js";
+import { formatAge, formatDuration, formatFull, formatTime, formatValue } from "./format.js";
+import { fetchSeries } from "./hub.js";
+import { t } from "./i18n.js";
+import { changeOver, mergePoints, RANGES, usualStep, withGaps } from "./series.js";
+import { isSilent, keyOf, nextThreshold, stageName, stageOf, stateOf, stateSentence } from "./stages.js";
+import { lastStageNote, stateBadge, stateSymbol } from "./symbols.js";
+
+/** @import { PageState, Point, Station } from "./types.js" */
+/** @import { Store } from "./store.js" */
+
+const TABLE_ROWS = 20;
+const FULL_RELOAD = 60; // seconds; between them only the newest points are asked for, so late ones need a full answer
+const HOUR = 3600;
+
+/**
+ * @param {Store} store
+ * @param {{ now: () => Date }} page
+ */
+export function createDetailView(store, page) {
+  const loader = createLoader(page.now);
+  const chart = createChart(byId("chart"), (point) => showReadout(store.get(), point));
+  buildRanges(store);
+
+  /** @param {PageState} state */
+  function render(state) {
+    const station = selectedStation(state);
+    renderHead(state, station);
+    byId("facts").hidden = !station;
+    byId("chart").hidden = !station;
+    if (!station) return;
+    renderFacts(state, station, loader.points(), page.now());
+    renderChart(state, station);
+    renderTable(station, loader.points(), page.now());
+  }
+
+  /**
+   * @param {PageState} state
+   * @param {Station} station
+   */
+  function renderChart(state, station) {
+    const { from, to, anchored } = loader.period();
+    const points = loader.points();
+    const last = points[points.length - 1];
+    const silent = isSilent(stateOf(station, state.stages, state.silence));
+    chart.show({
+      station,
+      stages: state.stages,
+      points: isRain(station) ? points : withGaps(points, station.expectedIntervalSeconds),
+      from,
+      to,
+      silentFrom: silent && !anchored && last ? last[0] : null,
+    });
+    setAttribute(byId("chart"), "aria-label", chartLabel(station, from, to));
+    setText(byId("chart-note"), noteFor(loader, last, page.now()));
+    showReadout(state, null);
+  }
+
+  /** @param {Point[]} points @param {PageState} state @param {Point|null} point */
+  function readoutText(points, state, point) {
+    const station = selectedStation(state);
+    const shown = point ?? points[points.length - 1];
+    if (!station || !shown) return "";
+    const value = shown[1] === null ? t("chartSilent") : formatValue(shown[1], station.unitCode);
+    const time = formatTime(new Date(shown[0] * 1000), page.now());
+    return point ? `${time}  ${value}` : t("readoutNow", { time, value });
+  }
+
+  /** @param {PageState} state @param {Point|null} point */
+  function showReadout(state, point) {
+    setText(byId("readout"), readoutText(loader.points(), state, point));
+  }
+
+  store.subscribe((state, changed) => {
+    const station = selectedStation(state);
+    if (["selected", "range", "stations", "link"].some((part) => changed.has(part)) && station) {
+      void loader.refresh(station, state.range).then((news) => news && render(store.get()));
+    }
+    if (["selected", "stations", "stages", "silence", "lang", "range"].some((part) => changed.has(part))) render(state);
+  });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.restyle());
+}
+
+/**
+ * Holds the points of the selected station and range, and asks only for what is new.
+ * @param {() => Date} now
+ */
+function createLoader(now) {
+  /** @type {Point[]} */
+  let points = [];
+  let wanted = "";
+  let answered = "";
+  let failed = false;
+  let asking = ""; // one question at a time, or a slow hub would be asked more and more
+  let seen = "";
+  let fullAt = 0;
+  let period = { from: 0, to: 0, anchored: false };
+
+  /** @param {Station} station @param {string} range */
+  function place(station, range) {
+    const length = RANGES[range] ?? RANGES["24h"];
+    const present = now().getTime() / 1000;
+    const last = station.observedAt ? Date.parse(station.observedAt) / 1000 : present;
+    // A station silent for longer than the range would show an empty chart: end it at its last observation instead,
+    // and say so.
+    const anchored = present - last > length;
+    const to = anchored ? last : Math.max(present, last);
+    return { from: to - length, to, anchored };
+  }
+
+  return {
+    points: () => (answered === wanted ? points : []),
+    period: () => period,
+    failed: () => failed,
+    loading: () => answered !== wanted && !failed,
+    /**
+     * @param {Station} station
+     * @param {string} range
+     * @returns {Promise<boolean>} whether there is something new to draw
+     */
+    async refresh(station, range) {
+      const key = `${keyOf(station)} ${range}`;
+      const other = key !== wanted;
+      wanted = key;
+      period = place(station, range);
+      const due = performance.now() / 1000 - fullAt > FULL_RELOAD;
+      const full = other || due || failed || answered !== wanted;
+      if (asking === key || (!full && seen === station.observedAt)) return false;
+      asking = key;
+      seen = station.observedAt ?? "";
+      const last = points[points.length - 1]?.[0];
+      const from = full || last === undefined ? period.from : last;
+      try {
+        if (full) fullAt = performance.now() / 1000;
+        const received = await fetchSeries(station.entityId, station.attribute, from, period.to + 1);
+        if (wanted !== key) return false;
+        points = full ? received : mergePoints(points, received, period.from);
+        answered = key;
+        failed = false;
+      } catch {
+        if (wanted !== key) return false;
+        failed = true;
+      } finally {
+        if (asking === key) asking = "";
+      }
+      return true;
+    },
+  };
+}
+
+/** @param {PageState} state */
+function selectedStation(state) {
+  return state.stations.find((station) => keyOf(station) === state.selected) ?? null;
+}
+
+/** @param {Station} station */
+function attributeName(station) {
+  if (station.attribute === "waterLevel") return t("attributeWaterLevel");
+  return isRain(station) ? t("attributeRain") : station.attribute;
+}
+
+/**
+ * @param {PageState} state
+ * @param {Station|null} station
+ */
+function renderHead(state, station) {
+  const title = byId("detail-title");
+  if (!station) {
+    setText(title, t("detailTitle"));
+    byId("detail-state").replaceChildren();
+    setText(byId("chart-note"), state.loaded ? t("detailNone") : "");
+    return;
+  }
+  const look = stateOf(station, state.stages, state.silence);
+  setText(title, `${station.name} ${attributeName(station)}`);
+  const host = byId("detail-state");
+  const drawn = `${state.lang} ${stateSentence(look)}`;
+  if (host.dataset.look !== drawn) {
+    const note = lastStageNote(look, "last-stage");
+    host.replaceChildren(stateSymbol(look), stateBadge(look), ...(note ? [note] : []));
+  }
+  host.dataset.look = drawn;
+}
+
+/**
+ * @param {PageState} state
+ * @param {Station} station
+ * @param {Point[]} points
+ * @param {Date} now
+ */
+function renderFacts(state, station, points, now) {
+  const look = stateOf(station, state.stages, state.silence);
+  const silent = isSilent(look);
+  const age = station.ageSeconds === null ? null : station.ageSeconds + state.silence;
+  const observed = station.observedAt ? formatTime(new Date(station.observedAt), now) : t("never");
+  /** @type {[string, string, string][]} */
+  const facts = [
+    [t(silent ? "factLast" : "factCurrent"), formatValue(station.value, station.unitCode), silent ? "is-old" : "is-main"],
+    [observedName(station), station.observedAt ? `${observed} (${formatAge(age)})` : observed, silent ? "is-old" : ""],
+  ];
+  if (isRain(station)) {
+    const sum = points.reduce((total, [, value]) => total + (value ?? 0), 0);
+    facts.push([t("factSum"), points.length > 0 ? formatValue(sum, station.unitCode) : "—", ""]);
+  } else {
+    // What an old value would say about now is not known.
+    facts.push([t("factChange"), silent ? t("unknown") : changeText(station, points), ""]);
+    if (station.thresholds.length > 0) facts.push([t("factNext"), silent ? t("unknown") : nextText(state, station), ""]);
+  }
+  fillFacts(facts);
+}
+
+/** @param {Station} station */
+function observedName(station) {
+  const interval = station.expectedIntervalSeconds;
+  return interval === null ? t("factObserved") : t("factObservedEvery", { interval: formatDuration(interval) });
+}
+
+/** @param {[string, string, string][]} facts */
+function fillFacts(facts) {
+  const list = byId("facts");
+  const look = JSON.stringify(facts);
+  if (list.dataset.look === look) return;
+  list.dataset.look = look;
+  list.replaceChildren(
+    ...facts.map(([name, value, kind]) => el("div", { class: `fact ${kind}` }, el("dt", {}, name), el("dd", {}, value))),
+  );
+}
+
+/**
+ * @param {Station} station
+ * @param {Point[]} points
+ */
+function changeText(station, points) {
+  const step = usualStep(points, station.expectedIntervalSeconds) ?? 0;
+  const change = changeOver(points, HOUR, Math.max(step, 60));
+  if (change === null) return "—";
+  const arrow = change > 0.0005 ? "↑ " : change < -0.0005 ? "↓ " : "→ ";
+  return arrow + formatValue(change, station.unitCode, { sign: true });
+}
+
+/**
+ * @param {PageState} state
+ * @param {Station} station
+ */
+function nextText(state, station) {
+  const next = nextThreshold(station);
+  if (!next) return t("factNextNone");
+  const room = formatValue(next.value - station.value, station.unitCode);
+  return `${room} (${stageName(stageOf(next.stage, state.stages))})`;
+}
+
+/**
+ * @param {Station} station
+ * @param {number} from
+ * @param {number} to
+ */
+function chartLabel(station, from, to) {
+  return t("chartLabel", {
+    name: station.name,
+    attribute: attributeName(station),
+    from: formatFull(new Date(from * 1000)),
+    to: formatFull(new Date(to * 1000)),
+  });
+}
+
+/**
+ * @param {ReturnType<typeof createLoader>} loader
+ * @param {Point|undefined} last
+ * @param {Date} now
+ */
+function noteFor(loader, last, now) {
+  if (loader.failed()) return t("chartFailed");
+  if (loader.loading()) return t("loading");
+  if (!last) return t("chartEmpty");
+  const { to, anchored } = loader.period();
+  return anchored ? t("chartAnchored", { time: formatTime(new Date(to * 1000), now) }) : "";
+}
+
+/** @param {Store} store */
+function buildRanges(store) {
+  const host = byId("ranges");
+  for (const range of Object.keys(RANGES)) {
+    const choose = () => store.set({ range });
+    host.append(el("button", { type: "button", "data-range": range, onclick: choose }));
+  }
+  const render = () => {
+    for (const button of host.querySelectorAll("button")) {
+      setText(button, t(`range${button.dataset.range}`));
+      setAttribute(button, "aria-pressed", String(button.dataset.range === store.get().range));
+    }
+  };
+  store.subscribe((_state, changed) => {
+    if (changed.has("range") || changed.has("lang")) render();
+  });
+}
+
+/**
+ * The last values in text, newest first, with gaps named.
+ * @param {Station} station
+ * @param {Point[]} points
+ * @param {Date} now
+ */
+function renderTable(station, points, now) {
+  const newest = withGaps(points, station.expectedIntervalSeconds).slice(-TABLE_ROWS).reverse();
+  const host = byId("values");
+  const look = [document.documentElement.lang, keyOf(station), newest.length, newest[0]?.[0], newest[0]?.[1]].join("|");
+  if (host.dataset.look === look) return;
+  host.dataset.look = look;
+  const rows = newest.map(([time, value]) =>
+    el("tr", { class: value === null ? "is-gap" : null },
+      el("td", {}, formatTime(new Date(time * 1000), now)),
+      el("td", {}, value === null ? t("tableGap") : formatValue(value, station.unitCode))));
+  const head = el("tr", {}, el("th", { scope: "col" }, t("tableTime")), el("th", { scope: "col" }, t("tableValue")));
+  host.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+}

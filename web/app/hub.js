@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Talks to the hub: three JSON addresses and one event stream, all of the page's own origin. Addresses are relative to
+// the document, so that the page also works below a path of a reverse proxy.
+
+/** @import { Alert, Point, Stage, Station } from "./types.js" */
+
+const TIMEOUT = 8000; // milliseconds; a hub that needs longer counts as not reachable
+const STREAM_RETRY = 5000; // milliseconds until a refused stream is asked for again
+
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+async function getJson(path) {
+  const answer = await fetch(new URL(path, document.baseURI), {
+    headers: { Accept: "application/json" },
+    cache: "no-store",
+    signal: AbortSignal.timeout(TIMEOUT),
+  });
+  if (!answer.ok) throw new Error(`${path}: HTTP ${answer.status}`);
+  return answer.json();
+}
+
+/** @returns {Promise<{ generatedAt: string, stages: Stage[], stations: Station[], notice?: Record<string, string> }>} */
+export function fetchStations() {
+  return getJson("api/v1/stations");
+}
+
+/** @returns {Promise<Alert[]>} */
+export async function fetchAlerts() {
+  return (await getJson("api/v1/alerts?state=all&limit=50")).alerts;
+}
+
+/**
+ * @param {string} entityId
+ * @param {string} attribute
+ * @param {number} from  seconds since 1970
+ * @param {number} to
+ * @returns {Promise<Point[]>}
+ */
+export async function fetchSeries(entityId, attribute, from, to) {
+  const query = new URLSearchParams({ attribute, from: isoTime(from), to: isoTime(to) });
+  return (await getJson(`api/v1/stations/${encodeURIComponent(entityId)}/series?${query}`)).points;
+}
+
+/** @param {number} seconds */
+function isoTime(seconds) {
+  return new Date(Math.round(seconds) * 1000).toISOString().replace(".000Z", "Z");
+}
+
+/**
+ * Listens to the alert stream for as long as the page lives. The browser itself reconnects a broken stream with
+ * Last-Event-ID; only a stream the hub refused (an error status) has to be opened anew.
+ * @param {{ onAlert: (alert: Alert) => void, onState: (open: boolean) => void }} listener
+ */
+export function followAlerts({ onAlert, onState }) {
+  const open = () => {
+    const stream = new EventSource(new URL("api/v1/alerts/stream", document.baseURI));
+    /** @param {MessageEvent} event */
+    const receive = (event) => onAlert(JSON.parse(event.data));
+    stream.addEventListener("raised", receive);
+    stream.addEventListener("cleared", receive);
+    stream.addEventListener("open", () => onState(true));
+    stream.addEventListener("error", () => {
+      onState(false);
+      if (stream.readyState !== EventSource.CLOSED) return;
+      setTimeout(open, STREAM_RETRY);
+    });
+  };
+  open();
+}
