@@ -6,18 +6,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import click
 import orjson
-import uvloop
 from pydantic import ValidationError
 
-from api import commands
+from api import client_commands
 from api.client import HubClient, HubError
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
-from api.roles import RoleEnded
 from api.settings import Settings, unknown_variables
 from broker.errors import MinamoError
 
@@ -61,11 +61,18 @@ def _settings() -> Settings:
     return settings
 
 
+def _server() -> ModuleType:
+    """The commands that run the hub; loaded only for them, so that the others start quickly."""
+    return import_module("api.commands")
+
+
 def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work)
-    except (MinamoError, RoleEnded) as exc:
+    except MinamoError as exc:
         cause = f" ({exc.__cause__})" if exc.__cause__ else ""
         raise click.ClickException(f"{exc}{cause}") from exc
 
@@ -78,34 +85,34 @@ def up(demo: bool, speed: float, reset: bool) -> None:
     """The whole hub in one command, with its own database and MQTT broker unless told otherwise."""
     settings = _settings()
     if reset:
-        _run(commands.reset(settings, _show))
-    _run(commands.up(settings, demo_speed=speed if demo else None, progress=_show))
+        _run(_server().reset(settings, _show))
+    _run(_server().up(settings, demo_speed=speed if demo else None, progress=_show))
 
 
 @main.command()
 def serve() -> None:
     """The HTTP API only (any number of processes)."""
-    _run(commands.serve(_settings()))
+    _run(_server().serve(_settings()))
 
 
 @main.command()
 @click.option("--health-port", type=int, help="Serve /healthz, /readyz and /metrics on this loopback port")
 def ingest(health_port: int | None) -> None:
     """MQTT ingest only."""
-    _run(commands.ingest(_settings(), health_port))
+    _run(_server().ingest(_settings(), health_port))
 
 
 @main.command()
 @click.option("--health-port", type=int, help="Serve /healthz, /readyz and /metrics on this loopback port")
 def work(health_port: int | None) -> None:
     """Alert rules, subscriptions and deliveries only (any number of processes)."""
-    _run(commands.work(_settings(), health_port))
+    _run(_server().work(_settings(), health_port))
 
 
 @main.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    _run(commands.migrate_only(_settings(), _show))
+    _run(_server().migrate_only(_settings(), _show))
 
 
 def _client_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -138,7 +145,7 @@ def replay(
     """Replay a real flood by simulated devices over MQTT (Dead Run 2019, upper Calder 2025)."""
     client = _client(url, tenant)
     host, _, port = mqtt_address.rpartition(":")
-    _guarded(lambda: commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
+    _guarded(lambda: client_commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
 
 
 @main.group()
@@ -150,7 +157,7 @@ def devices() -> None:
 @_client_options
 def list_devices(url: str | None, tenant: str | None) -> None:
     """All devices."""
-    _guarded(lambda: commands.print_devices(_client(url, tenant)))
+    _guarded(lambda: client_commands.print_devices(_client(url, tenant)))
 
 
 @devices.command("add")
@@ -158,7 +165,7 @@ def list_devices(url: str | None, tenant: str | None) -> None:
 @click.argument("file", type=click.File("rb"))
 def add_device(url: str | None, tenant: str | None, file: Any) -> None:
     """Register or change the device (or the array of devices) in the JSON FILE; prints new MQTT passwords once."""
-    _guarded(lambda: commands.add_devices(_client(url, tenant), orjson.loads(file.read())))
+    _guarded(lambda: client_commands.add_devices(_client(url, tenant), orjson.loads(file.read())))
 
 
 @devices.command("remove")
@@ -181,7 +188,7 @@ def quarantine() -> None:
 @click.option("--limit", default=50, show_default=True)
 def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str | None, limit: int) -> None:
     """Messages with the reason, newest first."""
-    _guarded(lambda: commands.print_quarantine(_client(url, tenant), state, reason, limit))
+    _guarded(lambda: client_commands.print_quarantine(_client(url, tenant), state, reason, limit))
 
 
 @quarantine.command("show")
@@ -189,7 +196,7 @@ def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str
 @click.argument("number", type=int)
 def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
     """One message, whole."""
-    _guarded(lambda: commands.print_json(_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
+    _guarded(lambda: client_commands.print_json(_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
 
 
 @quarantine.command("replay")
@@ -199,7 +206,7 @@ def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
 def replay_quarantine(url: str | None, tenant: str | None, number: int | None, reason: str | None) -> None:
     """Try message NUMBER again, or all that are held."""
     path = "/api/v1/quarantine/replay" if number is None else f"/api/v1/quarantine/{number}/replay"
-    _guarded(lambda: commands.print_json(_client(url, tenant).post(path, reason=reason)))
+    _guarded(lambda: client_commands.print_json(_client(url, tenant).post(path, reason=reason)))
 
 
 @quarantine.command("drop")
@@ -221,14 +228,14 @@ def alerts(
 ) -> None:
     """Alerts / 警報."""
     if context.invoked_subcommand is None:
-        _guarded(lambda: commands.print_alerts(_client(url, tenant), follow, everything, limit))
+        _guarded(lambda: client_commands.print_alerts(_client(url, tenant), follow, everything, limit))
 
 
 @alerts.command("rules")
 @_client_options
 def list_rules(url: str | None, tenant: str | None) -> None:
     """The rules as JSON."""
-    _guarded(lambda: commands.print_json(_client(url, tenant).get("/api/v1/alert-rules")))
+    _guarded(lambda: client_commands.print_json(_client(url, tenant).get("/api/v1/alert-rules")))
 
 
 @alerts.command("put-rule")
@@ -236,7 +243,7 @@ def list_rules(url: str | None, tenant: str | None) -> None:
 @click.argument("file", type=click.File("rb"))
 def put_rule(url: str | None, tenant: str | None, file: Any) -> None:
     """Create or replace the rule in the JSON FILE."""
-    _guarded(lambda: commands.put_rule(_client(url, tenant), orjson.loads(file.read())))
+    _guarded(lambda: client_commands.put_rule(_client(url, tenant), orjson.loads(file.read())))
 
 
 def _progress(text: str) -> None:

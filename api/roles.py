@@ -33,6 +33,7 @@ from api.workers.delivery_policy import make_delivery_worker
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
 from api.workers.subscriptions import SubscriptionWorker
+from broker.errors import MinamoError
 from context_store import alerts as alert_channel
 from context_store import deliveries, events
 from context_store.listener import Listener
@@ -45,7 +46,7 @@ _SHUTDOWN_S: Final = 5
 _DIRECTORY_REFRESH_S: Final = 1.0
 
 
-class RoleEnded(Exception):
+class RoleEnded(MinamoError):
     """A task of the process ended although nobody asked it to."""
 
 

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Body, Header, Query, Request
-from fastapi.responses import ORJSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from api.alert_rules import put_rule_document, remove_rule
 from api.hub import Hub
 from api.requests import TenantId
+from api.responses import Json
 from broker.alerts import rule_document
 from broker.errors import BadRequestData, StoreUnavailable
 from broker.times import to_text
@@ -33,12 +34,12 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
         state: Annotated[Literal["open", "all"], Query(description="open: not cleared yet")] = "open",
         entity: Annotated[str | None, Query(alias="entityId")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    ) -> ORJSONResponse:
+    ) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             records = await hub.alerts.list_alerts(
                 connection, tenant_id, open_only=state == "open", entity_id=entity, limit=limit
             )
-        return ORJSONResponse({"alerts": [alert_document(record) for record in records]})
+        return Json({"alerts": [alert_document(record) for record in records]})
 
     @router.get("/alerts/stream", summary="Alerts as they happen (server-sent events) / 警報の配信")
     async def stream(
@@ -61,22 +62,22 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
 
 def _rules(router: APIRouter, hub: Hub) -> None:
     @router.get("/alert-rules", summary="Alert rules / 警報ルール")
-    async def rules(tenant_id: TenantId) -> ORJSONResponse:
+    async def rules(tenant_id: TenantId) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             found = await hub.alert_rules.list_rules(connection, tenant_id)
-        return ORJSONResponse({"rules": [rule_document(rule) for rule in found]})
+        return Json({"rules": [rule_document(rule) for rule in found]})
 
     @router.get("/alert-rules/{rule_id}")
-    async def rule(tenant_id: TenantId, rule_id: str) -> ORJSONResponse:
+    async def rule(tenant_id: TenantId, rule_id: str) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
-            return ORJSONResponse(rule_document(await hub.alert_rules.get_rule(connection, tenant_id, rule_id)))
+            return Json(rule_document(await hub.alert_rules.get_rule(connection, tenant_id, rule_id)))
 
     @router.put("/alert-rules/{rule_id}", summary="Create or replace a rule / ルールの登録")
     async def put_rule(tenant_id: TenantId, rule_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
         if body.setdefault("id", rule_id) != rule_id:
             raise BadRequestData(f"id is {body['id']!r}; the address says {rule_id!r}")
         rule, created = await put_rule_document(hub, tenant_id, body)
-        return ORJSONResponse(rule_document(rule), status_code=201 if created else 200)
+        return Json(rule_document(rule), status_code=201 if created else 200)
 
     @router.delete("/alert-rules/{rule_id}", status_code=204)
     async def delete(tenant_id: TenantId, rule_id: str) -> Response:

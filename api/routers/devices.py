@@ -8,12 +8,13 @@ import secrets
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
-from fastapi.responses import ORJSONResponse, Response
+from fastapi.responses import Response
 
 from api.embedded.passwords import hash_password
 from api.hub import Hub
 from api.quarantine import ReplayResult, drop, replay
 from api.requests import TenantId
+from api.responses import Json
 from broker.devices import Device, device_document, parse_device
 from broker.errors import ResourceNotFound
 from broker.times import to_text
@@ -44,12 +45,12 @@ def devices_router(hub: Hub) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["devices"])
 
     @router.get("/devices", summary="Registered devices / 登録済みのセンサー")
-    async def devices(tenant_id: TenantId) -> ORJSONResponse:
-        return ORJSONResponse({"devices": [device_document(d) for d in await hub.devices.page(tenant_id)]})
+    async def devices(tenant_id: TenantId) -> Json:
+        return Json({"devices": [device_document(d) for d in await hub.devices.page(tenant_id)]})
 
     @router.get("/devices/{device_id}")
-    async def device(tenant_id: TenantId, device_id: str) -> ORJSONResponse:
-        return ORJSONResponse(device_document(await hub.devices.get(tenant_id, device_id)))
+    async def device(tenant_id: TenantId, device_id: str) -> Json:
+        return Json(device_document(await hub.devices.get(tenant_id, device_id)))
 
     @router.put("/devices/{device_id}", summary="Register or change a device / センサーの登録・変更")
     async def put_device(tenant_id: TenantId, device_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
@@ -61,7 +62,7 @@ def devices_router(hub: Hub) -> APIRouter:
                 "password": password,
                 "topic": f"minamo/v1/{found.key}/readings",
             }
-        return ORJSONResponse(answer, status_code=201 if password is not None else 200)
+        return Json(answer, status_code=201 if password is not None else 200)
 
     @router.delete("/devices/{device_id}", status_code=204)
     async def delete_device(tenant_id: TenantId, device_id: str) -> Response:
@@ -81,7 +82,7 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         device: str | None = None,
         before: int | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> ORJSONResponse:
+    ) -> Json:
         entries = await hub.quarantine.page(
             tenant_id,
             state=None if state == "all" else state,
@@ -90,21 +91,21 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
             before=before,
             limit=limit,
         )
-        return ORJSONResponse({"messages": [entry_document(entry) for entry in entries]})
+        return Json({"messages": [entry_document(entry) for entry in entries]})
 
     @router.get("/quarantine/{quarantine_id}")
-    async def entry(tenant_id: TenantId, quarantine_id: int) -> ORJSONResponse:
-        return ORJSONResponse(entry_document(await hub.quarantine.get(tenant_id, quarantine_id)))
+    async def entry(tenant_id: TenantId, quarantine_id: int) -> Json:
+        return Json(entry_document(await hub.quarantine.get(tenant_id, quarantine_id)))
 
     @router.post("/quarantine/replay", summary="Try all held messages again / 保留中の再投入")
-    async def replay_all(tenant_id: TenantId, reason: str | None = None, device: str | None = None) -> ORJSONResponse:
+    async def replay_all(tenant_id: TenantId, reason: str | None = None, device: str | None = None) -> Json:
         ids = await hub.quarantine.held_ids(tenant_id, reason=reason, device_key=device)
-        return ORJSONResponse(_result(await replay(hub, tenant_id, ids)))
+        return Json(_result(await replay(hub, tenant_id, ids)))
 
     @router.post("/quarantine/{quarantine_id}/replay", summary="Try a message again / 一件の再投入")
-    async def replay_one(tenant_id: TenantId, quarantine_id: int) -> ORJSONResponse:
+    async def replay_one(tenant_id: TenantId, quarantine_id: int) -> Json:
         await hub.quarantine.get(tenant_id, quarantine_id)
-        return ORJSONResponse(_result(await replay(hub, tenant_id, [quarantine_id])))
+        return Json(_result(await replay(hub, tenant_id, [quarantine_id])))
 
     @router.delete("/quarantine/{quarantine_id}", status_code=204, summary="Drop a message / 破棄")
     async def drop_one(tenant_id: TenantId, quarantine_id: int) -> Response:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
-from fastapi.responses import ORJSONResponse
 
 from api.hub import Hub
 from api.requests import TenantId, expand_name, parse_moment, short_name
+from api.responses import Json
 from broker.alerts import AlertRule
 from broker.errors import BadRequestData
 from broker.stations import freshness
@@ -30,12 +30,12 @@ def stations_router(hub: Hub) -> APIRouter:
     store = StationStore(hub.database, hub.terms)
 
     @router.get("", summary="All stations with their newest value / 全観測局の最新値")
-    async def stations(tenant_id: TenantId) -> ORJSONResponse:
+    async def stations(tenant_id: TenantId) -> Json:
         rows = await store.stations(tenant_id)
         async with hub.database.transaction(tenant_id) as connection:
             rules = await hub.alert_rules.list_rules(connection, tenant_id)
         now = datetime.now(UTC)
-        return ORJSONResponse(
+        return Json(
             {
                 "generatedAt": to_text(now),
                 "stages": [_stage(stage.code) for stage in STAGES],
@@ -50,14 +50,14 @@ def stations_router(hub: Hub) -> APIRouter:
         attribute: Annotated[str, Query(description="Name or IRI of the attribute")] = "waterLevel",
         start: Annotated[str | None, Query(alias="from", description="ISO 8601 with offset")] = None,
         end: Annotated[str | None, Query(alias="to", description="ISO 8601 with offset")] = None,
-    ) -> ORJSONResponse:
+    ) -> Json:
         until = parse_moment(end, "to") if end else datetime.now(UTC)
         since = parse_moment(start, "from") if start else until - _DEFAULT_SPAN
         if since >= until:
             raise BadRequestData("from is not before to")
         iri = await expand_name(hub, tenant_id, entity_id, attribute)
         points = await store.series(tenant_id, entity_id, iri, since, until, _MAX_POINTS)
-        return ORJSONResponse(
+        return Json(
             {
                 "entityId": entity_id,
                 "attribute": short_name(iri),
