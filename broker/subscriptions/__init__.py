@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions: their documents, which changes concern them, and their notifications (clauses 5.2.12 and 5.8)."""
+
+from broker.subscriptions.document import Document, compact_document, expand_subscription, merge
+from broker.subscriptions.matching import (
+    EntityEvent,
+    Indexed,
+    SubscriptionIndex,
+    indexed,
+    state_after,
+    state_before,
+)
+from broker.subscriptions.model import (
+    Endpoint,
+    Subscription,
+    SubscriptionCounters,
+    Trigger,
+    check_expiry,
+    context_url,
+    expiry,
+    read_subscription,
+    represent_subscription,
+    status,
+)
+from broker.subscriptions.notification import (
+    NotificationContext,
+    notification_body,
+    notification_context,
+    notification_headers,
+    notified_entity,
+)
+
+__all__ = [
+    "Document",
+    "Endpoint",
+    "EntityEvent",
+    "Indexed",
+    "NotificationContext",
+    "Subscription",
+    "SubscriptionCounters",
+    "SubscriptionIndex",
+    "Trigger",
+    "check_expiry",
+    "compact_document",
+    "context_url",
+    "expand_subscription",
+    "expiry",
+    "indexed",
+    "merge",
+    "notification_body",
+    "notification_context",
+    "notification_headers",
+    "notified_entity",
+    "read_subscription",
+    "represent_subscription",
+    "state_after",
+    "state_before",
+    "status",
+]

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a subscription asks for (clause 5.2.12), read from its stored document, and how it is shown to clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from broker.errors import BadRequestData, OperationNotSupported
+from broker.jsonld import TermMap
+from broker.query import EntityQuery, EntitySelector, compile_query, parse_geo, parse_q, parse_scopes
+from broker.query.tree import GeoQuery, QueryTree
+from broker.representations import Form, Representation, parse_language_filter
+from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, read_types
+from broker.times import parse_time, to_text
+from broker.validation import fault
+from schemas.contexts import is_core_context
+from schemas.terms import CORE_CONTEXT, JSON
+
+_FORMS: Final = {
+    "normalized": Form.NORMALIZED,
+    "concise": Form.CONCISE,
+    "simplified": Form.SIMPLIFIED,
+    "keyValues": Form.SIMPLIFIED,
+}
+_MQTT_SCHEMES: Final = frozenset({"mqtt", "mqtts"})
+
+
+class Trigger(StrEnum):
+    """The kinds of changes that notify; ``entityUpdated`` is the three of attributes together."""
+
+    ENTITY_CREATED = "entityCreated"
+    ENTITY_DELETED = "entityDeleted"
+    ATTRIBUTE_CREATED = "attributeCreated"
+    ATTRIBUTE_UPDATED = "attributeUpdated"
+    ATTRIBUTE_DELETED = "attributeDeleted"
+
+
+_ATTRIBUTE_TRIGGERS: Final = frozenset(
+    {Trigger.ATTRIBUTE_CREATED, Trigger.ATTRIBUTE_UPDATED, Trigger.ATTRIBUTE_DELETED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where notifications go. ``receiver_info`` are HTTP headers (clause 6.3.8)."""
+
+    uri: str
+    accept: str = JSON
+    receiver_info: tuple[tuple[str, str], ...] = ()
+    notifier_info: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription as matching and notifying need it; names are IRIs, ``triggers`` never hold ``entityUpdated``."""
+
+    id: str
+    endpoint: Endpoint
+    representation: Representation
+    query: EntityQuery = field(default_factory=EntityQuery)
+    watched: frozenset[str] | None = None
+    triggers: frozenset[Trigger] = frozenset({Trigger.ATTRIBUTE_CREATED, Trigger.ATTRIBUTE_UPDATED})
+    show_changes: bool = False
+    is_active: bool = True
+    expires_at: datetime | None = None
+    throttling: timedelta | None = None
+    time_interval: timedelta | None = None
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether notifications are sent at ``now`` (clause 5.8.6)."""
+        return self.is_active and (self.expires_at is None or now < self.expires_at)
+
+
+def read_subscription(document: Document, subscription_id: str) -> Subscription:
+    """Read a stored document. Raises :class:`BadRequestData` when members do not go together (clause 5.2.12),
+    :class:`OperationNotSupported` for what the hub does not do yet.
+    """
+    _check_combinations(document)
+    notification = document["notification"]
+    endpoint = _endpoint(notification["endpoint"])
+    return Subscription(
+        id=subscription_id,
+        endpoint=endpoint,
+        representation=_representation(document, notification),
+        query=_entity_query(document),
+        watched=frozenset(document["watchedAttributes"]) if "watchedAttributes" in document else None,
+        triggers=_triggers(document.get("notificationTrigger", DEFAULT_TRIGGERS)),
+        show_changes=notification.get("showChanges", False),
+        is_active=document.get("isActive", True),
+        expires_at=expiry(document),
+        throttling=_seconds(document, "throttling"),
+        time_interval=_seconds(document, "timeInterval"),
+    )
+
+
+def expiry(document: Document) -> datetime | None:
+    """When the subscription expires; None when it is perpetual."""
+    return parse_time(document["expiresAt"]) if "expiresAt" in document else None
+
+
+def check_expiry(document: Document, now: datetime) -> None:
+    """Raise :class:`BadRequestData` when the document comes with an ``expiresAt`` in the past (5.8.1.4, 5.8.2.4)."""
+    expires_at = expiry(document)
+    if expires_at is not None and expires_at <= now:
+        raise fault("expiresAt", f"{document['expiresAt']} is in the past")
+
+
+def _check_combinations(document: Document) -> None:
+    if "notification" not in document:
+        raise BadRequestData('A subscription needs a "notification"')
+    if "uri" not in document["notification"].get("endpoint", {}):
+        raise fault("notification.endpoint.uri", "the address of the receiver is missing")
+    local = document.get("localOnly", False)
+    if not local and "entities" not in document and "watchedAttributes" not in document:
+        raise BadRequestData('A subscription needs "entities" or "watchedAttributes"')
+    if "timeInterval" in document:
+        for name in ("watchedAttributes", "throttling"):
+            if name in document:
+                raise fault(name, "it cannot be given together with timeInterval")
+        if not local and "entities" not in document:
+            raise fault("timeInterval", 'it needs "entities"')
+    _check_projection(document["notification"])
+
+
+def _check_projection(notification: Document) -> None:
+    if notification.get("showChanges") and _FORMS[notification.get("format", "normalized")] is Form.SIMPLIFIED:
+        raise fault("notification.showChanges", "the simplified format cannot show changes")
+    for name in ("pick", "omit"):
+        if name in notification and "attributes" in notification:
+            raise fault(f"notification.{name}", "it cannot be given together with attributes")
+    both = set(notification.get("pick", ())) & set(notification.get("omit", ()))
+    if both:
+        raise fault("notification.omit", f"{min(both)} is picked and omitted")
+    if notification.get("join", "@none") != "@none":
+        raise OperationNotSupported("notification.join: linked entities cannot be joined yet")
+
+
+def _endpoint(stored: Document) -> Endpoint:
+    scheme = urlsplit(stored["uri"]).scheme.lower()
+    if scheme in _MQTT_SCHEMES:
+        raise OperationNotSupported("notification.endpoint.uri: notifications by MQTT are not supported yet")
+    if scheme not in ("http", "https"):
+        raise fault("notification.endpoint.uri", f"{stored['uri']} is not an http or https URL")
+    return Endpoint(
+        uri=stored["uri"],
+        accept=stored.get("accept", JSON),
+        receiver_info=tuple((pair["key"], pair["value"]) for pair in stored.get("receiverInfo", ())),
+        notifier_info=tuple((pair["key"], pair["value"]) for pair in stored.get("notifierInfo", ())),
+    )
+
+
+def _representation(document: Document, notification: Document) -> Representation:
+    def names(member: str) -> frozenset[str] | None:
+        return frozenset(notification[member]) if member in notification else None
+
+    return Representation(
+        form=_FORMS[notification.get("format", "normalized")],
+        sys_attrs=notification.get("sysAttrs", False),
+        attrs=names("attributes"),
+        pick=names("pick"),
+        omit=names("omit") or frozenset(),
+        datasets=frozenset(document["datasetId"]) if "datasetId" in document else None,
+        languages=parse_language_filter(document["lang"]) if "lang" in document else (),
+    )
+
+
+def _entity_query(document: Document) -> EntityQuery:
+    query = EntityQuery(
+        q=_q(document),
+        geo=_geo(document["geoQ"]) if "geoQ" in document else None,
+        scope=parse_scopes(document["scopeQ"]) if "scopeQ" in document else None,
+        selectors=tuple(_selector(stored) for stored in document.get("entities", ())),
+    )
+    compile_query(query)  # raises for what cannot be matched
+    return query
+
+
+def _selector(stored: Document) -> EntitySelector:
+    ids = stored.get("id", ())
+    return EntitySelector(
+        (ids,) if isinstance(ids, str) else tuple(ids), stored.get("idPattern"), read_types(stored["type"])
+    )
+
+
+def _q(document: Document) -> QueryTree | None:
+    if "q" not in document:
+        return None
+    stored = document["q"]
+    expanded = [name for name in document.get("expandValues", "").split(",") if name in stored["names"]]
+    return parse_q(stored["text"], lambda name: stored["names"].get(name, name), expand_values=expanded)
+
+
+def _geo(stored: Document) -> GeoQuery:
+    for member in ("georel", "geometry", "coordinates"):
+        if member not in stored:
+            raise fault(f"geoQ.{member}", "it is missing")
+    return parse_geo(
+        stored["georel"], stored["geometry"], stored["coordinates"], stored.get("geoproperty"), expand=lambda iri: iri
+    )
+
+
+def _triggers(names: list[str] | tuple[str, ...]) -> frozenset[Trigger]:
+    triggers: set[Trigger] = set()
+    for name in names:
+        triggers |= _ATTRIBUTE_TRIGGERS if name == "entityUpdated" else {Trigger(name)}
+    return frozenset(triggers)
+
+
+def _seconds(document: Document, member: str) -> timedelta | None:
+    return timedelta(seconds=document[member]) if member in document else None
+
+
+def context_url(context: Any) -> str | None:
+    """The one URL that stands for an ``@context``; None when it has inline parts or several documents.
+
+    The core context has the last word in any case, so beside another URL it says nothing.
+    """
+    parts = [part for part in (context if isinstance(context, list) else [context]) if part is not None]
+    users = [part for part in parts if not (isinstance(part, str) and is_core_context(part))]
+    if not users:
+        return CORE_CONTEXT
+    return users[0] if len(users) == 1 and isinstance(users[0], str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionCounters:
+    """What became of a subscription's notifications (clause 5.2.14.2)."""
+
+    times_sent: int = 0
+    times_failed: int = 0
+    last_notification: datetime | None = None
+    last_success: datetime | None = None
+    last_failure: datetime | None = None
+
+
+def represent_subscription(
+    document: Document, subscription_id: str, counters: SubscriptionCounters, terms: TermMap, now: datetime
+) -> dict[str, Any]:
+    """A subscription as clients see it (clauses 5.2.12 and 5.2.14.2), without ``@context``."""
+    result = {"id": subscription_id, "type": "Subscription", **compact_document(document, terms)}
+    result["status"] = status(document, now)
+    result["notification"] |= _counter_members(counters)
+    return result
+
+
+def status(document: Document, now: datetime) -> str:
+    """``active``, ``paused`` or ``expired`` (Table 5.2.12-2)."""
+    expires_at = expiry(document)
+    if expires_at is not None and expires_at <= now:
+        return "expired"
+    return "active" if document.get("isActive", True) else "paused"
+
+
+def _counter_members(counters: SubscriptionCounters) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, count in (("timesSent", counters.times_sent), ("timesFailed", counters.times_failed)):
+        if count:
+            members[name] = count
+    for name, moment in (
+        ("lastNotification", counters.last_notification),
+        ("lastSuccess", counters.last_success),
+        ("lastFailure", counters.last_failure),
+    ):
+        if moment is not None:
+            members[name] = to_text(moment)
+    if counters.last_success or counters.last_failure:
+        failed = counters.last_failure and (not counters.last_success or counters.last_success < counters.last_failure)
+        members["status"] = "failed" if failed else "ok"
+    return members
