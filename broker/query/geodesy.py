@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distances in metres on WGS 84, and the degree boxes that hold everything within a distance.
 
-Accuracy: between two points the error is below 0.002 % (Lambert's formula for long lines) up to 19,000 km; beyond
-that, near the antipode, below 0.5 %. For lines and areas the closest points are found in a plane that is scaled at
-the place where the two come closest; within 1,000 km the result is within 0.1 %. Edges are straight in longitude and
-latitude, as RFC 7946 has them, not great circles.
+Accuracy, measured against PostGIS on geography: between two points the error is below 0.0002 % (Lambert's formula for
+long lines) up to 19,000 km, and below 0.5 % beyond that, near the antipode. For lines and areas the closest points
+are found in a plane that is scaled at the place where the two come closest: the error is below 0.1 % within 500 km
+and 0.3 % within 2,000 km for geometries up to 20 degrees wide, 5 % up to 60 degrees; wider ones are not measured well.
+Edges are straight in longitude and latitude, as RFC 7946 has them, not great circles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _FLATTENING: Final = 1 / 298.257223563
 _LEAST_METRES_A_DEGREE: Final = 110_500.0  # of latitude, rounded down so that boxes are never too small
 _LEAST_METRES_A_LONGITUDE: Final = 111_000.0  # of longitude at the equator, rounded down
 _REFINEMENTS: Final = 4  # the scale settles on the closest points after two or three
+_SETTLED_DEGREES: Final = 0.01
 
 Box = tuple[float, float, float, float]  # west, south, east, north in degrees
 
@@ -46,8 +48,15 @@ def distance_m(geometry: shapely.Geometry, reference: shapely.Geometry) -> float
     """The least distance in metres between two geometries (degrees); 0 when they intersect."""
     if geometry.geom_type == "Point" and reference.geom_type == "Point":
         return point_distance_m(geometry.x, geometry.y, reference.x, reference.y)
-    turns = round((_middle_longitude(reference) - _middle_longitude(geometry)) / 360)
-    return min(_plane_distance_m(geometry, reference, 360.0 * (turns + turn)) for turn in (-1, 0, 1))
+    shift = 360.0 * round((_middle_longitude(reference) - _middle_longitude(geometry)) / 360)
+    if _width(geometry) + _width(reference) < 180:
+        return _plane_distance_m(geometry, reference, shift)
+    return min(_plane_distance_m(geometry, reference, shift + turn) for turn in (-360.0, 0.0, 360.0))
+
+
+def _width(geometry: shapely.Geometry) -> float:
+    west, _, east, _ = geometry.bounds
+    return float(east - west)
 
 
 def _middle_longitude(geometry: shapely.Geometry) -> float:
@@ -65,7 +74,10 @@ def _plane_distance_m(geometry: shapely.Geometry, reference: shapely.Geometry, s
         fixed = affine_transform(reference, [scale, 0, 0, 1, 0, 0])
         (x1, y1), (x2, y2) = shapely.get_coordinates(shapely.shortest_line(moved, fixed))
         least = min(least, point_distance_m(x1 / scale, y1, x2 / scale, y2))
-        latitude = (y1 + y2) / 2
+        middle = (y1 + y2) / 2
+        if abs(middle - latitude) < _SETTLED_DEGREES:
+            break
+        latitude = middle
     return least
 
 
