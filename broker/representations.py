@@ -109,7 +109,8 @@ def represent_attribute(instances: dict[str, Instance], terms: TermMap, options:
             return represent_instance(instance, dataset, terms, options)
     if options.form is Form.SIMPLIFIED:
         return {"dataset": {name: _simplified(item, terms, options) for name, item in instances.items()}}
-    return [represent_instance(item, name, terms, options) for name, item in instances.items()]
+    several = [_normalized(item, name, terms, options) for name, item in instances.items()]
+    return several if options.form is Form.NORMALIZED else [_concise(item, alone=False) for item in several]
 
 
 def represent_instance(instance: Instance, dataset: str, terms: TermMap, options: Representation = NORMALIZED) -> Any:
@@ -117,7 +118,7 @@ def represent_instance(instance: Instance, dataset: str, terms: TermMap, options
     if options.form is Form.SIMPLIFIED:
         return _simplified(instance, terms, options)
     result = _normalized(instance, dataset, terms, options)
-    return result if options.form is Form.NORMALIZED else _concise(result)
+    return result if options.form is Form.NORMALIZED else _concise(result, alone=True)
 
 
 def _normalized(instance: Instance, dataset: str, terms: TermMap, options: Representation) -> dict[str, Any]:
@@ -143,23 +144,27 @@ def _normalized(instance: Instance, dataset: str, terms: TermMap, options: Repre
     return result
 
 
-def _concise(result: dict[str, Any]) -> Any:
-    """The tersest form of a normalized attribute that reads back as the same (clauses 4.5.2.3, 4.5.3.3, 4.7.3)."""
+def _concise(result: dict[str, Any], *, alone: bool) -> Any:
+    """The tersest form of a normalized attribute that reads back as the same (clauses 4.5.2.3, 4.5.3.3, 4.7.3).
+
+    Only the instance that stands ``alone`` can be a bare value; those of a list are objects.
+    """
     kind = result.pop("type", None)
     if "value" not in result:
         return result
     value = result["value"]
     if kind != _PROPERTY:
-        return value if len(result) == 1 else result
+        return value if alone and len(result) == 1 else result
     if is_geometry(value):
         return {"type": kind, **result}
-    return value if len(result) == 1 and _stands_alone(value) else result
+    return value if alone and len(result) == 1 and _stands_alone(value) else result
 
 
 def _stands_alone(value: Any) -> bool:
     """Whether a bare ``value`` is read as a Property's value and not as an attribute."""
     if isinstance(value, dict):
-        return "type" not in value and not is_instance(value) and not any(map(is_own_member, value))
+        typed = "type" in value or ("@type" in value and "@value" not in value)
+        return not typed and not any(map(is_own_member, value))
     return not (isinstance(value, list) and any(map(is_instance, value)))
 
 
