@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NGSI-LD API over HTTP (clause 6): its resources, as routes for the application."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+from api.hub import Hub
+from api.routers.attributes import attribute_routes
+from api.routers.entities import entity_routes
+from api.routers.temporal import temporal_routes
+from context_store.entity_store import EntityStore
+from context_store.temporal import TemporalStore
+
+
+def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
+    """All routes of entities, attributes and their temporal evolution on ``hub``."""
+    entities = EntityStore(hub.database, hub.writer)
+    history = TemporalStore(hub.database, hub.terms, max_instances=hub.settings.temporal_max_instances)
+    return [
+        *entity_routes(hub, entities),
+        *attribute_routes(hub, entities),
+        *temporal_routes(hub, history),
+    ]

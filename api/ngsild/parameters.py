@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""URL parameters: which an operation knows, and their values as what they mean (clauses 6.3.7 to 6.3.13, 6.3.20)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from starlette.requests import Request
+
+from broker.errors import BadRequestData, InvalidRequest
+from broker.jsonld import TermMap
+from broker.query import TypeTree, parse_types
+from broker.validation import check_time
+
+LOCAL: Final = frozenset({"local"})
+"""Known to every operation (clause 6.3.18); without context sources it makes no difference."""
+
+
+class Parameters:
+    """The parameters of one request.
+
+    Raises :class:`InvalidRequest` for one that the operation does not know and for one that is given twice.
+    """
+
+    def __init__(self, request: Request, known: Collection[str]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if name not in known and name not in LOCAL:
+                raise InvalidRequest(f"This operation does not know the parameter {name!r}")
+            if name in self._values:
+                raise InvalidRequest(f"Parameter {name!r} is given more than once")
+            self._values[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def items(self) -> list[tuple[str, str]]:
+        """All names and values in the order of the request."""
+        return list(self._values.items())
+
+    def text(self, name: str) -> str | None:
+        """The value, or None when it is not given. Raises :class:`BadRequestData` when it is empty."""
+        value = self._values.get(name)
+        if value == "":
+            raise BadRequestData(f"Parameter {name!r} is empty")
+        return value
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """The parts of a comma-separated list, none of them empty; () when it is not given."""
+        value = self.text(name)
+        if value is None:
+            return ()
+        parts = tuple(part.strip() for part in value.split(","))
+        if not all(parts):
+            raise BadRequestData(f"Parameter {name!r} has an empty entry")
+        return parts
+
+    def flag(self, name: str) -> bool:
+        """``true`` or ``false``; False when it is not given."""
+        value = self.text(name)
+        if value not in (None, "true", "false"):
+            raise BadRequestData(f"Parameter {name!r} is {value!r}; true or false is expected")
+        return value == "true"
+
+    def integer(self, name: str, *, least: int) -> int | None:
+        """A whole number that is at least ``least``."""
+        value = self.text(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdecimal()) or len(value) > 15 or int(value) < least:
+            raise BadRequestData(f"Parameter {name!r} is {value!r}; a whole number of at least {least} is expected")
+        return int(value)
+
+    def time(self, name: str) -> datetime | None:
+        """A DateTime of clause 4.6.3."""
+        value = self.text(name)
+        return None if value is None else check_time(value, name)
+
+    def options(self, known: Collection[str]) -> frozenset[str]:
+        """The keywords of ``options``; raises :class:`InvalidRequest` for one that the operation does not know."""
+        given = self.names("options")
+        for keyword in given:
+            if keyword not in known:
+                raise InvalidRequest(f"This operation does not know the option {keyword!r}")
+        return frozenset(given)
+
+    def types(self, terms: TermMap) -> TypeTree | None:
+        """The ``type`` selection of clause 4.17; None when it is not given or ``*``."""
+        value = self.text("type")
+        return None if value is None else parse_types(value, terms.expand_term)

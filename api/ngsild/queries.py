@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries of entities as requests give them: URL parameters (6.4.3.2) or a Query body (5.2.23), one model of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from api.ngsild.parameters import Parameters
+from broker.errors import BadRequestData, OperationNotSupported
+from broker.jsonld import TermMap
+from broker.query import (
+    EntityQuery,
+    EntitySelector,
+    GeoQuery,
+    QueryTree,
+    attribute_names,
+    linked_depth,
+    parse_geo,
+    parse_id_pattern,
+    parse_ids,
+    parse_q,
+    parse_scopes,
+    parse_types,
+)
+
+FILTER_PARAMETERS: Final = frozenset(
+    ("id", "idPattern", "type", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
+     "expandValues", "jsonKeys", "splitEntities")
+)  # fmt: skip
+"""What selects entities. ``csf`` and ``splitEntities`` are about context sources, of which there are none yet."""
+_MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
+    "type": str, "entities": list, "q": str, "geoQ": dict, "scopeQ": str, "attrs": list, "pick": list, "omit": list,
+    "lang": str, "datasetId": (list, str), "expandValues": (list, str), "jsonKeys": (list, str), "csf": str,
+    "splitEntities": bool, "join": str, "joinLevel": int, "containedBy": list, "entityMap": bool,
+    "entityMapLifetime": str, "ordering": dict, "temporalQ": dict, "aggrParams": dict,
+}  # fmt: skip
+_UNSUPPORTED_MEMBERS: Final = ("joinLevel", "containedBy", "ordering")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryInput:
+    """What a request asks for, as text: names are not expanded and nothing is parsed."""
+
+    ids: str | None = None
+    id_pattern: str | None = None
+    types: str | None = None
+    selectors: tuple[Mapping[str, Any], ...] = ()
+    q: str | None = None
+    expand_values: tuple[str, ...] = ()
+    georel: str | None = None
+    geometry: str | None = None
+    coordinates: str | list[Any] | None = None
+    geoproperty: str | None = None
+    scope_q: str | None = None
+
+
+def query_of_parameters(parameters: Parameters) -> QueryInput:
+    """The query of a GET."""
+    return QueryInput(
+        ids=parameters.text("id"),
+        id_pattern=parameters.text("idPattern"),
+        types=parameters.text("type"),
+        q=parameters.text("q"),
+        expand_values=parameters.names("expandValues"),
+        georel=parameters.text("georel"),
+        geometry=parameters.text("geometry"),
+        coordinates=parameters.text("coordinates"),
+        geoproperty=parameters.text("geoproperty"),
+        scope_q=parameters.text("scopeQ"),
+    )
+
+
+def check_query_body(body: Mapping[str, Any]) -> None:
+    """Raise ``BadRequestData`` unless ``body`` is a Query (clause 5.2.23) with members of the right types."""
+    if body.get("type") != "Query":
+        raise BadRequestData('A query needs "type": "Query"')
+    for name, value in body.items():
+        if name not in _MEMBERS:
+            raise BadRequestData(f"{name!r} is not a member of a Query")
+        if not isinstance(value, _MEMBERS[name]):
+            raise BadRequestData(f"Member {name!r} of the Query has a value of the wrong type")
+        if isinstance(value, list) and (
+            not value or (name != "entities" and not all(isinstance(v, str) for v in value))
+        ):
+            raise BadRequestData(f"Member {name!r} of the Query is empty or has an entry of the wrong type")
+    for name in _UNSUPPORTED_MEMBERS:
+        if name in body:
+            raise OperationNotSupported(f"Queries with {name!r} are not supported")
+
+
+def _is_filled(value: Any, kind: type) -> bool:
+    """Whether ``value``, if it is a list, has entries, all of ``kind``."""
+    return not isinstance(value, list) or (bool(value) and all(isinstance(item, kind) for item in value))
+
+
+def query_of_body(body: Mapping[str, Any]) -> QueryInput:
+    """The query of a POST; :func:`check_query_body` has passed."""
+    geo: Mapping[str, Any] = body.get("geoQ", {})
+    for name in ("georel", "geometry", "geoproperty"):
+        if not isinstance(geo.get(name, ""), str):
+            raise BadRequestData(f"Member {name!r} of geoQ is not a text")
+    if not isinstance(geo.get("coordinates", ""), str | list):
+        raise BadRequestData("Member 'coordinates' of geoQ is not a list")
+    return QueryInput(
+        selectors=tuple(body.get("entities", ())),
+        q=body.get("q"),
+        expand_values=text_list(body.get("expandValues")),
+        georel=geo.get("georel"),
+        geometry=geo.get("geometry"),
+        coordinates=geo.get("coordinates"),
+        geoproperty=geo.get("geoproperty"),
+        scope_q=body.get("scopeQ"),
+    )
+
+
+def text_list(value: str | list[str] | None) -> tuple[str, ...]:
+    """A list of names given as a JSON array or as text with commas."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    return tuple(value or ())
+
+
+def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ...] = ()) -> EntityQuery:
+    """The query with its languages parsed and its names expanded; an entity has one of ``attributes`` (IRIs).
+
+    Raises ``BadRequestData`` and ``TooComplexQuery``.
+    """
+    return EntityQuery(
+        ids=parse_ids(given.ids) if given.ids else (),
+        id_pattern=parse_id_pattern(given.id_pattern) if given.id_pattern else None,
+        types=parse_types(given.types, terms.expand_term) if given.types else None,
+        attributes=attributes,
+        q=_q(given, terms),
+        geo=_geo(given, terms.expand_term),
+        scope=parse_scopes(given.scope_q) if given.scope_q else None,
+        selectors=tuple(_selector(selector, terms.expand_term) for selector in given.selectors),
+    )
+
+
+def check_width(given: QueryInput, query: EntityQuery, *, local: bool) -> None:
+    """Raise ``BadRequestData`` for a query that would name everything there is (clause 5.7.2.4)."""
+    wide = query.types is None and not query.attributes and query.geo is None
+    if not wide or local or given.types == "*" or any(selector.types is not None for selector in query.selectors):
+        return
+    if any(selector.get("type") == "*" for selector in given.selectors):
+        return
+    if query.q is None or not attribute_names(query.q):
+        raise BadRequestData("The query is too wide: give at least one of type, attrs, q, georel, or local=true")
+
+
+def _q(given: QueryInput, terms: TermMap) -> QueryTree | None:
+    if given.q is None:
+        return None
+    tree = parse_q(given.q, terms.expand_term, expand_values=given.expand_values)
+    if linked_depth(tree):
+        raise BadRequestData("q follows a Relationship, which needs a join with a joinLevel of at least as many steps")
+    return tree
+
+
+def _geo(given: QueryInput, expand: Callable[[str], str]) -> GeoQuery | None:
+    parts = (given.georel, given.geometry, given.coordinates)
+    if parts == (None, None, None):
+        return None
+    georel, geometry, coordinates = parts
+    if georel is None or geometry is None or coordinates is None:
+        raise BadRequestData("A geoquery needs georel, geometry and coordinates")
+    return parse_geo(georel, geometry, coordinates, given.geoproperty, expand=expand)
+
+
+def _selector(given: Mapping[str, Any], expand: Callable[[str], str]) -> EntitySelector:
+    """An EntitySelector of clause 5.2.33; its ``type`` is required, ``id`` is a URI or a list of them."""
+    ids = given.get("id", ())
+    ids = [ids] if isinstance(ids, str) else ids
+    texts = [*ids, given.get("idPattern", ""), given.get("type")]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequestData('An entry of "entities" needs a "type", and its members are texts')
+    pattern = given.get("idPattern")
+    return EntitySelector(
+        ids=tuple(entity_id for text in ids for entity_id in parse_ids(text)),
+        id_pattern=parse_id_pattern(pattern) if pattern else None,
+        types=parse_types(given["type"], expand),
+    )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of the NGSI-LD API: one object a resource, plain functions for its methods.
+
+Paths are matched segment by segment before percent-decoding. Entity ids and attribute names are URIs, so a segment
+may well hold an encoded slash, which a router that decodes first takes for two segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.datastructures import URLPath
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import Receive, Scope, Send
+
+from api.problem_details import TENANT_HEADER
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+API_PATH: Final = "/ngsi-ld/v1"
+
+
+class Resource(BaseRoute):
+    """A path below ``/ngsi-ld/v1`` such as ``/entities/{entity_id}`` and what its methods do.
+
+    An answer carries the tenant of the request (clause 6.3.14); a method that is not there is answered with 405.
+    """
+
+    def __init__(self, path: str, **methods: Endpoint) -> None:
+        """``methods`` are endpoints by method name: ``GET=retrieve``. HEAD is what GET is."""
+        self.path = API_PATH + path
+        self._pattern = tuple(part.encode() for part in self.path.split("/"))
+        self._methods = methods | ({"HEAD": methods["GET"]} if "GET" in methods else {})
+        self._allow = {"Allow": ", ".join(sorted(self._methods))}
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path of the request is of this form, whatever its method."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        segments = _raw_path(scope).split(b"/")
+        if len(segments) != len(self._pattern):
+            return Match.NONE, {}
+        values: dict[str, str] = {}
+        for wanted, segment in zip(self._pattern, segments, strict=True):
+            if wanted.startswith(b"{"):
+                values[wanted[1:-1].decode()] = unquote_to_bytes(segment).decode("utf-8", "replace")
+            elif wanted != segment:
+                return Match.NONE, {}
+        return Match.FULL, {"endpoint": self, "path_params": values}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request; errors are raised for the application's handlers."""
+        endpoint = self._methods.get(scope["method"])
+        if endpoint is None:
+            raise HTTPException(405, headers=self._allow)
+        request = Request(scope, receive, send)
+        response = await endpoint(request)
+        tenant = request.headers.get(TENANT_HEADER)
+        if tenant:
+            response.headers[TENANT_HEADER] = tenant
+        await response(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Resources have no names to look up."""
+        raise NoMatchFound(name, path_params)
+
+
+def _raw_path(scope: Scope) -> bytes:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.removeprefix(scope.get("root_path", "").encode())
+
+
+def location(*segments: str) -> str:
+    """The path of a resource, for the Location header: relative to the host, segments encoded where they need it."""
+    return "/".join([API_PATH, *(quote(segment, safe=":@!$'()*,;~") for segment in segments)])

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/entities`` and ``/entityOperations/query``: whole entities (clauses 6.4, 6.5 and 6.23)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from api.hub import Hub
+from api.negotiation import (
+    GEO_REPRESENTATIONS,
+    answer,
+    answering_terms,
+    created_tenant,
+    existing_tenant,
+    linked_terms,
+    negotiate,
+    read_document,
+)
+from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
+from api.ngsild.parameters import Parameters
+from api.ngsild.projection import (
+    ENTITY_MAP_PARAMETERS,
+    PROJECTION_PARAMETERS,
+    UNSUPPORTED_PARAMETERS,
+    Projection,
+    projection_of_body,
+    projection_of_parameters,
+)
+from api.ngsild.queries import (
+    FILTER_PARAMETERS,
+    QueryInput,
+    check_query_body,
+    check_width,
+    entity_query,
+    query_of_body,
+    query_of_parameters,
+)
+from api.ngsild.resource import Resource, location
+from broker.entities import EntityChange, ExpandedEntity
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.expansion import expand_entity, expand_fragment
+from broker.jsonld import TermMap
+from broker.operations import delete_entity, merge_entity, replace_entity
+from broker.representations import Form, feature_collection
+from broker.simplified import expand_simplified
+from broker.times import to_text
+from broker.validation import check_uri
+from context_store.entity_store import EntityStore
+from schemas.terms import GEO_JSON
+
+_RETRIEVE: Final = PROJECTION_PARAMETERS | UNSUPPORTED_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
+_QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS
+_POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
+_MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
+_SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
+
+
+class Entities:
+    """The operations on whole entities."""
+
+    def __init__(self, hub: Hub, store: EntityStore) -> None:
+        self._hub = hub
+        self._store = store
+        self._max_bytes = hub.settings.max_request_bytes
+
+    async def create(self, request: Request) -> Response:
+        """Create Entity: implements 6.4.3.1."""
+        Parameters(request, ())
+        document = await read_document(request, self._hub.contexts, self._max_bytes)
+        entity = expand_entity(document.body, document.terms)
+        tenant_id = await created_tenant(request, self._hub.tenants)
+        await self._store.create(tenant_id, entity)
+        return Response(status_code=201, headers={"Location": location("entities", entity.id)})
+
+    async def retrieve(self, request: Request) -> Response:
+        """Retrieve Entity: implements 6.5.3.1."""
+        media_type = negotiate(request, GEO_REPRESENTATIONS)
+        parameters = Parameters(request, _RETRIEVE)
+        entity_id = entity_id_of(request)
+        terms = await linked_terms(request, self._hub.contexts)
+        projection = projection_of_parameters(parameters, terms, media_type)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        entity = await self._store.get(tenant_id, entity_id, types=parameters.types(terms))
+        payload = projection.write(entity, terms, media_type)
+        if not payload or not _has_any(entity, projection.required_attributes):
+            raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
+        return answer(request, payload, terms, media_type)
+
+    async def delete(self, request: Request) -> Response:
+        """Delete Entity: implements 6.5.3.2."""
+        parameters = Parameters(request, ("type",))
+        entity_id = entity_id_of(request)
+        terms = await linked_terms(request, self._hub.contexts)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        await self._store.change(
+            tenant_id, entity_id, lambda stored, _now: delete_entity(stored), types=parameters.types(terms)
+        )
+        return Response(status_code=204)
+
+    async def replace(self, request: Request) -> Response:
+        """Replace Entity: implements 6.5.3.3."""
+        parameters = Parameters(request, ("type",))
+        entity_id = entity_id_of(request)
+        document = await read_document(request, self._hub.contexts, self._max_bytes)
+        entity = expand_entity({"id": entity_id, **document.body}, document.terms)
+        check_same_id(entity.id, entity_id)
+        await self._store.change(
+            await existing_tenant(request, self._hub.tenants),
+            entity_id,
+            lambda stored, now: replace_entity(stored, entity, now),
+            types=parameters.types(document.terms),
+        )
+        return Response(status_code=204)
+
+    async def merge(self, request: Request) -> Response:
+        """Merge Entity: implements 6.5.3.4."""
+        parameters = Parameters(request, _MERGE)
+        entity_id = entity_id_of(request)
+        simplified = _is_simplified(parameters)
+        language, observed_at = parameters.text("lang"), parameters.time("observedAt")
+        document = await read_document(request, self._hub.contexts, self._max_bytes)
+        check_same_id(document.body.get("id", entity_id), entity_id)
+        fragment = None if simplified else expand_fragment(document.body, document.terms, partial=True)
+
+        def merged(stored: ExpandedEntity, now: datetime) -> EntityChange:
+            given = fragment or expand_simplified(document.body, document.terms, stored, language=language)
+            return merge_entity(stored, given, now, observed_at=to_text(observed_at) if observed_at else None)
+
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        await self._store.change(tenant_id, entity_id, merged, types=parameters.types(document.terms))
+        return Response(status_code=204)
+
+    async def query(self, request: Request) -> Response:
+        """Query Entities: implements 6.4.3.2."""
+        media_type = negotiate(request, GEO_REPRESENTATIONS)
+        parameters = Parameters(request, _QUERY)
+        page = self._page(parameters)
+        terms = await linked_terms(request, self._hub.contexts)
+        projection = projection_of_parameters(parameters, terms, media_type)
+        given = query_of_parameters(parameters)
+        local = parameters.flag("local")
+        return await self._answer_query(request, given, projection, page, (terms, media_type), local=local)
+
+    async def post_query(self, request: Request) -> Response:
+        """Query Entities by POST: implements 6.23.3.1."""
+        media_type = negotiate(request, GEO_REPRESENTATIONS)
+        parameters = Parameters(request, _POST_QUERY)
+        page = self._page(parameters)
+        document = await read_document(request, self._hub.contexts, self._max_bytes)
+        check_query_body(document.body)
+        projection = projection_of_body(document.body, parameters, document.terms, media_type)
+        given = query_of_body(document.body)
+        local = parameters.flag("local")
+        return await self._answer_query(request, given, projection, page, (document.terms, media_type), local=local)
+
+    async def _answer_query(
+        self,
+        request: Request,
+        given: QueryInput,
+        projection: Projection,
+        page: Page,
+        form: tuple[TermMap, str],
+        *,
+        local: bool,
+    ) -> Response:
+        terms, media_type = form
+        query = entity_query(given, terms, attributes=projection.required_attributes)
+        check_width(given, query, local=local)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        result = await self._store.query(tenant_id, query, limit=page.limit, offset=page.offset, count=page.count)
+        links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
+        written = answering_terms(terms, media_type)
+        payload = _write_all(result.entities, projection, written, media_type)
+        headers = count_header(result.total)
+        return answer(request, payload, written, media_type, links=links, headers=headers)
+
+    def _page(self, parameters: Parameters) -> Page:
+        settings = self._hub.settings
+        return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
+
+
+def entity_routes(hub: Hub, store: EntityStore) -> list[BaseRoute]:
+    """The resources of whole entities."""
+    entities = Entities(hub, store)
+    return [
+        Resource(
+            "/entities/{entity_id}",
+            GET=entities.retrieve,
+            PUT=entities.replace,
+            PATCH=entities.merge,
+            DELETE=entities.delete,
+        ),
+        Resource("/entities", GET=entities.query, POST=entities.create),
+        Resource("/entityOperations/query", POST=entities.post_query),
+    ]
+
+
+def entity_id_of(request: Request) -> str:
+    """The entity id in the path; raises ``BadRequestData`` when it is not a URI."""
+    return check_uri(request.path_params["entity_id"], "The entity id")
+
+
+def check_same_id(given: Any, entity_id: str) -> None:
+    """A body may repeat the id of its entity; it cannot name another one."""
+    if given != entity_id:
+        raise BadRequestData(f"The body is about {given}, the request about {entity_id}")
+
+
+def _is_simplified(parameters: Parameters) -> bool:
+    form = parameters.text("format")
+    options = parameters.options(_SIMPLIFIED)
+    if form is not None and form not in _SIMPLIFIED:
+        raise BadRequestData(f"format is {form!r}; {Form.SIMPLIFIED} or keyValues is expected")
+    return form is not None or bool(options)
+
+
+def _has_any(entity: ExpandedEntity, attributes: Iterable[str]) -> bool:
+    wanted = tuple(attributes)
+    return not wanted or any(name in entity.attributes for name in wanted)
+
+
+def _write_all(
+    entities: Iterable[ExpandedEntity], projection: Projection, terms: TermMap, media_type: str
+) -> list[dict[str, Any]] | dict[str, Any]:
+    written = (projection.write(entity, terms, media_type) for entity in entities)
+    if media_type == GEO_JSON:
+        return feature_collection(written)
+    return [item for item in written if item]

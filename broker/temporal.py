@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The temporal evolution of entities: queries (4.11), pages (6.3.10) and representations (4.5.6 to 4.5.9) of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from broker.entities import VALUE_MEMBER, AttributeKind, ExpandedEntity, Instance
+from broker.errors import BadRequestData
+from broker.jsonld import TermMap
+from broker.representations import Form, Representation, represent, represent_instance
+from broker.times import to_text
+from schemas.terms import NO_DATASET, NULL
+
+INSTANCE_ID: Final = "urn:ngsi-ld:instance:"  # followed by the number of the history row
+
+
+class TimeProperty(StrEnum):
+    """Which of its times places an instance on the time axis (clause 4.8)."""
+
+    OBSERVED_AT = "observedAt"
+    CREATED_AT = "createdAt"
+    MODIFIED_AT = "modifiedAt"
+    DELETED_AT = "deletedAt"
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalQuery:
+    """Instances with ``start`` <= time < ``end`` (None: open); of each attribute only the newest ``last_n``.
+
+    ``restricted``: a time range was asked for, so that instances without the time property do not match.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    restricted: bool = False
+    time_property: TimeProperty = TimeProperty.OBSERVED_AT
+    last_n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricInstance:
+    """One attribute instance as it once was. ``place`` is its time on the axis of the query that found it.
+
+    ``instance`` has no system times; ``removed`` tells that the attribute ended, then it only has its ``type``.
+    """
+
+    attribute: str
+    dataset: str
+    instance: Instance
+    key: int
+    recorded_at: datetime
+    place: datetime
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What of the time range an answer covers when not all of it fits (clause 6.3.10)."""
+
+    start: datetime
+    end: datetime
+    size: int | None
+
+    def content_range(self) -> str:
+        """The Content-Range header: ``DateTime start-end/size``."""
+        return f"DateTime {to_text(self.start)}-{to_text(self.end)}/{'*' if self.size is None else self.size}"
+
+
+def temporal_query(
+    *,
+    timerel: str | None,
+    time_at: datetime | None,
+    end_time_at: datetime | None,
+    time_property: str | None,
+    last_n: int | None,
+) -> TemporalQuery:
+    """The query of clause 4.11: ``after`` is inclusive, ``before`` exclusive, ``between`` both in turn.
+
+    Raises :class:`BadRequestData` when a part is missing or does not fit.
+    """
+    query = TemporalQuery(time_property=_time_property(time_property), last_n=last_n)
+    if timerel is None:
+        if time_at is not None or end_time_at is not None:
+            raise BadRequestData("timeAt and endTimeAt need a timerel")
+        return query
+    if timerel not in ("before", "after", "between"):
+        raise BadRequestData(f"timerel is {timerel!r}; before, after or between is expected")
+    if time_at is None:
+        raise BadRequestData(f"timerel={timerel} needs a timeAt")
+    if (timerel == "between") != (end_time_at is not None):
+        raise BadRequestData("endTimeAt belongs to timerel=between, and to no other")
+    if timerel == "before":
+        return replace(query, end=time_at, restricted=True)
+    return replace(query, start=time_at, end=end_time_at, restricted=True)
+
+
+def _time_property(name: str | None) -> TimeProperty:
+    try:
+        return TimeProperty(name or TimeProperty.OBSERVED_AT)
+    except ValueError:
+        raise BadRequestData(f"timeproperty is {name!r}; one of {', '.join(TimeProperty)} is expected") from None
+
+
+def cut_to_page(
+    instances: Sequence[tuple[int, HistoricInstance]], query: TemporalQuery, most: int
+) -> tuple[list[tuple[int, HistoricInstance]], Cut | None]:
+    """At most ``most`` of ``instances`` (each with a number of its entity), cut by time over all attributes.
+
+    With ``last_n`` the newest stay, else the oldest. Instances of the same time stay together, so that the next page
+    can begin with a time; only when all have the same time may there be more than ``most``.
+    """
+    if len(instances) <= most:
+        return list(instances), None
+    backwards = query.last_n is not None
+    ordered = sorted(instances, key=lambda item: item[1].place, reverse=backwards)
+    limit = ordered[most][1].place
+    kept = [item for item in ordered if (item[1].place > limit if backwards else item[1].place < limit)]
+    kept = kept or [item for item in ordered if item[1].place == limit]
+    reached = kept[-1][1].place
+    if backwards:
+        return kept, Cut(query.end or kept[0][1].place, reached, query.last_n)
+    return kept, Cut(query.start or kept[0][1].place, reached, None)
+
+
+def represent_temporal(
+    entity: ExpandedEntity,
+    instances: Iterable[HistoricInstance],
+    terms: TermMap,
+    options: Representation,
+    *,
+    values_of: TimeProperty | None = None,
+) -> dict[str, Any]:
+    """The temporal representation of ``entity`` (clause 4.5.6), or with ``values_of`` the simplified one (4.5.9).
+
+    ``values_of`` is the time property that goes with each value. Of ``entity`` only what is no attribute is taken.
+    """
+    options = replace(options, form=Form.NORMALIZED)
+    bare = replace(entity, attributes={}, scopes=())
+    result = represent(bare, terms, options)
+    by_attribute: dict[str, list[HistoricInstance]] = {}
+    for item in instances:
+        if options.datasets is None or item.dataset in options.datasets:
+            by_attribute.setdefault(item.attribute, []).append(item)
+    for attribute, items in by_attribute.items():
+        if not options.writes(attribute) or (options.attrs is not None and attribute not in options.attrs):
+            continue
+        if values_of is None:
+            result[terms.compact_iri(attribute)] = [_instance(item, terms, options) for item in items]
+        else:
+            result[terms.compact_iri(attribute)] = _values(items, terms, options, values_of)
+    return result
+
+
+def _instance(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
+    recorded = to_text(item.recorded_at)
+    instance = dict(item.instance)
+    if item.removed:
+        instance |= {VALUE_MEMBER[instance["type"]]: _null(instance["type"]), "deletedAt": recorded}
+    else:
+        instance |= {"createdAt": recorded, "modifiedAt": recorded}
+    written: dict[str, Any] = represent_instance(instance, item.dataset, terms, options)
+    if item.removed:
+        written["deletedAt"] = recorded  # it is what the instance tells, wanted with sysAttrs or not (clause 4.5.7)
+    written["instanceId"] = f"{INSTANCE_ID}{item.key}"
+    return written
+
+
+def _null(kind: str) -> Any:
+    if kind == AttributeKind.LANGUAGE_PROPERTY:
+        return {NO_DATASET: NULL}
+    return [NULL] if kind in (AttributeKind.LIST_PROPERTY, AttributeKind.LIST_RELATIONSHIP) else NULL
+
+
+_WRAPPED: Final = frozenset(
+    (AttributeKind.LANGUAGE_PROPERTY, AttributeKind.VOCAB_PROPERTY, AttributeKind.JSON_PROPERTY)
+)
+
+
+def _values(
+    items: Sequence[HistoricInstance], terms: TermMap, options: Representation, time_property: TimeProperty
+) -> Any:
+    """``{"type": kind, "values": [[value, time], ...]}``; several of them where datasets or kinds differ."""
+    groups: dict[tuple[str, str], list[list[Any]]] = {}
+    for item in items:
+        written = _instance(item, terms, options)
+        kind = written["type"]
+        member = VALUE_MEMBER[kind]
+        value = {member: written[member]} if kind in _WRAPPED else written[member]
+        groups.setdefault((kind, item.dataset), []).append([value, _time_text(item, time_property)])
+    series = [
+        {"type": kind, f"{VALUE_MEMBER[kind]}s": values} | ({} if dataset == NO_DATASET else {"datasetId": dataset})
+        for (kind, dataset), values in groups.items()
+    ]
+    return series[0] if len(series) == 1 else series
+
+
+def _time_text(item: HistoricInstance, time_property: TimeProperty) -> str:
+    if time_property is TimeProperty.OBSERVED_AT and "observedAt" in item.instance:
+        text: str = item.instance["observedAt"]
+        return text
+    return to_text(item.recorded_at)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and changing entities for the NGSI-LD API: one transaction an operation.
+
+A change locks the entity, lets a pure operation of :mod:`broker.operations` decide, and writes what it decided:
+current state, history and change event together. Entities that have expired are there no longer, whether or not they
+have been collected yet (clause 4.5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import AsyncConnection
+
+from broker.entities import EntityChange, ExpandedEntity
+from broker.errors import BadRequestData, ResourceNotFound, TooComplexQuery
+from broker.operations import UpdateOutcome, create_entity, delete_entity, existing
+from broker.query import EntityQuery, TypeTree, matches
+from context_store.database import Database
+from context_store.entities import EntityWriter, StoredEntity, from_row, get_entities, lock_entities
+from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
+
+Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
+
+API_SOURCE: Final = ""  # who wrote a history row: no device
+
+
+def utc_now() -> datetime:
+    """The time of a write."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPage:
+    """Entities in the order of their ids; ``more`` when others follow; ``total`` when it was asked for."""
+
+    entities: tuple[ExpandedEntity, ...]
+    more: bool
+    total: int | None = None
+
+
+class EntityStore:
+    """The entities of all tenants. ``clock`` gives the time that is written; it is asked while the lock is held."""
+
+    def __init__(self, database: Database, writer: EntityWriter, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._writer = writer
+        self._clock = clock
+
+    async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
+        """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
+        with _refusals():
+            async with self._database.transaction(tenant_id) as connection:
+                stored = (await lock_entities(connection, tenant_id, [entity.id])).get(entity.id)
+                now = self._clock()
+                if stored is not None and _is_expired(stored.entity, now):
+                    await self._write(connection, tenant_id, stored.key, delete_entity(stored.entity), now)
+                    stored = None
+                change = create_entity(stored.entity if stored else None, entity, now)
+                await self._write(connection, tenant_id, None, change, now)
+
+    async def change(
+        self,
+        tenant_id: int,
+        entity_id: str,
+        operation: Callable[[ExpandedEntity, datetime], Outcome],
+        *,
+        types: TypeTree | None = None,
+    ) -> Outcome:
+        """Do ``operation`` (of the stored entity and the time) to one entity, and write what it makes of it.
+
+        Raises :class:`ResourceNotFound` when there is no such entity or its types do not match ``types``.
+        """
+        with _refusals():
+            async with self._database.transaction(tenant_id) as connection:
+                stored = (await lock_entities(connection, tenant_id, [entity_id])).get(entity_id)
+                now = self._clock()
+                entity = _selected(stored, entity_id, types, now)
+                outcome = operation(entity, now)
+                change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome
+                if change.after is not change.before and stored is not None:
+                    await self._write(connection, tenant_id, stored.key, change, now)
+        return outcome
+
+    async def get(self, tenant_id: int, entity_id: str, *, types: TypeTree | None = None) -> ExpandedEntity:
+        """One entity; raises :class:`ResourceNotFound`."""
+        with _refusals():
+            async with self._database.transaction(tenant_id) as connection:
+                stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
+        return _selected(stored, entity_id, types, self._clock())
+
+    async def query(
+        self, tenant_id: int, query: EntityQuery, *, limit: int, offset: int = 0, count: bool = False
+    ) -> EntityPage:
+        """One page of the entities that match; ``limit`` may be 0 when only the ``count`` is wanted."""
+        live = _is_live(self._clock())
+        page = select_entities(
+            query, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=("entity_key", *ENTITY_COLUMNS)
+        ).where(live)
+        total = None
+        rows: list[tuple[Any, ...]] = []
+        with _refusals():
+            async with self._database.transaction(tenant_id) as connection:
+                if limit:
+                    rows = await (await connection.execute(*to_psycopg(page))).fetchall()
+                if count:
+                    counted = count_entities(query, tenant_id=tenant_id).where(live)
+                    row = await (await connection.execute(*to_psycopg(counted))).fetchone()
+                    total = int(row[0]) if row else 0
+        entities = tuple(from_row(row).entity for row in rows[:limit])
+        return EntityPage(entities, len(rows) > limit > 0, total)
+
+    async def _write(
+        self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange, now: datetime
+    ) -> None:
+        await self._writer.write(connection, tenant_id, key, change, source=API_SOURCE, now=now)
+
+
+def _selected(stored: StoredEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:
+    entity = existing(stored.entity if stored else None, entity_id)
+    if _is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
+        raise ResourceNotFound(f"Entity {entity_id} does not exist" + (" with such a type" if types else ""))
+    return entity
+
+
+def _is_expired(entity: ExpandedEntity, now: datetime) -> bool:
+    return entity.expires_at is not None and entity.expires_at <= now
+
+
+def _is_live(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(ENTITY.c.expires_at.is_(None), ENTITY.c.expires_at > sa.literal(now, sa.TIMESTAMP(timezone=True)))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What PostgreSQL refuses because of the request and not of the hub."""
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as exc:
+        raise TooComplexQuery("The query takes too long") from exc
+    except psycopg.DataError as exc:
+        reason = exc.diag.message_primary or str(exc)
+        raise BadRequestData(f"The request has a value that cannot be stored: {reason}") from exc

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading history: the temporal evolution of entities out of ``attribute_instance``.
+
+Each attribute is read by itself along the primary key (entity, attribute, time) and no further than an answer can
+hold, so that a year of readings costs what the page costs. The statements are the same for native partitions and for
+a hypertable; both order by time without sorting and skip what lies outside of the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
+
+import sqlalchemy as sa
+from psycopg import AsyncConnection
+
+from broker.entities import VALUE_MEMBER, ExpandedEntity, Instance
+from broker.errors import ResourceNotFound
+from broker.query import EntityQuery
+from broker.temporal import Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page
+from broker.times import to_text
+from context_store.database import Database
+from context_store.entities import from_row, get_entities
+from context_store.history import KIND_NAME, typed_value
+from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
+from context_store.terms import NO_TERM, TermIds
+from schemas.terms import NO_DATASET
+
+# Which attributes an entity has in history: one step in the primary key for each, however many rows it has.
+_ATTRIBUTES: Final[LiteralString] = """
+    with recursive held (entity_key, attribute_id) as (
+        select key, (select i.attribute_id from attribute_instance i
+                      where i.entity_key = key and i.tenant_id = %(tenant_id)s order by i.attribute_id limit 1)
+          from unnest(%(keys)s::bigint[]) as key
+        union all
+        select h.entity_key, (select i.attribute_id from attribute_instance i
+                               where i.entity_key = h.entity_key and i.tenant_id = %(tenant_id)s
+                                 and i.attribute_id > h.attribute_id order by i.attribute_id limit 1)
+          from held h where h.attribute_id is not null
+    )
+    select entity_key, attribute_id from held where attribute_id is not null
+"""
+
+_HEAD: Final[LiteralString] = """
+    select i.entity_key, i.attribute_id, i.dataset_id, i.kind, i.observed_at, i.has_observed_at, i.removed,
+           i.recorded_at, i.instance_key, i.number_value, i.text_value, i.boolean_value, i.json_value, i.unit_code,
+           i.detail
+      from unnest(%(keys)s::bigint[], %(attributes)s::int[]) as wanted (entity_key, attribute_id)
+     cross join lateral (
+        select * from attribute_instance i
+         where i.entity_key = wanted.entity_key and i.tenant_id = %(tenant_id)s
+           and i.attribute_id = wanted.attribute_id
+           and (i.has_observed_at or not %(only_observed)s) and (i.removed = %(removed)s or %(removed)s is null)
+"""
+_BY_OBSERVED: Final[LiteralString] = """
+           and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz
+         order by i.observed_at"""
+_BY_RECORDED: Final[LiteralString] = """
+           and i.recorded_at >= %(start)s::timestamptz and i.recorded_at < %(end)s::timestamptz
+         order by i.recorded_at"""
+_FIRST: Final[LiteralString] = " limit %(limit)s) i"
+_LAST: Final[LiteralString] = " desc limit %(limit)s) i"
+
+# (by the time of observation, only the newest) -> the instances of some attributes of some entities.
+_INSTANCES: Final[dict[tuple[bool, bool], LiteralString]] = {
+    (True, False): _HEAD + _BY_OBSERVED + _FIRST,
+    (True, True): _HEAD + _BY_OBSERVED + _LAST,
+    (False, False): _HEAD + _BY_RECORDED + _FIRST,
+    (False, True): _HEAD + _BY_RECORDED + _LAST,
+}
+
+_HISTORY: Final = sa.Table(
+    "attribute_instance",
+    sa.MetaData(),
+    sa.Column("entity_key", sa.BigInteger),
+    sa.Column("tenant_id", sa.Integer),
+    sa.Column("attribute_id", sa.Integer),
+    sa.Column("observed_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("recorded_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("has_observed_at", sa.Boolean),
+    sa.Column("removed", sa.Boolean),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalEntity:
+    """An entity and the instances found, each attribute in the order of time (newest first with ``last_n``)."""
+
+    entity: ExpandedEntity
+    instances: tuple[HistoricInstance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalPage:
+    """What was found; ``cut`` when instances were left out, ``more`` when entities follow."""
+
+    entities: tuple[TemporalEntity, ...]
+    cut: Cut | None = None
+    more: bool = False
+    total: int | None = None
+
+
+class TemporalStore:
+    """The history of all tenants. An answer holds at most ``max_instances`` instances."""
+
+    def __init__(self, database: Database, terms: TermIds, *, max_instances: int) -> None:
+        self._database = database
+        self._terms = terms
+        self._max_instances = max_instances
+
+    async def retrieve(
+        self, tenant_id: int, entity_id: str, query: TemporalQuery, attributes: Collection[str] | None = None
+    ) -> TemporalPage:
+        """The evolution of one entity, of all its attributes or of some (IRIs).
+
+        Raises :class:`ResourceNotFound` when there is no such entity.
+        """
+        async with self._database.transaction(tenant_id) as connection:
+            stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
+            if stored is None:
+                raise ResourceNotFound(f"Entity {entity_id} does not exist")
+            found, cut = await self._instances(connection, tenant_id, [stored.key], query, attributes)
+        return TemporalPage((TemporalEntity(stored.entity, tuple(found.get(stored.key, ()))),), cut)
+
+    async def query(
+        self,
+        tenant_id: int,
+        entities: EntityQuery,
+        query: TemporalQuery,
+        attributes: Collection[str] | None = None,
+        *,
+        limit: int,
+        offset: int = 0,
+        count: bool = False,
+    ) -> TemporalPage:
+        """The evolution of one page of the entities that match and have instances in the range (clause 5.7.4.4)."""
+        ids = None if attributes is None else (await self._terms.lookup(attributes)).values()
+        evolving = _has_instances(tenant_id, query, ids)
+        columns = ("entity_key", *ENTITY_COLUMNS)
+        page = select_entities(entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=columns)
+        total = None
+        async with self._database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(*to_psycopg(page.where(evolving)))).fetchall() if limit else []
+            if count:
+                counted = count_entities(entities, tenant_id=tenant_id).where(evolving)
+                row = await (await connection.execute(*to_psycopg(counted))).fetchone()
+                total = int(row[0]) if row else 0
+            stored = [from_row(row) for row in rows[:limit]]
+            keys = [item.key for item in stored]
+            found, cut = await self._instances(connection, tenant_id, keys, query, attributes)
+        evolved = (TemporalEntity(item.entity, tuple(found.get(item.key, ()))) for item in stored)
+        shown = tuple(item for item in evolved if item.instances)
+        return TemporalPage(shown, cut, len(rows) > limit > 0, total)
+
+    async def _instances(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        keys: Sequence[int],
+        query: TemporalQuery,
+        attributes: Collection[str] | None,
+    ) -> tuple[dict[int, list[HistoricInstance]], Cut | None]:
+        """The instances of the entities with these keys, by key, and where they were cut."""
+        slots = await self._slots(connection, tenant_id, keys, attributes)
+        if not slots:
+            return {}, None
+        by_observed = query.time_property is TimeProperty.OBSERVED_AT
+        statement = _INSTANCES[by_observed, query.last_n is not None]
+        most = self._max_instances + 1
+        values = {
+            "tenant_id": tenant_id,
+            "keys": [key for key, _ in slots],
+            "attributes": [attribute for _, attribute in slots],
+            "limit": most if query.last_n is None else min(query.last_n, most),
+            **_bounds(query),
+        }
+        rows = await (await connection.execute(statement, values)).fetchall()
+        names = await self._terms.names({number for row in rows for number in row[1:3]})
+        instances = [(row[0], _from_row(row, names, by_observed=by_observed)) for row in rows]
+        kept, cut = cut_to_page(instances, query, self._max_instances)
+        kept.sort(key=lambda item: (item[1].place, item[1].key), reverse=query.last_n is not None)
+        by_entity: dict[int, list[HistoricInstance]] = {}
+        for key, instance in kept:
+            by_entity.setdefault(key, []).append(instance)
+        return by_entity, cut
+
+    async def _slots(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        keys: Sequence[int],
+        attributes: Collection[str] | None,
+    ) -> list[tuple[int, int]]:
+        """The pairs of entity and attribute to look at."""
+        if attributes is not None:
+            ids = (await self._terms.lookup(attributes)).values()
+            return [(key, number) for key in keys for number in ids]
+        cursor = await connection.execute(_ATTRIBUTES, {"tenant_id": tenant_id, "keys": list(keys)})
+        return [(key, number) for key, number in await cursor.fetchall()]
+
+
+def _bounds(query: TemporalQuery) -> dict[str, Any]:
+    """The range and which rows count at all: those that have the time property, once a range is asked for."""
+    removed: bool | None = None
+    if query.time_property is TimeProperty.DELETED_AT:
+        removed = True
+    elif query.restricted:
+        removed = False
+    return {
+        "start": query.start.isoformat() if query.start else "-infinity",
+        "end": query.end.isoformat() if query.end else "infinity",
+        "only_observed": query.restricted and query.time_property is TimeProperty.OBSERVED_AT,
+        "removed": removed,
+    }
+
+
+def _has_instances(
+    tenant_id: int, query: TemporalQuery, attribute_ids: Collection[int] | None
+) -> sa.ColumnElement[bool]:
+    """Whether an entity has an instance that the temporal query finds."""
+    bounds = _bounds(query)
+    columns = _HISTORY.c
+    axis = columns.observed_at if query.time_property is TimeProperty.OBSERVED_AT else columns.recorded_at
+    found: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+        columns.entity_key == ENTITY.c.entity_key, columns.tenant_id == sa.literal(tenant_id, sa.Integer)
+    )
+    if attribute_ids is not None:
+        found = found.where(columns.attribute_id.in_(sorted(attribute_ids)))
+    if query.start is not None:
+        found = found.where(axis >= query.start)
+    if query.end is not None:
+        found = found.where(axis < query.end)
+    if bounds["only_observed"]:
+        found = found.where(columns.has_observed_at)
+    if bounds["removed"] is not None:
+        found = found.where(columns.removed.is_(bounds["removed"]))
+    return sa.exists(found)
+
+
+def _from_row(row: tuple[Any, ...], names: Mapping[int, str], *, by_observed: bool) -> HistoricInstance:
+    """One row of :data:`_HEAD`; times in UTC."""
+    _, attribute_id, dataset_id, kind_number, observed_at, has_observed_at, removed, recorded_at, key, *value = row
+    *typed, unit_code, detail = value
+    kind = KIND_NAME[kind_number]
+    instance: Instance = {"type": kind}
+    if not removed:
+        instance[VALUE_MEMBER[kind]] = typed_value(kind, *typed)
+    if has_observed_at:
+        instance["observedAt"] = to_text(observed_at)
+    if unit_code is not None:
+        instance["unitCode"] = unit_code
+    return HistoricInstance(
+        attribute=names[attribute_id],
+        dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
+        instance=instance | (detail or {}),
+        key=key,
+        recorded_at=recorded_at.astimezone(UTC),
+        place=_utc(observed_at if by_observed else recorded_at),
+        removed=removed,
+    )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
