@@ -27,17 +27,14 @@ def is_removal(instance: Instance) -> bool:
 
 
 def stamp(instance: Instance, old: Instance | None, now: str) -> Instance:
-    """``instance`` as it is stored: without Nulls, modified ``now`` and created when ``old`` was (or now).
-
-    Sub-attributes are stamped in the same way.
-    """
-    result = {
-        member: _without_nulls(value) for member, value in instance.items() if member != "attrs" and value != NULL
-    }
-    result["createdAt"] = (old or {}).get("createdAt", now)
+    """``instance`` as it is stored: modified ``now`` and created when ``old`` was (or now); sub-attributes too."""
+    result = instance.copy()
+    result["createdAt"] = now if old is None else old.get("createdAt", now)
     result["modifiedAt"] = now
-    if subattributes := stamp_all(instance.get("attrs", {}), (old or {}).get("attrs", {}), now):
-        result["attrs"] = subattributes
+    if "attrs" in result:
+        subattributes = stamp_all(result.pop("attrs"), {} if old is None else old.get("attrs", {}), now)
+        if subattributes:
+            result["attrs"] = subattributes
     return result
 
 
@@ -57,15 +54,27 @@ def stamp_all(attributes: Attributes, old: Attributes, now: str) -> Attributes:
 
 
 def new_instance(instance: Instance, attribute: str, now: str) -> Instance:
-    """An instance that a fragment adds; raises :class:`BadRequestData` when it has no type or no value."""
+    """An instance that a partial fragment adds, without its Nulls.
+
+    Raises :class:`BadRequestData` when it has no type or no value.
+    """
+    return stamp(_complete(instance, attribute), None, now)
+
+
+def _complete(instance: Instance, attribute: str) -> Instance:
     kind = instance.get("type")
     if kind is None or VALUE_MEMBER[kind] not in instance:
         raise BadRequestData(f"Attribute {attribute} does not exist yet: it needs a type and a value")
-    for sub, instances in instance.get("attrs", {}).items():
-        for item in instances.values():
-            if not is_removal(item):
-                new_instance(item, f"{attribute}.{sub}", now)
-    return stamp(instance, None, now)
+    result = {member: _without_nulls(value) for member, value in instance.items() if value != NULL}
+    if "attrs" in instance:
+        result["attrs"] = {
+            iri: {
+                dataset: item if is_removal(item) else _complete(item, f"{attribute}.{iri}")
+                for dataset, item in instances.items()
+            }
+            for iri, instances in instance["attrs"].items()
+        }
+    return result
 
 
 def update_members(old: Instance, fragment: Instance, attribute: str, now: str) -> Instance:
