@@ -108,7 +108,8 @@ class EntityWriter:
         source_id = (await self._terms.resolve([source]))[source]
         await self._write_history(connection, (tenant_id, key), change.attributes, source_id, now)
         place = (tenant_id, key, change.entity.id, change.entity.types)
-        await insert_event(connection, place, change.operation, change.attributes, source_id)
+        gone = change.before if change.after is None else None
+        await insert_event(connection, place, change.operation, change.attributes, source_id, gone=gone)
         await connection.execute(NOTIFY)
         return key
 

@@ -19,7 +19,8 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from broker.entities import AttributeChange
+from broker.entities import AttributeChange, ExpandedEntity
+from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 
 CHANNEL: Final = "minamo_changes"
@@ -36,17 +37,24 @@ _INSERT_UPDATES: Final[LiteralString] = """
 
 # One event of any operation.
 _INSERT_ONE: Final[LiteralString] = """
-    insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id)
-    values (%s, %s, %s, %s, %s, %s::jsonb, %s)
+    insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
+    values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb)
 """
 
 NOTIFY: Final[LiteralString] = "select pg_notify('minamo_changes', '')"
 
-# The position of a consumer, held by one reader at a time.
-_CLAIM: Final[LiteralString] = """
-    select done_snapshot::text, window_snapshot::text, window_after, last_event_id, system_identifier,
-           (select system_identifier from pg_control_system()) as here, pg_current_snapshot()::text as now
-      from change_consumer where name = %s for update skip locked
+# One reader at a time for each consumer ("feed" in ASCII). An advisory lock and not a row lock: looking for news when
+# there are none writes nothing. It is a statement of its own, so that the next one sees what its last holder committed.
+_HOLD: Final[LiteralString] = "select pg_try_advisory_xact_lock(x'66656564'::int, hashtext(%s))"
+
+# The position of a consumer, and what can be seen now.
+_POSITION: Final[LiteralString] = """
+    select done_snapshot::text as done, window_snapshot::text as window, window_after as after, late_events as late,
+           last_event_id as last, coalesce(c.system_identifier = here.system_identifier, true) as at_home,
+           here.system_identifier as here, pg_current_snapshot()::text as now,
+           updated_at < now() - interval '10 seconds' as stale
+      from change_consumer c, pg_control_system() as here
+     where name = %s
 """
 
 # What became visible between two snapshots, in the order of writing.
@@ -58,9 +66,9 @@ _READ: Final[LiteralString] = """
                     and not pg_visible_in_snapshot(transaction_id, %(done)s::pg_snapshot)))
            and transaction_id < pg_snapshot_xmax(%(window)s::pg_snapshot)
            and pg_visible_in_snapshot(transaction_id, %(window)s::pg_snapshot)
-           and event_id > %(after)s
+           and (event_id > %(after)s or event_id = any(%(late)s))
     )
-    select event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at
+    select event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at, entity
       from change_event
      where event_id in (select event_id from unseen order by event_id limit %(limit)s)
      order by event_id
@@ -69,13 +77,35 @@ _READ: Final[LiteralString] = """
 _SAVE: Final[LiteralString] = """
     update change_consumer
        set done_snapshot = %(done)s::pg_snapshot, window_snapshot = %(window)s::pg_snapshot,
-           window_after = %(after)s, last_event_id = greatest(last_event_id, %(last)s),
+           window_after = %(after)s, late_events = %(late)s, last_event_id = greatest(last_event_id, %(last)s),
            system_identifier = %(here)s, updated_at = now()
      where name = %(name)s
 """
 
-# After a restore into another cluster transaction numbers start anew: mark the old ones as long committed.
-_RESTAMP: Final[LiteralString] = "update change_event set transaction_id = '3'"
+# A restore into another cluster (pg_dump and pg_restore): transaction numbers start anew there and say nothing about
+# those in the snapshots and the log. Translate all positions at once, while the old numbers are still comparable:
+# unread are the events after the last one read, and those before it that the old snapshots had not shown yet.
+_HOLD_ALL: Final[LiteralString] = """
+    select pg_advisory_xact_lock(x'66656564'::int, hashtext(name)) from change_consumer order by name
+"""
+_TRANSLATE: Final[LiteralString] = """
+    update change_consumer c
+       set done_snapshot = null, window_snapshot = null, window_after = c.last_event_id,
+           late_events = array(
+               select event_id from change_event e
+                where e.event_id <= c.last_event_id
+                  and (e.event_id = any(c.late_events)
+                       or ((c.done_snapshot is null or not pg_visible_in_snapshot(e.transaction_id, c.done_snapshot))
+                           and not (e.event_id <= c.window_after
+                                    and (c.window_snapshot is null
+                                         or pg_visible_in_snapshot(e.transaction_id, c.window_snapshot)))))
+                order by event_id),
+           system_identifier = here.system_identifier
+      from pg_control_system() as here
+     where c.system_identifier is distinct from here.system_identifier
+"""
+# Mark what was restored, and what was written since, as long committed.
+_RESTAMP: Final[LiteralString] = "update change_event set transaction_id = '3' where transaction_id <> '3'"
 
 _LAG: Final[LiteralString] = """
     select c.name, (select coalesce(max(event_id), 0) from change_event) - c.last_event_id,
@@ -97,6 +127,32 @@ class ChangeEvent:
     changes: list[dict[str, Any]]
     source_id: int
     recorded_at: datetime
+    entity: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a consumer stands: everything visible in ``done`` is read; of ``window``, what is numbered up to ``after``
+    but for ``late``. ``here`` is the cluster's identifier, ``at_home`` whether the snapshots are of it.
+    """
+
+    done: str | None
+    window: str | None
+    after: int
+    late: list[int]
+    last: int
+    at_home: bool
+    here: int
+    now: str
+    stale: bool
+
+    def advanced(self, events: list[ChangeEvent], window: str, limit: int) -> dict[str, Any]:
+        """The parameters of the position after ``events``, the next ``limit`` of ``window``."""
+        last = events[-1].event_id if events else 0
+        if len(events) < limit:
+            return {"done": window, "window": None, "after": 0, "late": [], "last": last}
+        late = [event_id for event_id in self.late if event_id > last]
+        return {"done": self.done, "window": window, "after": max(last, self.after), "late": late, "last": last}
 
 
 def changes_json(changes: Sequence[AttributeChange]) -> bytes:
@@ -130,11 +186,25 @@ async def insert_event(
     operation: str,
     changes: Sequence[AttributeChange],
     source_id: int,
+    *,
+    gone: ExpandedEntity | None = None,
 ) -> None:
-    """Write one event; ``place`` is (tenant_id, entity_key, entity id, types). The caller wakes the readers."""
+    """Write one event; ``place`` is (tenant_id, entity_key, entity id, types). The caller wakes the readers.
+
+    ``gone`` is the entity that a deletion deleted.
+    """
     tenant_id, entity_key, entity_id, types = place
     text = changes_json(changes).decode()
-    await connection.execute(_INSERT_ONE, (tenant_id, entity_key, entity_id, list(types), operation, text, source_id))
+    entity = _last_state(gone) if gone is not None else None
+    await connection.execute(
+        _INSERT_ONE, (tenant_id, entity_key, entity_id, list(types), operation, text, source_id, entity)
+    )
+
+
+def _last_state(entity: ExpandedEntity) -> str:
+    times = {"createdAt": entity.created_at, "modifiedAt": entity.modified_at}
+    state = {"scopes": entity.scopes, **{name: to_text(moment) for name, moment in times.items() if moment is not None}}
+    return orjson.dumps(state).decode()
 
 
 class ChangeFeed:
@@ -153,33 +223,49 @@ class ChangeFeed:
         they never do. The list is empty when there is nothing new or another process reads for this consumer.
         """
         async with self._database.transaction(ALL_TENANTS) as connection:
-            row = await (await connection.execute(_CLAIM, (self._name,))).fetchone()
-            if row is None:
+            position = await self._claim(connection)
+            if position is None or (position.window is None and position.done == position.now):
                 yield connection, []
                 return
-            done, window, after, last, identifier, here, now = row
-            if identifier is not None and identifier != here:
-                await connection.execute(_RESTAMP)
-                done, window, after = None, None, last
-            if window is None and done == now:
-                yield connection, []
-                return
-            window = window or now
-            events = await self._read(connection, done, window, after)
+            window = position.window or position.now
+            events = await self._read(connection, position, window)
             yield connection, events
-            position = self._position(events, done, window)
-            await connection.execute(_SAVE, {**position, "name": self._name, "here": here})
+            if events or position.window is not None or position.done is None or position.stale:
+                advanced = position.advanced(events, window, self._limit)
+                await connection.execute(_SAVE, {**advanced, "name": self._name, "here": position.here})
 
-    async def _read(self, connection: AsyncConnection, done: str | None, window: str, after: int) -> list[ChangeEvent]:
+    async def _claim(self, connection: AsyncConnection) -> _Position | None:
+        """The consumer's position, held until the transaction ends; None when another process holds it."""
+        row = await (await connection.execute(_HOLD, (self._name,))).fetchone()
+        if row is None or not row[0]:
+            return None
+        position = await self._position(connection)
+        if not position.at_home:
+            await connection.execute(_HOLD_ALL)
+            if (await connection.execute(_TRANSLATE)).rowcount:  # else another process has done it just now
+                await connection.execute(_RESTAMP)
+            position = await self._position(connection)
+        return position
+
+    async def _position(self, connection: AsyncConnection) -> _Position:
+        async with connection.cursor(row_factory=class_row(_Position)) as cursor:
+            await cursor.execute(_POSITION, (self._name,))
+            position = await cursor.fetchone()
+        if position is None:
+            raise LookupError(f"there is no consumer {self._name} of change events")
+        return position
+
+    async def _read(self, connection: AsyncConnection, position: _Position, window: str) -> list[ChangeEvent]:
+        parameters = {
+            "done": position.done,
+            "window": window,
+            "after": position.after,
+            "late": position.late,
+            "limit": self._limit,
+        }
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
-            await cursor.execute(_READ, {"done": done, "window": window, "after": after, "limit": self._limit})
+            await cursor.execute(_READ, parameters)
             return await cursor.fetchall()
-
-    def _position(self, events: list[ChangeEvent], done: str | None, window: str) -> dict[str, Any]:
-        last = events[-1].event_id if events else 0
-        if len(events) < self._limit:
-            return {"done": window, "window": None, "after": 0, "last": last}
-        return {"done": done, "window": window, "after": last, "last": last}
 
 
 async def consumer_lag(connection: AsyncConnection) -> dict[str, tuple[int, float]]:
