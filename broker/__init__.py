@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The core: entities, representations, query languages, operations, matching and alert rules. No framework, driver or socket."""
+"""The core: entities, representations, queries, operations, matching, alert rules. No framework, driver or socket."""

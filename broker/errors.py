@@ -98,7 +98,7 @@ class TooComplexQuery(NgsiLdError):
 
 
 class TooManyResults(NgsiLdError):
-    """The query associated to the operation is producing so many results that can exhaust client or server resources."""
+    """The query produces so many results that they can exhaust client or server resources."""
 
     name = "TooManyResults"
 

@@ -19,6 +19,7 @@ from psycopg.errors import UniqueViolation
 
 from broker.entities import AttributeChange, EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists
+from broker.query import indexed_geometry
 from context_store.events import NOTIFY, insert_event
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
@@ -37,7 +38,7 @@ _GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %
 _INSERT: Final[LiteralString] = """
     insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at)
     values (%(tenant_id)s, %(id)s, %(types)s, %(document)s::jsonb,
-            st_setsrid(st_geomfromgeojson(%(location)s), 4326), %(scopes)s, %(created_at)s, %(modified_at)s,
+            st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), %(scopes)s, %(created_at)s, %(modified_at)s,
             %(expires_at)s)
     returning entity_key
 """
@@ -49,7 +50,7 @@ _UPDATE: Final[LiteralString] = """
 _UPDATE_INDEXED: Final[LiteralString] = """
     update entity
        set document = %(document)s::jsonb, modified_at = %(modified_at)s, types = %(types)s, scopes = %(scopes)s,
-           location = st_setsrid(st_geomfromgeojson(%(location)s), 4326), expires_at = %(expires_at)s
+           location = st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), expires_at = %(expires_at)s
      where entity_key = %(key)s
 """
 _DELETE: Final[LiteralString] = "delete from entity where entity_key = %s"
@@ -164,7 +165,7 @@ def instance_time(instance: dict[str, Any] | None, now: datetime) -> datetime:
 
 
 def _row(entity: ExpandedEntity) -> dict[str, Any]:
-    location = entity.location()
+    location = indexed_geometry(entity)
     return {
         "id": entity.id,
         "types": list(entity.types),
@@ -182,7 +183,7 @@ def _indexed_changes(before: ExpandedEntity, after: ExpandedEntity) -> bool:
         before.types != after.types
         or before.scopes != after.scopes
         or before.expires_at != after.expires_at
-        or before.location() != after.location()
+        or indexed_geometry(before) != indexed_geometry(after)
     )
 
 

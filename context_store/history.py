@@ -44,7 +44,7 @@ _INSERT: Final[LiteralString] = """
            r.has_observed_at, r.removed, %(recorded_at)s, r.number_value, r.text_value, r.boolean_value,
            r.json_value::jsonb,
            case when r.kind = 3 and r.json_value is not null
-                then st_setsrid(st_geomfromgeojson(r.json_value), 4326) end,
+                then st_setsrid(st_force2d(st_geomfromgeojson(r.json_value)), 4326) end,
            r.unit_code, r.detail::jsonb
       from unnest(
         %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
@@ -190,8 +190,7 @@ def _typed(kind: str, value: Any) -> tuple[float | None, str | None, bool | None
     if isinstance(value, bool):
         return None, None, value, None
     if isinstance(value, str):
-        # PostgreSQL text holds no NUL; such a string is kept as JSON with an escape in place of it.
-        return (None, value, None, None) if "\0" not in value else (None, value.replace("\0", "\\u0000"), None, None)
+        return None, value, None, None
     exact = abs(value) <= _EXACT_INTEGER or isinstance(value, float)
     return float(value), None, None, None if exact else orjson.dumps(value).decode()
 
