@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.chromium import Chromium, Page, find_chromium
-from support.page_hub import WEB, HubState, PageHub
 
 from schemas.stages import STAGES
+from support.chromium import Chromium, Page, find_chromium
+from support.page_hub import WEB, HubState, PageHub
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: the page is not tested")

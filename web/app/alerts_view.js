@@ -33,7 +33,11 @@ export function createAlertsView(store, page) {
   function card(alert, state) {
     let entry = cards.get(alert.id);
     if (!entry) {
-      const button = el("button", { type: "button", class: "alert", onclick: () => page.selectEntity(alert.entityId) });
+      const button = el("button", {
+        type: "button",
+        class: "alert",
+        onclick: () => page.selectEntity(alert.entityId),
+      });
       entry = { item: el("li", {}, button), button, look: "" };
       cards.set(alert.id, entry);
     }
@@ -51,8 +55,14 @@ export function createAlertsView(store, page) {
   /** @param {PageState} state */
   function render(state) {
     const { open, cleared } = sortAlerts(state);
-    arrange(openList, open.map((alert) => card(alert, state)));
-    arrange(pastList, cleared.map((alert) => card(alert, state)));
+    arrange(
+      openList,
+      open.map((alert) => card(alert, state)),
+    );
+    arrange(
+      pastList,
+      cleared.map((alert) => card(alert, state)),
+    );
     setText(pastTitle, t("alertsPast"));
     pastTitle.hidden = cleared.length === 0;
     setText(byId("alerts-count"), open.length > 0 ? t("alertsOpen", { count: open.length }) : "");
@@ -103,10 +113,23 @@ function cardContent(alert, state, now) {
   ];
   const times = timesOf(alert, now);
   return {
-    look: [state.lang, stageName(stage), stage.colour, alert.stationName, ...levels, ...times, alert.status].join("|"),
+    look: [
+      state.lang,
+      stageName(stage),
+      stage.colour,
+      alert.stationName,
+      ...levels,
+      ...times,
+      alert.status,
+    ].join("|"),
     nodes: () => [
-      el("span", { class: "alert-head" }, stageSymbol(stage), stageBadge(stage),
-        el("span", { class: "alert-status" }, t(alert.status === "raised" ? "alertRaised" : "alertCleared"))),
+      el(
+        "span",
+        { class: "alert-head" },
+        stageSymbol(stage),
+        stageBadge(stage),
+        el("span", { class: "alert-status" }, t(alert.status === "raised" ? "alertRaised" : "alertCleared")),
+      ),
       el("span", { class: "alert-station" }, alert.stationName),
       el("span", { class: "alert-levels" }, ...levels.map((text) => el("span", {}, text))),
       el("span", { class: "alert-times" }, ...times.map((text) => el("span", {}, text))),

@@ -33,14 +33,22 @@ export function distance(a, b) {
 export function findAreas(located) {
   /** @type {Located[][]} */
   let areas = [];
-  for (const place of located) {
-    const near = areas.filter((area) => area.some((member) => distance(spot(member), spot(place)) <= AREA_DISTANCE));
-    areas = [...areas.filter((area) => !near.includes(area)), [...near.flat(), place]];
+  for (const one of located) {
+    const near = areas.filter((area) =>
+      area.some((member) => distance(spot(member), spot(one)) <= AREA_DISTANCE),
+    );
+    const far = areas.filter((area) => !near.includes(area));
+    const joined = near.length === 1 ? near[0] : near.flat();
+    joined.push(one);
+    areas = [...far, joined];
   }
+  const place = new Map(located.map((member, index) => [member, index]));
+  const inOrder = (/** @type {Located} */ a, /** @type {Located} */ b) =>
+    (place.get(a) ?? 0) - (place.get(b) ?? 0);
   const worst = (/** @type {Located[]} */ area) => Math.max(...area.map((member) => member.look.severity));
   return areas
-    .map((members) => members.sort((a, b) => located.indexOf(a) - located.indexOf(b)))
-    .sort((a, b) => worst(b) - worst(a) || located.indexOf(a[0]) - located.indexOf(b[0]))
+    .map((members) => members.sort(inOrder))
+    .sort((a, b) => worst(b) - worst(a) || inOrder(a[0], b[0]))
     .map((members) => ({ name: members[0].station.name, members, bounds: boundsOf(members) }));
 }
 
@@ -92,11 +100,20 @@ export function groupByPixel(located, project, reach) {
  * @param {Pixel[]} symbols
  * @param {number} radius  of a symbol, pixels
  * @param {Box} view
+ * @param {Box[]} reserved  places no label may cover
  * @returns {("right"|"left"|"above"|"below"|null)[]}
  */
-export function placeLabels(labels, symbols, radius, view) {
+export function placeLabels(labels, symbols, radius, view, reserved) {
   /** @type {Box[]} */
-  const taken = symbols.map(({ x, y }) => ({ left: x - radius, top: y - radius, right: x + radius, bottom: y + radius }));
+  const taken = [
+    ...reserved,
+    ...symbols.map(({ x, y }) => ({
+      left: x - radius,
+      top: y - radius,
+      right: x + radius,
+      bottom: y + radius,
+    })),
+  ];
   const sides = /** @type {const} */ (["right", "left", "above", "below"]);
   return labels.map((label) => {
     const side = sides.find((candidate) => {
@@ -116,8 +133,18 @@ export function placeLabels(labels, symbols, radius, view) {
  */
 function labelBox({ at, width, height }, side, radius) {
   const gap = radius + 1;
-  const left = { right: at.x + gap, left: at.x - gap - width, above: at.x - width / 2, below: at.x - width / 2 }[side];
-  const top = { right: at.y - height / 2, left: at.y - height / 2, above: at.y - gap - height, below: at.y + gap }[side];
+  const left = {
+    right: at.x + gap,
+    left: at.x - gap - width,
+    above: at.x - width / 2,
+    below: at.x - width / 2,
+  }[side];
+  const top = {
+    right: at.y - height / 2,
+    left: at.y - height / 2,
+    above: at.y - gap - height,
+    below: at.y + gap,
+  }[side];
   return { left, top, right: left + width, bottom: top + height };
 }
 

@@ -23,7 +23,16 @@ export function baseStyle() {
     sources: {
       land: { type: "geojson", data: outline("land"), tolerance: 0.2 },
       borders: { type: "geojson", data: outline("borders"), tolerance: 0.2 },
-      grid: { type: "geojson", data: gridLines([[0, 0], [0, 0]], 10) },
+      grid: {
+        type: "geojson",
+        data: gridLines(
+          [
+            [0, 0],
+            [0, 0],
+          ],
+          10,
+        ),
+      },
     },
     layers: [
       { id: "water", type: "background", paint: paint.water },
@@ -66,7 +75,15 @@ export function gridLines([[west, south], [east, north]], step) {
   const [left, right] = [(Math.floor(west / step) - 1) * step, (Math.ceil(east / step) + 1) * step];
   const bottom = Math.max(-85, (Math.floor(south / step) - 1) * step);
   const top = Math.min(85, (Math.ceil(north / step) + 1) * step);
-  for (let x = left; x <= right + step / 2; x += step) lines.push([[x, bottom], [x, top]]);
-  for (let y = bottom; y <= top + step / 2; y += step) lines.push([[left, y], [right, y]]);
+  for (let x = left; x <= right + step / 2; x += step)
+    lines.push([
+      [x, bottom],
+      [x, top],
+    ]);
+  for (let y = bottom; y <= top + step / 2; y += step)
+    lines.push([
+      [left, y],
+      [right, y],
+    ]);
   return { type: "Feature", properties: {}, geometry: { type: "MultiLineString", coordinates: lines } };
 }

@@ -2,25 +2,16 @@
 // The hydrograph: level as a line (rain as bars), thresholds as labelled lines, silence as a hatched band. Drawn by
 // uPlot on a canvas; the table below the chart says the same in text.
 
-import uPlot from "../vendor/uplot-1.6.32/uPlot.esm.js";
-import { formatDay, formatHourMinute, formatNumber, formatValue, timeZone, unitText } from "./format.js";
-import { inkOn, stageName, stageOf } from "./stages.js";
-import { t } from "./i18n.js";
+import uPlotModule from "../vendor/uplot-1.6.32/uPlot.esm.js";
+import { css, drawSilence, drawThresholds, FONT, gutter } from "./chart_marks.js";
+import { formatDay, formatHourMinute, timeZone, unitText } from "./format.js";
 
-/** @import { Point, Stage, Station } from "./types.js" */
+/** @import { ChartContent } from "./chart_marks.js" */
+/** @import { Point, Station } from "./types.js" */
 
+/** @type {any} the vendored build carries no types */
+const uPlot = uPlotModule;
 const DAY = 86400;
-const FONT = '12px system-ui, "Hiragino Sans", "Noto Sans JP", "Noto Sans CJK JP", "Yu Gothic UI", Meiryo, sans-serif';
-
-/**
- * @typedef {object} ChartContent
- * @property {Station} station
- * @property {Map<string, Stage>} stages
- * @property {Point[]} points  with empty points at gaps
- * @property {number} from
- * @property {number} to
- * @property {number|null} silentFrom  the data ends here although the range goes on
- */
 
 /** @param {Station} station */
 export function isRain(station) {
@@ -45,7 +36,11 @@ export function createChart(host, onCursor) {
   /** Builds the plot anew: needed when colours, language, unit or kind of drawing change. */
   function build() {
     plot?.destroy();
-    plot = new uPlot(options(size(), () => /** @type {ChartContent} */ (content), onCursor), [[], []], host);
+    plot = new uPlot(
+      options(size(), () => /** @type {ChartContent} */ (content), onCursor),
+      [[], []],
+      host,
+    );
   }
 
   new ResizeObserver(() => plot?.setSize(size())).observe(host);
@@ -55,7 +50,12 @@ export function createChart(host, onCursor) {
     /** @param {ChartContent} next */
     show(next) {
       content = next;
-      const nextLook = [document.documentElement.lang, timeZone(), isRain(next.station), next.station.unitCode].join();
+      const nextLook = [
+        document.documentElement.lang,
+        timeZone(),
+        isRain(next.station),
+        next.station.unitCode,
+      ].join();
       if (!plot || nextLook !== look) build();
       look = nextLook;
       plot.batch(() => {
@@ -78,11 +78,6 @@ export function createChart(host, onCursor) {
   };
 }
 
-/** @param {string} name */
-function css(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
 /**
  * @param {{ width: number, height: number }} size
  * @param {() => ChartContent} content
@@ -91,32 +86,61 @@ function css(name) {
 function options(size, content, onCursor) {
   const rain = isRain(content().station);
   const line = css("--chart-line");
-  const axis = { stroke: css("--muted"), font: FONT, grid: { stroke: css("--chart-grid"), width: 1 }, ticks: { show: false } };
+  const axis = {
+    stroke: css("--muted"),
+    font: FONT,
+    grid: { stroke: css("--chart-grid"), width: 1 },
+    ticks: { show: false },
+  };
   return {
     ...size,
-    padding: [14, 12, 0, 0],
+    padding: [14, (/** @type {any} */ plot) => gutter(plot, content()), 0, 0],
     legend: { show: false },
-    cursor: { y: false, drag: { x: false, y: false }, points: { size: 8, fill: line, stroke: css("--surface") } },
+    cursor: {
+      y: false,
+      drag: { x: false, y: false },
+      points: { size: 8, fill: line, stroke: css("--surface") },
+    },
     tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), timeZone()),
     scales: { x: { time: true, auto: false }, y: { range: () => levelRange(content()) } },
     axes: [
-      { ...axis, size: 34, space: 64, values: (/** @type {any} */ _plot, /** @type {number[]} */ times) => timeLabels(times) },
-      { ...axis, size: 58, label: unitText(content().station.unitCode), labelSize: 16, labelFont: FONT, labelGap: 0,
-        values: (/** @type {any} */ _plot, /** @type {number[]} */ values) => levelLabels(values) },
+      {
+        ...axis,
+        size: 38,
+        space: 64,
+        values: (/** @type {any} */ _plot, /** @type {number[]} */ times) => timeLabels(times),
+      },
+      {
+        ...axis,
+        size: 58,
+        label: unitText(content().station.unitCode),
+        labelSize: 16,
+        labelFont: FONT,
+        labelGap: 0,
+        values: (/** @type {any} */ _plot, /** @type {number[]} */ values) => levelLabels(values),
+      },
     ],
     series: [
       {},
       rain
-        ? { stroke: line, fill: line, width: 0, points: { show: false }, paths: uPlot.paths.bars?.({ size: [0.8, 12, 1] }) }
+        ? {
+            stroke: line,
+            fill: line,
+            width: 0,
+            points: { show: false },
+            paths: uPlot.paths.bars?.({ size: [0.8, 12, 1] }),
+          }
         : { stroke: line, width: 2, spanGaps: false, points: { size: 5, fill: line } },
     ],
     hooks: {
       drawClear: [(/** @type {any} */ plot) => drawSilence(plot, content())],
       draw: [(/** @type {any} */ plot) => drawThresholds(plot, content())],
-      setCursor: [(/** @type {any} */ plot) => {
-        const index = plot.cursor.idx;
-        onCursor(index === null || index === undefined ? null : (content().points[index] ?? null));
-      }],
+      setCursor: [
+        (/** @type {any} */ plot) => {
+          const index = plot.cursor.idx;
+          onCursor(index === null || index === undefined ? null : (content().points[index] ?? null));
+        },
+      ],
     },
   };
 }
@@ -148,7 +172,11 @@ function timeLabels(times) {
   return times.map((time) => {
     const date = new Date(time * 1000);
     const day = formatDay(date);
-    const label = daily ? day : day === lastDay ? formatHourMinute(date) : `${formatHourMinute(date)}\n${day}`;
+    const label = daily
+      ? day
+      : day === lastDay
+        ? formatHourMinute(date)
+        : `${formatHourMinute(date)}\n${day}`;
     lastDay = day;
     return label;
   });
@@ -162,136 +190,12 @@ function levelLabels(values) {
 }
 
 /**
- * A hatched grey band where data should be and is not.
- * @param {any} plot
- * @param {ChartContent} content
- */
-function drawSilence(plot, { silentFrom, to }) {
-  if (silentFrom === null || silentFrom >= to) return;
-  const { ctx, bbox } = plot;
-  const left = Math.max(bbox.left, plot.valToPos(silentFrom, "x", true));
-  const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
-  if (right - left < 2) return;
-  const ratio = uPlot.pxRatio;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, bbox.top, right - left, bbox.height);
-  ctx.clip();
-  ctx.fillStyle = css("--chart-silent");
-  ctx.fillRect(left, bbox.top, right - left, bbox.height);
-  ctx.strokeStyle = css("--chart-hatch");
-  ctx.lineWidth = ratio;
-  for (let x = left - bbox.height; x < right; x += 9 * ratio) {
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top + bbox.height);
-    ctx.lineTo(x + bbox.height, bbox.top);
-    ctx.stroke();
-  }
-  ctx.restore();
-  writeSilence(plot, left, right);
-}
-
-/**
- * @param {any} plot
- * @param {number} left
- * @param {number} right
- */
-function writeSilence(plot, left, right) {
-  const { ctx, bbox } = plot;
-  const text = t("chartSilent");
-  ctx.save();
-  ctx.font = scaled(FONT);
-  if (ctx.measureText(text).width + 8 * uPlot.pxRatio < right - left) {
-    ctx.fillStyle = css("--ink");
-    ctx.textAlign = "center";
-    ctx.textBaseline = "bottom";
-    ctx.fillText(text, (left + right) / 2, bbox.top + bbox.height - 6 * uPlot.pxRatio);
-  }
-  ctx.restore();
-}
-
-/** The font in canvas pixels. @param {string} font */
-function scaled(font) {
-  return font.replace("12px", `${12 * uPlot.pxRatio}px`);
-}
-
-/**
- * @param {any} plot
- * @param {ChartContent} content
- */
-function drawThresholds(plot, { station, stages }) {
-  const { ctx, bbox } = plot;
-  const ratio = uPlot.pxRatio;
-  let lowestFree = Infinity;
-  ctx.save();
-  ctx.font = scaled(FONT);
-  for (const threshold of [...station.thresholds].sort((a, b) => a.value - b.value)) {
-    const stage = stageOf(threshold.stage, stages);
-    const y = Math.round(plot.valToPos(threshold.value, "y", true));
-    // A casing in ink keeps yellow visible on white and black on dark.
-    strokeLine(ctx, bbox, y, css("--ink"), 3 * ratio, 0.55);
-    strokeLine(ctx, bbox, y, stage.colour, 2 * ratio, 1);
-    const height = 17 * ratio;
-    if (y - height / 2 < bbox.top - 12 * ratio || lowestFree - y < height + ratio) continue;
-    lowestFree = y;
-    drawLabel(ctx, stage, formatValue(threshold.value, station.unitCode), bbox, y, height);
-  }
-  ctx.restore();
-}
-
-/**
- * @param {CanvasRenderingContext2D} ctx
- * @param {{ left: number, width: number }} bbox
- * @param {number} y
- * @param {string} colour
- * @param {number} width
- * @param {number} alpha
- */
-function strokeLine(ctx, bbox, y, colour, width, alpha) {
-  ctx.globalAlpha = alpha;
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = width;
-  ctx.beginPath();
-  ctx.moveTo(bbox.left, y);
-  ctx.lineTo(bbox.left + bbox.width, y);
-  ctx.stroke();
-  ctx.globalAlpha = 1;
-}
-
-/**
- * Name and value of a threshold on its colour, at the left end of its line (the newest values are at the right).
- * @param {CanvasRenderingContext2D} ctx
- * @param {Stage} stage
- * @param {string} value
- * @param {{ left: number }} bbox
- * @param {number} y
- * @param {number} height
- */
-function drawLabel(ctx, stage, value, bbox, y, height) {
-  const ratio = uPlot.pxRatio;
-  const text = `${stageName(stage)}  ${value}`;
-  const width = ctx.measureText(text).width + 12 * ratio;
-  const left = bbox.left + 6 * ratio;
-  ctx.fillStyle = stage.colour;
-  ctx.strokeStyle = css("--surface");
-  ctx.lineWidth = 2 * ratio;
-  ctx.beginPath();
-  ctx.roundRect(left, y - height / 2, width, height, 3 * ratio);
-  ctx.stroke();
-  ctx.fill();
-  ctx.fillStyle = inkOn(stage.colour);
-  ctx.textAlign = "left";
-  ctx.textBaseline = "middle";
-  ctx.fillText(text, left + 6 * ratio, y + ratio * 0.5);
-}
-
-/**
  * The arrow keys read the chart point by point.
  * @param {any} plot
  * @param {KeyboardEvent} event
  */
 function stepCursor(plot, event) {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const step = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0;
   if (!plot || !step) return;
   event.preventDefault();
   const times = plot.data[0];

@@ -4,17 +4,17 @@
 import { createChart, isRain } from "./chart.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
 import { formatAge, formatDuration, formatFull, formatTime, formatValue } from "./format.js";
-import { fetchSeries } from "./hub.js";
 import { t } from "./i18n.js";
-import { changeOver, mergePoints, RANGES, usualStep, withGaps } from "./series.js";
+import { changeOver, RANGES, usualStep, withGaps } from "./series.js";
+import { createSeriesFeed } from "./series_feed.js";
 import { isSilent, keyOf, nextThreshold, stageName, stageOf, stateOf, stateSentence } from "./stages.js";
 import { lastStageNote, stateBadge, stateSymbol } from "./symbols.js";
 
 /** @import { PageState, Point, Station } from "./types.js" */
+/** @import { SeriesFeed } from "./series_feed.js" */
 /** @import { Store } from "./store.js" */
 
 const TABLE_ROWS = 20;
-const FULL_RELOAD = 60; // seconds; between them only the newest points are asked for, so late ones need a full answer
 const HOUR = 3600;
 
 /**
@@ -22,7 +22,7 @@ const HOUR = 3600;
  * @param {{ now: () => Date }} page
  */
 export function createDetailView(store, page) {
-  const loader = createLoader(page.now);
+  const loader = createSeriesFeed(page.now);
   const chart = createChart(byId("chart"), (point) => showReadout(store.get(), point));
   buildRanges(store);
 
@@ -80,76 +80,11 @@ export function createDetailView(store, page) {
     if (["selected", "range", "stations", "link"].some((part) => changed.has(part)) && station) {
       void loader.refresh(station, state.range).then((news) => news && render(store.get()));
     }
-    if (["selected", "stations", "stages", "silence", "lang", "range"].some((part) => changed.has(part))) render(state);
+    if (["selected", "stations", "stages", "silence", "lang", "range"].some((part) => changed.has(part)))
+      render(state);
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.restyle());
-}
-
-/**
- * Holds the points of the selected station and range, and asks only for what is new.
- * @param {() => Date} now
- */
-function createLoader(now) {
-  /** @type {Point[]} */
-  let points = [];
-  let wanted = "";
-  let answered = "";
-  let failed = false;
-  let asking = ""; // one question at a time, or a slow hub would be asked more and more
-  let seen = "";
-  let fullAt = 0;
-  let period = { from: 0, to: 0, anchored: false };
-
-  /** @param {Station} station @param {string} range */
-  function place(station, range) {
-    const length = RANGES[range] ?? RANGES["24h"];
-    const present = now().getTime() / 1000;
-    const last = station.observedAt ? Date.parse(station.observedAt) / 1000 : present;
-    // A station silent for longer than the range would show an empty chart: end it at its last observation instead,
-    // and say so.
-    const anchored = present - last > length;
-    const to = anchored ? last : Math.max(present, last);
-    return { from: to - length, to, anchored };
-  }
-
-  return {
-    points: () => (answered === wanted ? points : []),
-    period: () => period,
-    failed: () => failed,
-    loading: () => answered !== wanted && !failed,
-    /**
-     * @param {Station} station
-     * @param {string} range
-     * @returns {Promise<boolean>} whether there is something new to draw
-     */
-    async refresh(station, range) {
-      const key = `${keyOf(station)} ${range}`;
-      const other = key !== wanted;
-      wanted = key;
-      period = place(station, range);
-      const due = performance.now() / 1000 - fullAt > FULL_RELOAD;
-      const full = other || due || failed || answered !== wanted;
-      if (asking === key || (!full && seen === station.observedAt)) return false;
-      asking = key;
-      seen = station.observedAt ?? "";
-      const last = points[points.length - 1]?.[0];
-      const from = full || last === undefined ? period.from : last;
-      try {
-        if (full) fullAt = performance.now() / 1000;
-        const received = await fetchSeries(station.entityId, station.attribute, from, period.to + 1);
-        if (wanted !== key) return false;
-        points = full ? received : mergePoints(points, received, period.from);
-        answered = key;
-        failed = false;
-      } catch {
-        if (wanted !== key) return false;
-        failed = true;
-      } finally {
-        if (asking === key) asking = "";
-      }
-      return true;
-    },
-  };
+  window.matchMedia("print").addEventListener("change", () => chart.restyle());
 }
 
 /** @param {PageState} state */
@@ -199,8 +134,16 @@ function renderFacts(state, station, points, now) {
   const observed = station.observedAt ? formatTime(new Date(station.observedAt), now) : t("never");
   /** @type {[string, string, string][]} */
   const facts = [
-    [t(silent ? "factLast" : "factCurrent"), formatValue(station.value, station.unitCode), silent ? "is-old" : "is-main"],
-    [observedName(station), station.observedAt ? `${observed} (${formatAge(age)})` : observed, silent ? "is-old" : ""],
+    [
+      t(silent ? "factLast" : "factCurrent"),
+      formatValue(station.value, station.unitCode),
+      silent ? "is-old" : "is-main",
+    ],
+    [
+      observedName(station),
+      station.observedAt ? `${observed} (${formatAge(age)})` : observed,
+      silent ? "is-old" : "",
+    ],
   ];
   if (isRain(station)) {
     const sum = points.reduce((total, [, value]) => total + (value ?? 0), 0);
@@ -208,7 +151,8 @@ function renderFacts(state, station, points, now) {
   } else {
     // What an old value would say about now is not known.
     facts.push([t("factChange"), silent ? t("unknown") : changeText(station, points), ""]);
-    if (station.thresholds.length > 0) facts.push([t("factNext"), silent ? t("unknown") : nextText(state, station), ""]);
+    if (station.thresholds.length > 0)
+      facts.push([t("factNext"), silent ? t("unknown") : nextText(state, station), ""]);
   }
   fillFacts(facts);
 }
@@ -216,7 +160,9 @@ function renderFacts(state, station, points, now) {
 /** @param {Station} station */
 function observedName(station) {
   const interval = station.expectedIntervalSeconds;
-  return interval === null ? t("factObserved") : t("factObservedEvery", { interval: formatDuration(interval) });
+  return interval === null
+    ? t("factObserved")
+    : t("factObservedEvery", { interval: formatDuration(interval) });
 }
 
 /** @param {[string, string, string][]} facts */
@@ -226,7 +172,9 @@ function fillFacts(facts) {
   if (list.dataset.look === look) return;
   list.dataset.look = look;
   list.replaceChildren(
-    ...facts.map(([name, value, kind]) => el("div", { class: `fact ${kind}` }, el("dt", {}, name), el("dd", {}, value))),
+    ...facts.map(([name, value, kind]) =>
+      el("div", { class: `fact ${kind}` }, el("dt", {}, name), el("dd", {}, value)),
+    ),
   );
 }
 
@@ -248,6 +196,7 @@ function changeText(station, points) {
  */
 function nextText(state, station) {
   const next = nextThreshold(station);
+  if (station.value === null) return t("unknown");
   if (!next) return t("factNextNone");
   const room = formatValue(next.value - station.value, station.unitCode);
   return `${room} (${stageName(stageOf(next.stage, state.stages))})`;
@@ -268,7 +217,7 @@ function chartLabel(station, from, to) {
 }
 
 /**
- * @param {ReturnType<typeof createLoader>} loader
+ * @param {SeriesFeed} loader
  * @param {Point|undefined} last
  * @param {Date} now
  */
@@ -307,13 +256,28 @@ function buildRanges(store) {
 function renderTable(station, points, now) {
   const newest = withGaps(points, station.expectedIntervalSeconds).slice(-TABLE_ROWS).reverse();
   const host = byId("values");
-  const look = [document.documentElement.lang, keyOf(station), newest.length, newest[0]?.[0], newest[0]?.[1]].join("|");
+  const look = [
+    document.documentElement.lang,
+    keyOf(station),
+    newest.length,
+    newest[0]?.[0],
+    newest[0]?.[1],
+  ].join("|");
   if (host.dataset.look === look) return;
   host.dataset.look = look;
   const rows = newest.map(([time, value]) =>
-    el("tr", { class: value === null ? "is-gap" : null },
+    el(
+      "tr",
+      { class: value === null ? "is-gap" : null },
       el("td", {}, formatTime(new Date(time * 1000), now)),
-      el("td", {}, value === null ? t("tableGap") : formatValue(value, station.unitCode))));
-  const head = el("tr", {}, el("th", { scope: "col" }, t("tableTime")), el("th", { scope: "col" }, t("tableValue")));
+      el("td", {}, value === null ? t("tableGap") : formatValue(value, station.unitCode)),
+    ),
+  );
+  const head = el(
+    "tr",
+    {},
+    el("th", { scope: "col" }, t("tableTime")),
+    el("th", { scope: "col" }, t("tableValue")),
+  );
   host.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
 }

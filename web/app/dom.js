@@ -16,7 +16,8 @@ export function el(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else setAttribute(node, name, value);
   }
-  for (const child of children) if (child !== null && child !== undefined && child !== false) node.append(child);
+  for (const child of children)
+    if (child !== null && child !== undefined && child !== false) node.append(child);
   return node;
 }
 
@@ -28,7 +29,8 @@ export function el(tag, attributes = {}, ...children) {
  */
 export function setAttribute(node, name, value) {
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : String(value));
+  else if (node.getAttribute(name) !== String(value))
+    node.setAttribute(name, value === true ? "" : String(value));
 }
 
 /**
@@ -63,7 +65,8 @@ export function arrange(parent, children) {
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
-  if (focused && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
+  if (focused && focused !== document.activeElement && parent.contains(focused))
+    focused.focus({ preventScroll: true });
 }
 
 /** Whether the person asked the system for less motion. */

@@ -3,6 +3,7 @@
 
 import { language, t } from "./i18n.js";
 
+/** @type {Record<string, { text: string, digits: number }>} */
 const UNITS = { MTR: { text: "m", digits: 3 }, MMT: { text: "mm", digits: 1 } };
 const MINUTE = 60;
 const HOUR = 3600;
@@ -65,7 +66,9 @@ function isZone(zone) {
 export function zoneName() {
   const zone = timeZone();
   if (zone === "Asia/Tokyo") return "JST";
-  const parts = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "short" }).formatToParts(new Date());
+  const parts = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "short" }).formatToParts(
+    new Date(),
+  );
   return parts.find((part) => part.type === "timeZoneName")?.value ?? zone;
 }
 
@@ -91,7 +94,12 @@ function dateFormat(kind, options) {
 /** @param {Date} date */
 export function formatClock(date) {
   return dateFormat("clock", {
-    month: "short", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    month: "short",
+    day: "numeric",
+    weekday: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
   }).format(date);
 }
 
@@ -118,13 +126,23 @@ export function formatDay(date) {
 
 /** @param {Date} date */
 export function formatDayTime(date) {
-  return dateFormat("day-time", { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit" }).format(date);
+  return dateFormat("day-time", {
+    month: "numeric",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+  }).format(date);
 }
 
 /** @param {Date} date */
 export function formatFull(date) {
   const text = dateFormat("full", {
-    year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    year: "numeric",
+    month: "numeric",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
   }).format(date);
   return `${text} ${zoneName()}`;
 }

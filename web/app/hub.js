@@ -2,7 +2,7 @@
 // Talks to the hub: three JSON addresses and one event stream, all of the page's own origin. Addresses are relative to
 // the document, so that the page also works below a path of a reverse proxy.
 
-/** @import { Alert, Point, Stage, Station } from "./types.js" */
+/** @import { Alert, Point, StationsAnswer } from "./types.js" */
 
 const TIMEOUT = 8000; // milliseconds; a hub that needs longer counts as not reachable
 const STREAM_RETRY = 5000; // milliseconds until a refused stream is asked for again
@@ -21,7 +21,7 @@ async function getJson(path) {
   return answer.json();
 }
 
-/** @returns {Promise<{ generatedAt: string, stages: Stage[], stations: Station[], notice?: Record<string, string> }>} */
+/** @returns {Promise<StationsAnswer>} */
 export function fetchStations() {
   return getJson("api/v1/stations");
 }

@@ -24,13 +24,20 @@ export function createLinkView(store, page) {
   function render(state) {
     const broken = state.link === "lost" || state.link === "frozen";
     document.body.classList.toggle("is-lost", broken);
-    byId("connection").dataset.state = broken ? "lost" : state.link === "ok" && !state.streaming ? "stream" : state.link;
+    byId("connection").dataset.state = broken
+      ? "lost"
+      : state.link === "ok" && !state.streaming
+        ? "stream"
+        : state.link;
     setText(byId("connection"), connectionText(state));
     const banner = byId("banner");
     banner.hidden = !broken;
     setText(byId("banner-text"), broken ? bannerText(state) : "");
     // Outside of the live region: a screen reader is told once, not at every second.
-    setText(byId("banner-age"), broken && state.dataTime ? t("bannerAge", { age: formatAge(state.silence) }) : "");
+    setText(
+      byId("banner-age"),
+      broken && state.dataTime ? t("bannerAge", { age: formatAge(state.silence) }) : "",
+    );
     renderNotice(state);
     tick();
   }

@@ -10,7 +10,18 @@ import { lastStageNote, stateBadge, stateSymbol } from "./symbols.js";
 /** @import { PageState, Station, StationState } from "./types.js" */
 /** @import { Store } from "./store.js" */
 
-const PARTS = ["stations", "stages", "silence", "filter", "kind", "sort", "selected", "lang", "link", "loaded"];
+const PARTS = [
+  "stations",
+  "stages",
+  "silence",
+  "filter",
+  "kind",
+  "sort",
+  "selected",
+  "lang",
+  "link",
+  "loaded",
+];
 
 /**
  * @param {Store} store
@@ -53,7 +64,7 @@ export function createListView(store, page) {
     setText(byId("stations-count"), state.loaded ? t("stationsCount", slots) : "");
   }
 
-  list.addEventListener("keydown", (event) => moveFocus(list, event));
+  list.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => moveFocus(list, event));
   store.subscribe((state, changed) => {
     if (PARTS.some((part) => changed.has(part))) render(state);
   });
@@ -105,10 +116,13 @@ function rowContent(station, look, state, now) {
       el("span", { class: "row-symbol" }, stateSymbol(look)),
       el("span", { class: "row-name" }, station.name),
       el("span", { class: "row-value" }, silent && el("small", {}, `${t("lastValue")} `), value),
-      el("span", { class: "row-more" },
+      el(
+        "span",
+        { class: "row-more" },
         el("span", {}, stateBadge(look)),
         lastStageNote(look, "row-last"),
-        el("span", { class: "row-age" }, when)),
+        el("span", { class: "row-age" }, when),
+      ),
     ],
   };
 }
@@ -141,6 +155,7 @@ function keepOneTabStop(list, filled) {
 function moveFocus(list, event) {
   const buttons = [...list.querySelectorAll("button")];
   const at = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+  /** @type {Record<string, number>} */
   const targets = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 };
   const target = buttons[targets[event.key]];
   if (!target) return;

@@ -68,14 +68,25 @@ export function createMarkers(library, map, page) {
     /** @param {Located[]} located @param {string|null} selected */
     show(located, selected) {
       const groups = groupByPixel(located, (place) => map.project(spot(place)), GROUP_REACH);
-      const wanted = new Map(groups.map((members) => [members.map((member) => member.key).sort().join(" "), members]));
+      const wanted = new Map(
+        groups.map((members) => [
+          members
+            .map((member) => member.key)
+            .sort()
+            .join(" "),
+          members,
+        ]),
+      );
       for (const [id, mark] of marks) {
         if (wanted.has(id)) continue;
         mark.marker.remove();
         marks.delete(id);
       }
       for (const [id, members] of wanted) dress(markFor(id, members), selected);
-      layOutLabels(map, [...wanted.keys()].map((id) => /** @type {Mark} */ (marks.get(id))));
+      layOutLabels(
+        map,
+        [...wanted.keys()].map((id) => /** @type {Mark} */ (marks.get(id))),
+      );
     },
   };
 }
@@ -92,10 +103,17 @@ function markContent(members) {
   const value = formatValue(station.value, station.unitCode);
   const state = stateSentence(look);
   const calm = look.kind === "normal" || look.kind === "noThresholds";
-  const label = el("span", { class: "marker-label" },
+  const label = el(
+    "span",
+    { class: "marker-label" },
     el("span", { class: "marker-name" }, station.name),
-    el("span", { class: "marker-value" }, calm ? value : `${stateName(look)} ${value}`));
-  return { name: `${station.name}, ${state}, ${value}`, label, look: `${station.name}|${state}|${value}|${look.kind}` };
+    el("span", { class: "marker-value" }, calm ? value : `${stateName(look)} ${value}`),
+  );
+  return {
+    name: `${station.name}, ${state}, ${value}`,
+    label,
+    look: `${station.name}|${state}|${value}|${look.kind}`,
+  };
 }
 
 /** @param {any} map @param {Mark[]} marks  the most severe first */
@@ -110,8 +128,27 @@ function layOutLabels(map, marks) {
   }));
   const { clientWidth, clientHeight } = map.getContainer();
   const view = { left: 0, top: 0, right: clientWidth, bottom: clientHeight };
-  const sides = near ? placeLabels(labels, symbols, SYMBOL_RADIUS, view) : labels.map(() => null);
+  const sides = near
+    ? placeLabels(labels, symbols, SYMBOL_RADIUS, view, toolBoxes(map.getContainer()))
+    : labels.map(() => null);
   singles.forEach((mark, index) => {
     setAttribute(/** @type {HTMLElement} */ (mark.label), "data-side", sides[index] ?? "hidden");
+  });
+}
+
+/**
+ * Where the buttons of the map lie, in pixels of the map.
+ * @param {HTMLElement} container
+ */
+function toolBoxes(container) {
+  const origin = container.getBoundingClientRect();
+  return [...document.querySelectorAll("#map-tools button")].map((button) => {
+    const { left, top, right, bottom } = button.getBoundingClientRect();
+    return {
+      left: left - origin.left,
+      top: top - origin.top,
+      right: right - origin.left,
+      bottom: bottom - origin.top,
+    };
   });
 }

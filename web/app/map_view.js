@@ -81,7 +81,10 @@ function openMap(library, store) {
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
   map.addControl(new library.ScaleControl({ maxWidth: 90 }), "bottom-left");
-  map.addControl(new library.AttributionControl({ compact: false, customAttribution: t("mapCredit") }), "bottom-right");
+  map.addControl(
+    new library.AttributionControl({ compact: false, customAttribution: t("mapCredit") }),
+    "bottom-right",
+  );
   return new Promise((resolve, reject) => {
     map.once("load", () => resolve(map));
     map.once("error", (/** @type {any} */ event) => reject(event.error));
@@ -91,7 +94,7 @@ function openMap(library, store) {
 /** @param {Located[]} members @param {boolean} instant */
 function fitOptions(members, instant) {
   return {
-    padding: { top: 64, bottom: 48, left: 56, right: 56 },
+    padding: { top: 84, bottom: 44, left: 60, right: 100 },
     maxZoom: members.length > 1 ? CLOSEST_FIT : ALONE_FIT,
     duration: instant || prefersReducedMotion() ? 0 : 600,
   };
@@ -104,7 +107,11 @@ function fitOptions(members, instant) {
 function locate(state) {
   return state.stations
     .filter((station) => station.location !== null)
-    .map((station) => ({ station, key: keyOf(station), look: stateOf(station, state.stages, state.silence) }));
+    .map((station) => ({
+      station,
+      key: keyOf(station),
+      look: stateOf(station, state.stages, state.silence),
+    }));
 }
 
 /**
@@ -165,7 +172,9 @@ function connect(store, library, map, page, showMessage) {
 function bringIntoView(map, state) {
   const chosen = locate(state).find((place) => place.key === state.selected);
   if (!chosen || map.getBounds().contains(spot(chosen))) return;
-  const area = findAreas(locate(state)).find(({ members }) => members.some((member) => member.key === chosen.key));
+  const area = findAreas(locate(state)).find(({ members }) =>
+    members.some((member) => member.key === chosen.key),
+  );
   if (area) map.fitBounds(area.bounds, fitOptions(area.members, false));
 }
 
@@ -185,12 +194,18 @@ function createTools(map, fit) {
 
   /** @param {Area[]} areas @param {Located[]} located */
   function build(areas, located) {
-    const zoom = el("div", { class: "tool-group is-zoom" },
+    const zoom = el(
+      "div",
+      { class: "tool-group is-zoom" },
       button("+", t("mapZoomIn"), () => map.zoomIn(still())),
-      button("−", t("mapZoomOut"), () => map.zoomOut(still())));
-    const choices = el("div", { class: "tool-group", role: "group", "aria-label": t("mapAreas") },
+      button("−", t("mapZoomOut"), () => map.zoomOut(still())),
+    );
+    const choices = el(
+      "div",
+      { class: "tool-group", role: "group", "aria-label": t("mapAreas") },
       ...areas.map((area) => button(areaName(area), null, () => fit(area.members))),
-      areas.length > 1 && button(t("mapAll"), null, () => fit(located)));
+      areas.length > 1 && button(t("mapAll"), null, () => fit(located)),
+    );
     host.replaceChildren(choices, zoom);
     host.hidden = false;
   }
@@ -198,7 +213,9 @@ function createTools(map, fit) {
   return {
     /** @param {Located[]} located @param {string} lang */
     show(located, lang) {
-      const areas = findAreas(located).sort((a, b) => located.indexOf(a.members[0]) - located.indexOf(b.members[0]));
+      const areas = findAreas(located).sort(
+        (a, b) => located.indexOf(a.members[0]) - located.indexOf(b.members[0]),
+      );
       const look = [lang, ...areas.map((area) => areaName(area) + area.bounds.join())].join("|");
       if (look !== drawn) build(areas, located);
       drawn = look;

@@ -7,7 +7,10 @@
 /** A step longer than this many expected intervals is a gap, and a gap is shown as one. */
 export const GAP_INTERVALS = 2.5;
 
-/** Length of each range of the hydrograph, in seconds. */
+/**
+ * Length of each range of the hydrograph, in seconds.
+ * @type {Record<string, number>}
+ */
 export const RANGES = { "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000 };
 
 /**
@@ -33,7 +36,10 @@ export function mergePoints(known, received, from) {
  */
 export function usualStep(points, expected) {
   if (expected !== null) return expected;
-  const steps = points.slice(1).map(([time], index) => time - points[index][0]).sort((a, b) => a - b);
+  const steps = points
+    .slice(1)
+    .map(([time], index) => time - points[index][0])
+    .sort((a, b) => a - b);
   return steps.length > 0 ? steps[Math.floor(steps.length / 2)] : null;
 }
 

@@ -25,8 +25,14 @@ export function keyOf(station) {
  */
 export function stageOf(code, stages) {
   return (
-    stages.get(code) ??
-    { code, order: URGENT_ORDER, nameJa: code, nameEn: code, colour: "#AD02AD", shape: "square" }
+    stages.get(code) ?? {
+      code,
+      order: URGENT_ORDER,
+      nameJa: code,
+      nameEn: code,
+      colour: "#AD02AD",
+      shape: "square",
+    }
   );
 }
 
@@ -75,11 +81,16 @@ export function isSilent(state) {
 /** @param {StationState} state */
 export function stateName(state) {
   switch (state.kind) {
-    case "stage": return state.stage ? stageName(state.stage) : "";
-    case "normal": return t("stateNormal");
-    case "noThresholds": return t("stateNoThresholds");
-    case "late": return t("stateLate");
-    default: return t("stateMissing");
+    case "stage":
+      return state.stage ? stageName(state.stage) : "";
+    case "normal":
+      return t("stateNormal");
+    case "noThresholds":
+      return t("stateNoThresholds");
+    case "late":
+      return t("stateLate");
+    default:
+      return t("stateMissing");
   }
 }
 
@@ -88,7 +99,8 @@ export function stateName(state) {
  * @param {StationState} state
  */
 export function stateSentence(state) {
-  const last = isSilent(state) && state.stage ? ` (${t("lastStage", { stage: stageName(state.stage) })})` : "";
+  const last =
+    isSilent(state) && state.stage ? ` (${t("lastStage", { stage: stageName(state.stage) })})` : "";
   return stateName(state) + last;
 }
 

@@ -19,7 +19,9 @@ export function createStore(initial) {
      * @param {Partial<PageState>} patch
      */
     set(patch) {
-      const changed = new Set(Object.keys(patch).filter((key) => !Object.is(state[key], patch[key])));
+      const names = /** @type {(keyof PageState)[]} */ (Object.keys(patch));
+      /** @type {Set<string>} */
+      const changed = new Set(names.filter((name) => !Object.is(state[name], patch[name])));
       if (changed.size === 0) return;
       state = { ...state, ...patch };
       for (const listener of listeners) listener(state, changed);

@@ -22,8 +22,13 @@ export function createSummaryView(store) {
   function build(state) {
     const chips = chipsFor(state).map(({ kind, name, look }) => {
       const toggle = () => store.set({ kind: store.get().kind === kind ? null : kind });
-      const button = el("button", { type: "button", class: "chip", "data-kind": kind, onclick: toggle },
-        stateSymbol(look), el("span", { class: "chip-name" }, name), el("span", { class: "chip-count" }));
+      const button = el(
+        "button",
+        { type: "button", class: "chip", "data-kind": kind, onclick: toggle },
+        stateSymbol(look),
+        el("span", { class: "chip-name" }, name),
+        el("span", { class: "chip-count" }),
+      );
       return el("li", {}, button);
     });
     strip.replaceChildren(...chips);
@@ -63,7 +68,11 @@ function chipsFor(state) {
     })),
     { kind: "silent", name: t("stateSilent"), look: { kind: "missing", stage: null, severity: 0 } },
     { kind: "normal", name: t("stateNormal"), look: { kind: "normal", stage: null, severity: 0 } },
-    { kind: "noThresholds", name: t("stateNoThresholds"), look: { kind: "noThresholds", stage: null, severity: 0 } },
+    {
+      kind: "noThresholds",
+      name: t("stateNoThresholds"),
+      look: { kind: "noThresholds", stage: null, severity: 0 },
+    },
   ];
 }
 

@@ -30,6 +30,12 @@
  * @property {string|null} stage
  * @property {Threshold[]} thresholds
  *
+ * @typedef {object} StationsAnswer
+ * @property {string} generatedAt
+ * @property {Stage[]} stages
+ * @property {Station[]} stations
+ * @property {Record<string, string>} [notice]  a sentence about the data, by language
+ *
  * @typedef {object} Alert
  * @property {string} id
  * @property {string} entityId
