@@ -8,15 +8,22 @@
     the same before any migration
 ``cluster``
     the PostgreSQL cluster behind both: ``cluster.admin(name)`` connects as superuser
+``mosquitto``
+    an MQTT broker for one test: ``mosquitto.hub``, ``await mosquitto.device("name")``, ``mosquitto.kill()``
+``receiver``
+    an HTTP server that records requests; can be slow, refuse, or be away
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
 import pytest
+
 from support.cluster import Cluster, StoreMode, running_cluster
+from support.mqtt_broker import Broker, running_broker
+from support.receiver import Receiver
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +62,17 @@ def empty_database_url(cluster: Cluster, store_mode: StoreMode) -> Iterator[str]
 def database_name(database_url: str) -> str:
     """Name of the test's database, for ``cluster.admin``."""
     return urlsplit(database_url).path.lstrip("/")
+
+
+@pytest.fixture
+async def mosquitto() -> AsyncIterator[Broker]:
+    """A private MQTT broker."""
+    async with running_broker() as running:
+        yield running
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """An HTTP server on a free port."""
+    async with Receiver() as running:
+        yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,8 +17,10 @@ from api.settings import Settings
 
 @asynccontextmanager
 async def hub_for(database_url: str, **settings: Any) -> AsyncIterator[Hub]:
-    """The parts of a hub on ``database_url``; ``settings`` differ from the defaults."""
+    """The parts of a hub on ``database_url``, ready for writes; ``settings`` differ from the defaults."""
     async with open_hub(Settings(**{"database_pool_max": 8, **settings}), database_url) as hub:
+        now = datetime.now(UTC)
+        await hub.changes.ensure([now, now + timedelta(days=1)])  # what the housekeeping of a running hub does
         yield hub
 
 
