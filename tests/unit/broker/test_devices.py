@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading device documents: precise errors, sensible defaults."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from broker.devices import device_document, device_entity, parse_device
+from broker.errors import BadRequestData
+from schemas.terms import LOCATION, NGSI_LD, NO_DATASET
+
+DOCUMENT: dict[str, Any] = {
+    "id": "gauge-1",
+    "name": "Kano river, Mishima",
+    "entityId": "urn:ngsi-ld:WaterObserved:gauge-1",
+    "entityType": "WaterObserved",
+    "attributes": [{"field": "level", "attribute": "waterLevel", "unitCode": "MTR", "minimum": -1, "maximum": 9}],
+    "expectedInterval": 600,
+    "location": [138.91, 35.11],
+}
+
+
+def parse(tenant: str = "default", **changes: Any) -> Any:
+    document = {**DOCUMENT, **changes}
+    return parse_device(document, tenant=tenant, tenant_id=1, expand=lambda name: "urn:x:" + name)
+
+
+def test_names_are_expanded() -> None:
+    device = parse()
+    assert device.entity_types == ("urn:x:WaterObserved",)
+    assert device.attributes[0].attribute == "urn:x:waterLevel"
+
+
+def test_key_is_the_id_in_the_default_tenant() -> None:
+    assert parse().key == "gauge-1"
+
+
+def test_key_names_the_tenant_elsewhere() -> None:
+    assert parse(tenant="mishima").key == "mishima.gauge-1"
+
+
+def test_document_round_trip() -> None:
+    device = parse()
+    document = device_document(device)
+    again = parse_device(document, tenant="default", tenant_id=1, expand=lambda name: name)
+    assert device_document(again) == document
+
+
+def test_entity_before_the_first_reading_has_name_and_place_but_no_value() -> None:
+    entity = device_entity(parse(), datetime(2026, 11, 21, tzinfo=UTC))
+    assert set(entity.attributes) == {NGSI_LD + "title", LOCATION}
+    assert entity.attributes[LOCATION][NO_DATASET]["value"] == {"type": "Point", "coordinates": [138.91, 35.11]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"id": "a/b"}, "device.id is 'a/b'; it may hold letters"),
+        ({"key": "+"}, "device.key is '+'"),
+        ({"entityId": "gauge"}, "device.entityId is 'gauge'; it has to be a URI"),
+        ({"entityType": []}, "device.entityType is missing"),
+        ({"attributes": []}, "device.attributes is empty"),
+        ({"attributes": [{"attribute": "a"}]}, "device.attributes[0].field is None; it has to be a text"),
+        (
+            {"attributes": [{"field": "f", "attribute": "a", "minimum": 3, "maximum": 1}]},
+            "device.attributes[0]: minimum 3 is above maximum 1",
+        ),
+        (
+            {"attributes": [{"field": "f", "attribute": "a", "factor": "x"}]},
+            "device.attributes[0].factor is 'x'; it has to be a number",
+        ),
+        ({"expectedInterval": 0}, "device.expectedInterval is 0; it has to be above 0"),
+        ({"location": [35.11, 138.91, 0]}, "device.location is [35.11, 138.91, 0]; it has to be [longitude, latitude]"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_path(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequestData) as caught:
+        parse(**changes)
+    assert says in caught.value.detail
