@@ -7,7 +7,7 @@ import { t } from "./i18n.js";
 import { stageName, stageOf, URGENT_ORDER } from "./stages.js";
 import { stageBadge, stageSymbol } from "./symbols.js";
 
-/** @import { Alert, PageState, Stage } from "./types.js" */
+/** @import { Alert, PageState } from "./types.js" */
 /** @import { Store } from "./store.js" */
 
 const PARTS = ["alerts", "freshAlerts", "alertsLink", "stages", "lang", "silence", "dataTime"];
@@ -107,11 +107,9 @@ function sortAlerts(state) {
 function cardContent(alert, state, now) {
   const stage = stageOf(alert.stage, state.stages);
   const unit = unitOf(alert, state);
-  const levels = [
-    `${formatValue(alert.value, unit)} ≥ ${formatValue(alert.threshold, unit)}`,
-    alert.peakValue === null ? "" : t("alertPeak", { value: formatValue(alert.peakValue, unit) }),
-  ];
+  const levels = levelsOf(alert, unit);
   const times = timesOf(alert, now);
+  const name = stationName(alert, state);
   return {
     look: [
       state.lang,
@@ -128,13 +126,40 @@ function cardContent(alert, state, now) {
         { class: "alert-head" },
         stageSymbol(stage),
         stageBadge(stage),
-        el("span", { class: "alert-status" }, t(alert.status === "raised" ? "alertRaised" : "alertCleared")),
+        el("span", { class: "alert-status" }, statusText(alert)),
       ),
-      el("span", { class: "alert-station" }, alert.stationName),
+      el("span", { class: "alert-station" }, name),
       el("span", { class: "alert-levels" }, ...levels.map((text) => el("span", {}, text))),
       el("span", { class: "alert-times" }, ...times.map((text) => el("span", {}, text))),
     ],
   };
+}
+
+/**
+ * Why the alert stands (or stood). The value of a cleared alert is the one that cleared it, so only the peak is told.
+ * @param {Alert} alert
+ * @param {string} unit
+ */
+function levelsOf(alert, unit) {
+  const threshold = formatValue(alert.threshold, unit);
+  const raised = alert.status === "raised" ? `${formatValue(alert.value, unit)} ≥ ${threshold}` : "";
+  const peak = alert.peakValue === null ? "" : t("alertPeak", { value: formatValue(alert.peakValue, unit) });
+  return [raised || t("alertThreshold", { value: threshold }), peak].filter((text) => text !== "");
+}
+
+/** @param {Alert} alert */
+function statusText(alert) {
+  if (alert.status === "raised") return t("alertRaised");
+  return t(alert.withdrawn ? "alertWithdrawn" : "alertCleared");
+}
+
+/**
+ * The name the list uses, so that a person finds the station again.
+ * @param {Alert} alert
+ * @param {PageState} state
+ */
+function stationName(alert, state) {
+  return state.stations.find((station) => station.entityId === alert.entityId)?.name ?? alert.stationName;
 }
 
 /**
@@ -153,7 +178,7 @@ function timesOf(alert, now) {
 }
 
 /**
- * The unit of the station the alert is about; alerts carry none of their own.
+ * The unit of the alert, else of the station it is about.
  * @param {Alert} alert
  * @param {PageState} state
  */
@@ -161,7 +186,7 @@ function unitOf(alert, state) {
   const station = state.stations.find(
     (candidate) => candidate.entityId === alert.entityId && candidate.thresholds.length > 0,
   );
-  return station?.unitCode ?? "MTR";
+  return alert.unitCode ?? station?.unitCode ?? "MTR";
 }
 
 /**
@@ -178,7 +203,7 @@ export function createAnnouncer(store, now) {
     for (const alert of news) {
       const stage = stageOf(alert.stage, state.stages);
       const urgent = alert.status === "raised" && stage.order >= URGENT_ORDER;
-      said[urgent ? "urgent" : "calm"].push(sentence(alert, stage, unitOf(alert, state), now()));
+      said[urgent ? "urgent" : "calm"].push(sentence(alert, state, now()));
     }
     if (said.urgent.length > 0) setText(byId("announce-assertive"), said.urgent.join(" "));
     if (said.calm.length > 0) setText(byId("announce-polite"), said.calm.join(" "));
@@ -187,15 +212,15 @@ export function createAnnouncer(store, now) {
 
 /**
  * @param {Alert} alert
- * @param {Stage} stage
- * @param {string} unit
+ * @param {PageState} state
  * @param {Date} now
  */
-function sentence(alert, stage, unit, now) {
+function sentence(alert, state, now) {
   const raised = alert.status === "raised";
+  const unit = unitOf(alert, state);
   return t(raised ? "announceRaised" : "announceCleared", {
-    stage: stageName(stage),
-    station: alert.stationName,
+    stage: stageName(stageOf(alert.stage, state.stages)),
+    station: stationName(alert, state),
     value: formatValue(alert.value, unit),
     threshold: formatValue(alert.threshold, unit),
     time: formatTime(new Date((raised ? alert.raisedAt : alert.clearedAt) ?? alert.raisedAt), now),

@@ -17,7 +17,7 @@ const DAY = 86400;
  */
 export function formatValue(value, unitCode, options = {}) {
   if (value === null) return "—";
-  return `${formatNumber(value, unitCode, options)} ${unitText(unitCode)}`;
+  return `${formatNumber(value, unitCode, options)} ${unitText(unitCode)}`.trimEnd();
 }
 
 /**

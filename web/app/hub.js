@@ -2,7 +2,7 @@
 // Talks to the hub: three JSON addresses and one event stream, all of the page's own origin. Addresses are relative to
 // the document, so that the page also works below a path of a reverse proxy.
 
-/** @import { Alert, Point, StationsAnswer } from "./types.js" */
+/** @import { Alert, Point, Station, StationsAnswer } from "./types.js" */
 
 const TIMEOUT = 8000; // milliseconds; a hub that needs longer counts as not reachable
 const STREAM_RETRY = 5000; // milliseconds until a refused stream is asked for again
@@ -22,8 +22,19 @@ async function getJson(path) {
 }
 
 /** @returns {Promise<StationsAnswer>} */
-export function fetchStations() {
-  return getJson("api/v1/stations");
+export async function fetchStations() {
+  const answer = await getJson("api/v1/stations");
+  return { ...answer, stations: answer.stations.map(usable) };
+}
+
+/**
+ * A value that is no number cannot be drawn or compared, so such a station counts as having none.
+ * @param {Station} station
+ * @returns {Station}
+ */
+function usable(station) {
+  const value = typeof station.value === "number" && Number.isFinite(station.value) ? station.value : null;
+  return { ...station, value, unitCode: station.unitCode ?? "" };
 }
 
 /** @returns {Promise<Alert[]>} */

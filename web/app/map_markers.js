@@ -2,7 +2,7 @@
 // Stations on the map as real buttons over the canvas: focusable, named, in colour, shape and text. Symbols that would
 // overlap become one button that says how many they are and shows the worst of them.
 
-import { groupByPixel, placeLabels, spot } from "./areas.js";
+import { boundsOf, distance, groupByPixel, placeLabels, spot } from "./areas.js";
 import { el, setAttribute } from "./dom.js";
 import { formatValue } from "./format.js";
 import { t } from "./i18n.js";
@@ -12,10 +12,11 @@ import { stateSymbol } from "./symbols.js";
 /** @import { Located } from "./areas.js" */
 
 const GROUP_REACH = 30; // pixels
+const SAME_PLACE = 0.2; // kilometres
 const SYMBOL_RADIUS = 15; // pixels
 const LABEL_ZOOM = 7; // names are shown from this zoom up
 
-/** @typedef {{ marker: any, button: HTMLButtonElement, label: HTMLElement|null, members: Located[], look: string }} Mark */
+/** @typedef {{ marker: any, button: HTMLButtonElement, label: HTMLElement|null, members: Located[], look: string, chosen: string|null }} Mark */
 
 /**
  * @param {any} library  the MapLibre module
@@ -32,12 +33,12 @@ export function createMarkers(library, map, page) {
     if (!mark) {
       const button = el("button", { type: "button", class: "marker" });
       const marker = new library.Marker({ element: button }).setLngLat(spot(members[0])).addTo(map);
-      mark = { marker, button, label: null, members, look: "" };
+      mark = { marker, button, label: null, members, look: "", chosen: null };
       const own = mark;
       button.addEventListener("click", (event) => {
         event.stopPropagation();
-        if (own.members.length > 1) page.zoomTo(own.members);
-        else page.select(own.members[0].key);
+        if (own.members.length > 1 && canPart(own.members)) page.zoomTo(own.members);
+        else page.select(nextMember(own));
       });
       marks.set(id, mark);
     }
@@ -60,6 +61,7 @@ export function createMarkers(library, map, page) {
     mark.button.classList.toggle("is-silent", isSilent(worst.look));
     mark.button.classList.toggle("is-group", mark.members.length > 1);
     const current = mark.members.some((member) => member.key === selected);
+    mark.chosen = current ? selected : null;
     setAttribute(mark.button, "aria-current", current ? "true" : null);
     mark.button.style.zIndex = String(1 + worst.look.severity + (current ? 100 : 0));
   }
@@ -89,6 +91,24 @@ export function createMarkers(library, map, page) {
       );
     },
   };
+}
+
+/**
+ * Whether zooming in can draw a group apart; quantities of one place never part.
+ * @param {Located[]} members
+ */
+function canPart(members) {
+  const [southWest, northEast] = boundsOf(members);
+  return distance(southWest, northEast) > SAME_PLACE;
+}
+
+/**
+ * The member after the chosen one, so that each click on a group of one place shows the next.
+ * @param {Mark} mark
+ */
+function nextMember({ members, chosen }) {
+  const at = members.findIndex((member) => member.key === chosen);
+  return members[(at + 1) % members.length].key;
 }
 
 /** @param {Located[]} members  the most severe first */

@@ -42,11 +42,13 @@
  * @property {string} stationName
  * @property {string} stage
  * @property {number} threshold
- * @property {number} value  value that raised it
+ * @property {number} value  value that raised it, or cleared it once cleared
  * @property {number|null} peakValue
  * @property {string} raisedAt
  * @property {string|null} clearedAt
  * @property {"raised"|"cleared"} status
+ * @property {boolean} [withdrawn]  cleared because the value that raised it turned out wrong
+ * @property {string} [unitCode]
  *
  * @typedef {object} StationState  What a station looks like; see stages.js.
  * @property {"stage"|"normal"|"noThresholds"|"late"|"missing"} kind
