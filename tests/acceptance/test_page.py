@@ -290,6 +290,45 @@ def test_a_phone_of_360_pixels_needs_no_sideways_scrolling(chromium: Chromium, h
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+# Contrast (WCAG 1.4.3) of every visible text with the nearest painted surface behind it; the map has none of its own.
+CONTRASTS = r"""
+(() => {
+  const parts = colour => {
+    const numbers = colour.match(/[\d.]+/g).map(Number);
+    return colour.startsWith("color(") ? numbers.slice(-3).map(part => part * 255) : numbers.slice(0, 3);
+  };
+  const opaque = colour => !/rgba\(.*, 0\)/.test(colour);
+  const linear = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const surface = node => {
+    while (node && !opaque(getComputedStyle(node).backgroundColor)) node = node.parentElement;
+    return node ? getComputedStyle(node).backgroundColor : "rgb(255, 255, 255)";
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const low = [];
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    const node = text.parentElement;
+    if (!text.data.trim() || !node.checkVisibility() || node.closest(".map, script, noscript")) continue;
+    const [ink, paper] = [getComputedStyle(node).color, surface(node)];
+    const [dark, light] = [luminance(parts(ink)), luminance(parts(paper))].sort((a, b) => a - b);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) low.push(`${text.data.trim()}: ${ink} on ${paper} ${contrast.toFixed(2)}`);
+  }
+  return low;
+})()
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("failing", [False, True], ids=["hub there", "hub lost"])
+def test_every_text_has_enough_contrast(page: Page, hub: PageHub, theme: str, failing: bool) -> None:
+    page.call("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]})
+    page.wait_for("document.querySelectorAll('#alerts .alert').length === 1")
+    hub.state.failing = failing
+    page.wait_for(f"document.body.classList.contains('is-lost') === {json.dumps(failing)}")
+    assert page.evaluate(CONTRASTS) == []
+
+
 @pytest.mark.parametrize("lang", ["ja", "en"])
 def test_every_language_has_every_text(lang: str) -> None:
     texts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (WEB / "i18n").glob("*.json")}
