@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/subscriptions``: creating, reading, changing and deleting subscriptions (clauses 6.10 and 6.11)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from adapters.webhook import ForbiddenDestination, check_url
+from api.hub import Hub
+from api.negotiation import (
+    answer,
+    answering_terms,
+    created_tenant,
+    existing_tenant,
+    linked_terms,
+    negotiate,
+    read_document,
+)
+from api.ngsild.paging import PAGE_PARAMETERS, count_header, page_links, read_page
+from api.ngsild.parameters import Parameters
+from api.ngsild.resource import Resource, location
+from broker.errors import BadRequestData
+from broker.jsonld import TermMap
+from broker.subscriptions import (
+    Document,
+    check_expiry,
+    context_url,
+    expand_subscription,
+    merge,
+    read_subscription,
+    represent_subscription,
+    status,
+)
+from broker.times import to_text
+from broker.validation import check_uri
+from context_store.subscriptions import StoredSubscription, SubscriptionStore
+
+_SYS_ATTRS: Final = "sysAttrs"
+_PREFERENCE: Final = re.compile(r'\s*ngsi-ld\s*=\s*"?(\d+\.\d+)"?\s*(?:;.*)?', re.IGNORECASE)
+
+
+class Subscriptions:
+    """The operations on subscriptions."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._store = SubscriptionStore(hub.database)
+
+    async def create(self, request: Request) -> Response:
+        """Create Subscription: implements 6.10.3.1."""
+        Parameters(request, ())
+        given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
+        document = expand_subscription(given.body, given.terms)
+        subscription_id = check_uri(given.body.get("id", f"urn:ngsi-ld:Subscription:{uuid4()}"), "id")
+        check_expiry(document, datetime.now(UTC))
+        await self._check(document, subscription_id)
+        if "jsonldContext" not in document and (url := context_url(given.terms.context)) is not None:
+            document["jsonldContext"] = url
+        tenant_id = await created_tenant(request, self._hub.tenants)
+        await self._store.create(tenant_id, subscription_id, document, given.terms.context)
+        return Response(status_code=201, headers={"Location": location("subscriptions", subscription_id)})
+
+    async def query(self, request: Request) -> Response:
+        """Query Subscriptions: implements 6.10.3.2."""
+        media_type = negotiate(request)
+        parameters = Parameters(request, PAGE_PARAMETERS | {"options"})
+        sys_attrs = _SYS_ATTRS in parameters.options({_SYS_ATTRS})
+        settings = self._hub.settings
+        page = read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
+        terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        found, more, total = await self._store.page(tenant_id, limit=page.limit, offset=page.offset, count=page.count)
+        links = page_links(request, page, media_type, more=more)
+        payload = [_shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
+        headers = count_header(total) | _applied_preference(request)
+        return answer(request, payload, terms, media_type, links=links, headers=headers)
+
+    async def retrieve(self, request: Request) -> Response:
+        """Retrieve Subscription: implements 6.11.3.1."""
+        media_type = negotiate(request)
+        parameters = Parameters(request, ("options",))
+        sys_attrs = _SYS_ATTRS in parameters.options({_SYS_ATTRS})
+        subscription_id = _id_of(request)
+        terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
+        stored = await self._store.get(await existing_tenant(request, self._hub.tenants), subscription_id)
+        payload = _shown(stored, terms, sys_attrs=sys_attrs)
+        return answer(request, payload, terms, media_type, headers=_applied_preference(request))
+
+    async def update(self, request: Request) -> Response:
+        """Update Subscription: implements 6.11.3.2."""
+        Parameters(request, ())
+        subscription_id = _id_of(request)
+        given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
+        if given.body.get("id", subscription_id) != subscription_id:
+            raise BadRequestData("id: the id of a subscription cannot be changed")
+        fragment = expand_subscription(given.body, given.terms, fragment=True)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        stored = await self._store.get(tenant_id, subscription_id)
+        now = datetime.now(UTC)
+        check_expiry(_given(fragment), now)
+        await self._check(_changed(stored.document, fragment, now), subscription_id)
+
+        def change(document: Document) -> Document:
+            changed = _changed(document, fragment, now)
+            read_subscription(changed, subscription_id)
+            return changed
+
+        await self._store.update(tenant_id, subscription_id, change)
+        return Response(status_code=204)
+
+    async def delete(self, request: Request) -> Response:
+        """Delete Subscription: implements 6.11.3.3."""
+        Parameters(request, ())
+        subscription_id = _id_of(request)
+        await self._store.delete(await existing_tenant(request, self._hub.tenants), subscription_id)
+        return Response(status_code=204)
+
+    async def _check(self, document: Document, subscription_id: str) -> None:
+        """Whether the document is one the hub can serve; raises what :func:`read_subscription` raises."""
+        subscription = read_subscription(document, subscription_id)
+        try:
+            check_url(subscription.endpoint.uri)
+        except ForbiddenDestination as exc:
+            raise BadRequestData(f"notification.endpoint.uri: {exc}") from exc
+        if "jsonldContext" in document:
+            await self._hub.contexts.resolve(document["jsonldContext"])
+
+
+def _given(fragment: Document) -> Document:
+    """The members that a fragment sets, without those it removes."""
+    return merge({}, fragment)
+
+
+def _changed(document: Document, fragment: Document, now: datetime) -> Document:
+    """``document`` with ``fragment``; an expired subscription that gets a new time only is active again (5.8.2.4)."""
+    changed = merge(document, fragment)
+    if "expiresAt" in fragment and "isActive" not in fragment and status(document, now) == "expired":
+        changed.pop("isActive", None)
+    return changed
+
+
+def _shown(stored: StoredSubscription, terms: TermMap, *, sys_attrs: bool) -> dict[str, Any]:
+    shown = represent_subscription(stored.document, stored.id, stored.counters, terms, datetime.now(UTC))
+    if sys_attrs:
+        shown |= {"createdAt": to_text(stored.created_at), "modifiedAt": to_text(stored.modified_at)}
+    return shown
+
+
+def _id_of(request: Request) -> str:
+    return check_uri(request.path_params["subscription_id"], "The subscription id")
+
+
+def _applied_preference(request: Request) -> dict[str, str]:
+    """Subscriptions look the same in all versions, so any version preferred is the one applied (4.3.6.8, 6.3.6)."""
+    for part in ",".join(request.headers.getlist("prefer")).split(","):
+        found = _PREFERENCE.fullmatch(part)
+        if found:
+            return {"Preference-Applied": f"ngsi-ld={found[1]}"}
+    return {}
+
+
+def subscription_routes(hub: Hub) -> list[BaseRoute]:
+    """The resources of subscriptions; the specification writes the collection with a slash at its end."""
+    subscriptions = Subscriptions(hub)
+    return [
+        Resource("/subscriptions", GET=subscriptions.query, POST=subscriptions.create),
+        Resource("/subscriptions/", GET=subscriptions.query, POST=subscriptions.create),
+        Resource(
+            "/subscriptions/{subscription_id}",
+            GET=subscriptions.retrieve,
+            PATCH=subscriptions.update,
+            DELETE=subscriptions.delete,
+        ),
+    ]

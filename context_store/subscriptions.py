@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions as rows: for the API, and for the worker that notifies.
+
+Rows of several subscriptions are always locked in the order of their keys, so that the worker that numbers
+notifications and the one that books their delivery never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
+
+from broker.entities import AttributeChange, ExpandedEntity
+from broker.errors import AlreadyExists, ResourceNotFound
+from broker.query import EntityQuery
+from broker.subscriptions import Document, EntityEvent, SubscriptionCounters, expiry, state_before
+from broker.times import parse_time
+from context_store.caches import bump
+from context_store.database import Database
+from context_store.entities import StoredEntity, from_row
+from context_store.query_sql import ENTITY_COLUMNS, After, select_entities, to_psycopg
+
+CACHE: Final = "subscriptions"
+
+_COLUMNS: Final = """
+    subscription_key, tenant_id, id, document, context, times_sent, times_failed, last_notification, last_success,
+    last_failure, created_at, modified_at
+"""
+
+# A new subscription. Its times are the database's, like those of the change events that it is compared with.
+_INSERT: Final[LiteralString] = """
+    insert into subscription (tenant_id, id, document, context, endpoint, expires_at, next_due, created_at, modified_at)
+    values (%(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(expires_at)s,
+            now() + %(period)s::interval, now(), now())
+"""
+
+_GET: Final[LiteralString] = f"select {_COLUMNS} from subscription where tenant_id = %s and id = %s"
+
+# The same, locked until the transaction ends.
+_LOCK: Final[LiteralString] = _GET + " for update"
+
+# One page in the order of creation.
+_LIST: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription where tenant_id = %s order by subscription_key limit %s offset %s
+"""
+_COUNT: Final[LiteralString] = "select count(*) from subscription where tenant_id = %s"
+
+# What a fragment changed. A period that stays as it is keeps its rhythm.
+_UPDATE: Final[LiteralString] = """
+    update subscription
+       set document = %(document)s::jsonb, endpoint = %(endpoint)s, expires_at = %(expires_at)s, modified_at = now(),
+           next_due = case when %(same_period)s then next_due else now() + %(period)s::interval end
+     where subscription_key = %(key)s
+"""
+_DELETE: Final[LiteralString] = "delete from subscription where tenant_id = %s and id = %s"
+
+# Subscriptions of all tenants that notify on changes.
+_LOAD: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription
+     where (expires_at is null or expires_at > now()) and coalesce((document -> 'isActive')::boolean, true)
+       and document -> 'timeInterval' is null
+"""
+
+# Those of these subscriptions that still exist, locked.
+_HOLD: Final[LiteralString] = """
+    select subscription_key, last_sequence, last_generated from subscription
+     where subscription_key = any(%s) order by subscription_key for no key update
+"""
+
+# Where the numbers of notifications have got to.
+_ADVANCE: Final[LiteralString] = """
+    update subscription s set last_sequence = n.last_sequence, last_generated = %(now)s
+      from unnest(%(keys)s::bigint[], %(sequences)s::bigint[]) as n (subscription_key, last_sequence)
+     where s.subscription_key = n.subscription_key
+"""
+
+# Notifications that could not be made.
+_FAIL: Final[LiteralString] = """
+    update subscription s
+       set times_failed = s.times_failed + f.times, last_failure = now(), last_error = f.reason
+      from unnest(%(keys)s::bigint[], %(times)s::int[], %(reasons)s::text[]) as f (subscription_key, times, reason)
+     where s.subscription_key = f.subscription_key
+"""
+
+# Periodic subscriptions whose time has come, oldest first; each to one worker.
+_DUE: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription
+     where next_due <= now() order by next_due limit %s for update skip locked
+"""
+
+# The next period. After a pause of the hub there is one notification, not one for each period missed.
+_NEXT: Final[LiteralString] = """
+    update subscription
+       set next_due = case when expires_at <= now() then null
+                           else greatest(next_due + %(period)s::interval, now()) end
+     where subscription_key = %(key)s
+"""
+
+_ENTITIES: Final[LiteralString] = """
+    select entity_key, id, types, document, scopes, created_at, modified_at, expires_at from entity
+     where entity_key = any(%s)
+"""
+
+# The last state of entities that are no more.
+_GONE: Final[LiteralString] = """
+    select entity_key, tenant_id, entity_id, entity_types, changes, entity from change_event
+     where operation = 'deleted' and entity_key = any(%s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubscription:
+    """A row. ``document`` is in the form of :mod:`broker.subscriptions.document`, ``context`` the ``@context`` given."""
+
+    key: int
+    tenant_id: int
+    id: str
+    document: Document
+    context: Any
+    counters: SubscriptionCounters
+    created_at: datetime
+    modified_at: datetime
+
+
+def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
+    key, tenant_id, subscription_id, document, context, *counters, created_at, modified_at = row
+    return StoredSubscription(
+        key,
+        tenant_id,
+        subscription_id,
+        document,
+        context,
+        SubscriptionCounters(*counters),
+        created_at,
+        modified_at,
+    )
+
+
+class SubscriptionStore:
+    """The subscriptions of a tenant, for the API. Every change makes the workers' copies stale."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, tenant_id: int, subscription_id: str, document: Document, context: Any) -> None:
+        """Clause 5.8.1; raises :class:`AlreadyExists`."""
+        parameters = {
+            **_parameters(document),
+            "tenant_id": tenant_id,
+            "id": subscription_id,
+            "context": orjson.dumps(context).decode(),
+        }
+        async with self._database.transaction(tenant_id) as connection:
+            try:
+                await connection.execute(_INSERT, parameters)
+            except UniqueViolation as exc:
+                raise AlreadyExists(f"Subscription {subscription_id} already exists") from exc
+            await bump(connection, CACHE)
+
+    async def get(self, tenant_id: int, subscription_id: str) -> StoredSubscription:
+        """Clause 5.8.3; raises :class:`ResourceNotFound`."""
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_GET, (tenant_id, subscription_id))).fetchone()
+        return _existing(row, subscription_id)
+
+    async def page(
+        self, tenant_id: int, *, limit: int, offset: int = 0, count: bool = False
+    ) -> tuple[list[StoredSubscription], bool, int | None]:
+        """Clause 5.8.4: a page in the order of creation, whether others follow, and how many there are if asked."""
+        total = None
+        async with self._database.transaction(tenant_id) as connection:
+            rows = await (await connection.execute(_LIST, (tenant_id, limit + 1, offset))).fetchall()
+            if count:
+                counted = await (await connection.execute(_COUNT, (tenant_id,))).fetchone()
+                total = int(counted[0]) if counted else 0
+        return [_from_row(row) for row in rows[:limit]], len(rows) > limit, total
+
+    async def update(self, tenant_id: int, subscription_id: str, change: Callable[[Document], Document]) -> None:
+        """Clause 5.8.2: ``change`` makes the new document of the old one; raises :class:`ResourceNotFound`."""
+        async with self._database.transaction(tenant_id) as connection:
+            row = await (await connection.execute(_LOCK, (tenant_id, subscription_id))).fetchone()
+            stored = _existing(row, subscription_id)
+            document = change(stored.document)
+            same_period = document.get("timeInterval") == stored.document.get("timeInterval") and (
+                document.get("expiresAt") == stored.document.get("expiresAt")
+            )
+            await connection.execute(_UPDATE, {**_parameters(document), "key": stored.key, "same_period": same_period})
+            await bump(connection, CACHE)
+
+    async def delete(self, tenant_id: int, subscription_id: str) -> None:
+        """Clause 5.8.5, with all notifications not delivered yet; raises :class:`ResourceNotFound`."""
+        async with self._database.transaction(tenant_id) as connection:
+            if (await connection.execute(_DELETE, (tenant_id, subscription_id))).rowcount == 0:
+                raise ResourceNotFound(f"Subscription {subscription_id} does not exist")
+            await bump(connection, CACHE)
+
+
+def _parameters(document: Document) -> dict[str, Any]:
+    period = document.get("timeInterval")
+    return {
+        "document": orjson.dumps(document).decode(),
+        "endpoint": document["notification"]["endpoint"]["uri"],
+        "expires_at": expiry(document),
+        "period": None if period is None else timedelta(seconds=period),
+    }
+
+
+def _existing(row: tuple[Any, ...] | None, subscription_id: str) -> StoredSubscription:
+    if row is None:
+        raise ResourceNotFound(f"Subscription {subscription_id} does not exist")
+    return _from_row(row)
+
+
+# For the worker, in its own transaction over all tenants.
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a subscription's notifications are numbered, and when the last one was made."""
+
+    sequence: int
+    generated_at: datetime | None
+
+
+async def load_subscriptions(connection: AsyncConnection) -> list[StoredSubscription]:
+    """The live subscriptions of all tenants that notify on changes."""
+    return [_from_row(row) for row in await (await connection.execute(_LOAD)).fetchall()]
+
+
+async def hold(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:
+    """Lock those subscriptions that still exist until the transaction ends."""
+    rows = await (await connection.execute(_HOLD, (list(keys),))).fetchall()
+    return {key: Progress(sequence, generated_at) for key, sequence, generated_at in rows}
+
+
+async def advance(connection: AsyncConnection, sequences: Mapping[int, int], now: datetime) -> None:
+    """Write down the last number given to a notification of each subscription, which the caller holds."""
+    if sequences:
+        parameters = {"keys": list(sequences), "sequences": list(sequences.values()), "now": now}
+        await connection.execute(_ADVANCE, parameters)
+
+
+async def book_failures(connection: AsyncConnection, failures: Mapping[int, tuple[int, str]]) -> None:
+    """Write down, by subscription, how many notifications could not be made, and why the last one."""
+    if not failures:
+        return
+    ordered = sorted(failures.items())
+    await hold(connection, [key for key, _ in ordered])
+    await connection.execute(
+        _FAIL,
+        {
+            "keys": [key for key, _ in ordered],
+            "times": [times for _, (times, _) in ordered],
+            "reasons": [reason.replace("\0", "")[:1000] for _, (_, reason) in ordered],
+        },
+    )
+
+
+async def take_due(connection: AsyncConnection, limit: int) -> list[StoredSubscription]:
+    """Periodic subscriptions whose time has come, locked; :func:`set_next` names their next one."""
+    return [_from_row(row) for row in await (await connection.execute(_DUE, (limit,))).fetchall()]
+
+
+async def set_next(connection: AsyncConnection, key: int, period: timedelta) -> None:
+    """The next time of a periodic subscription."""
+    await connection.execute(_NEXT, {"key": key, "period": period})
+
+
+async def entities_by_key(connection: AsyncConnection, keys: Collection[int]) -> dict[int, StoredEntity]:
+    """Entities by their numbers: as they are now, or as they last were when they have been deleted."""
+    rows = await (await connection.execute(_ENTITIES, (list(keys),))).fetchall()
+    found = {stored.key: stored for stored in map(from_row, rows)}
+    missing = [key for key in keys if key not in found]
+    if missing:
+        rows = await (await connection.execute(_GONE, (missing,))).fetchall()
+        found.update((row[0], StoredEntity(row[0], _last_state(*row[1:]))) for row in rows)
+    return found
+
+
+def _last_state(
+    tenant_id: int, entity_id: str, types: list[str], changes: list[dict[str, Any]], entity: dict[str, Any] | None
+) -> ExpandedEntity:
+    """The entity before the event that deleted it."""
+    removed = tuple(AttributeChange(**change) for change in changes)
+    event = EntityEvent(tenant_id, entity_id, tuple(types), "deleted", removed)
+    state = entity or {}
+    times = {name: parse_time(state[name]) for name in ("createdAt", "modifiedAt") if name in state}
+    last = ExpandedEntity(entity_id, tuple(types), {}, tuple(state.get("scopes", ())))
+    last = replace(last, created_at=times.get("createdAt"), modified_at=times.get("modifiedAt"))
+    return state_before(last, event)
+
+
+async def matching_entities(
+    connection: AsyncConnection, tenant_id: int, query: EntityQuery, *, limit: int, after: str | None
+) -> list[ExpandedEntity]:
+    """A page of the entities that a periodic notification is about, in the order of their ids, behind ``after``."""
+    last = None if after is None else After(after)
+    columns = ("entity_key", *ENTITY_COLUMNS)
+    statement = select_entities(query, tenant_id=tenant_id, limit=limit, after=last, columns=columns)
+    rows: Iterable[tuple[Any, ...]] = await (await connection.execute(*to_psycopg(statement))).fetchall()
+    return [from_row(row).entity for row in rows]
