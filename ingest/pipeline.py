@@ -136,7 +136,7 @@ class Pipeline:
         try:
             await self._commit(observations, quarantined, messages[0].received_at)
         except UnstorableBatch as exc:
-            await self._one_by_one(messages, exc)
+            quarantined = await self._one_by_one(messages, exc)
         for message in messages:
             acknowledger.acknowledge(message)
         self._receipts(messages, quarantined, acknowledger)
@@ -161,15 +161,20 @@ class Pipeline:
                 self._on_commit(summary, (datetime.now(since.tzinfo) - since).total_seconds())
             return
 
-    async def _one_by_one(self, messages: list[Message], error: UnstorableBatch) -> None:
-        """The database refuses something in the batch: find it, keep the rest, set it aside."""
+    async def _one_by_one(self, messages: list[Message], error: UnstorableBatch) -> list[Quarantined]:
+        """The database refuses something in the batch: find it, keep the rest, set it aside; returns what was."""
         log.warning("ingest.batch_refused", messages=len(messages), error=str(error))
+        set_aside = []
         for message in messages:
             observations, fault = self._decoder.decode(message, self._directory.find)
             try:
                 await self._commit(observations, [fault] if fault else [], message.received_at)
             except UnstorableBatch as exc:
-                await self._commit([], [_refused(message, observations, exc)], message.received_at)
+                fault = _refused(message, observations, exc)
+                await self._commit([], [fault], message.received_at)
+            if fault is not None:
+                set_aside.append(fault)
+        return set_aside
 
     def _receipts(self, messages: list[Message], quarantined: list[Quarantined], acknowledger: Acknowledger) -> None:
         """Answer those who asked to be told when their message is durable (MQTT 5 response topic)."""
