@@ -148,13 +148,14 @@ async def linked_terms(request: Request, contexts: ContextResolver) -> TermMap:
 async def read_document(request: Request, contexts: ContextResolver, max_bytes: int) -> Document:
     """A body that is one JSON object, and its terms by clause 6.3.5: from the Link header or ``@context``, never both.
 
-    Raises what :func:`content_type`, :func:`read_json` and :meth:`ContextResolver.resolve` raise, and
-    :class:`BadRequestData` when the two ways to give an ``@context`` are mixed up.
+    Raises what :func:`content_type`, :func:`read_json` and :meth:`ContextResolver.resolve` raise,
+    :class:`InvalidRequest` for a body that is no object, and :class:`BadRequestData` when the two ways to give an
+    ``@context`` are mixed up.
     """
     media_type = content_type(request)
     body = await read_json(request, max_bytes)
     if not isinstance(body, dict):
-        raise BadRequestData("The body is not a JSON object")
+        raise InvalidRequest("The body is not a JSON object")
     context = body_context(request, media_type, body)
     rest = {name: value for name, value in body.items() if name != "@context"}
     return Document(rest, await contexts.resolve(context))
@@ -200,14 +201,9 @@ def context_url(terms: TermMap) -> str | None:
     return urls[0] if len(urls) == 1 and isinstance(urls[0], str) else None
 
 
-def full_context(terms: TermMap) -> Any:
-    """The ``@context`` member of an answer: the user's, and the core's behind it, which has the last word."""
-    if terms.context is None:
-        return CORE_CONTEXT
-    parts = terms.context if isinstance(terms.context, list) else [terms.context]
-    if any(isinstance(part, str) and is_core_context(part) for part in parts):
-        return terms.context
-    return [*parts, CORE_CONTEXT]
+def answered_context(terms: TermMap) -> Any:
+    """The ``@context`` member of an answer: as the user gave it; the core's is always implied (clause 5.5.5)."""
+    return CORE_CONTEXT if terms.context is None else terms.context
 
 
 def context_link(terms: TermMap) -> str:
@@ -234,10 +230,10 @@ def answer(
     if media_type == JSON or (media_type == GEO_JSON and _prefers_plain_body(request)):
         links.append(context_link(terms))
     elif isinstance(payload, list):
-        context = full_context(terms)
+        context = answered_context(terms)
         payload = [{**item, "@context": context} for item in payload]
     else:
-        payload = {**payload, "@context": full_context(terms)}
+        payload = {**payload, "@context": answered_context(terms)}
     given = dict(headers or {})
     if links:
         given["Link"] = ", ".join(links)

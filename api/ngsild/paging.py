@@ -41,7 +41,10 @@ def read_page(parameters: Parameters, *, default_limit: int, max_limit: int) -> 
 
 
 def page_links(request: Request, page: Page, media_type: str, *, more: bool) -> list[str]:
-    """Link values to the previous and, when there is ``more``, to the next page: the request with another offset."""
+    """Link values to the previous and, when there is ``more``, to the next page: the request with another offset.
+
+    They are relative to the host and name their parameters in alphabetical order: one page, one URL.
+    """
     links = []
     if page.offset > 0 and page.limit > 0:
         links.append(_link(request, page, max(0, page.offset - page.limit), "prev", media_type))
@@ -52,8 +55,9 @@ def page_links(request: Request, page: Page, media_type: str, *, more: bool) -> 
 
 def _link(request: Request, page: Page, offset: int, relation: str, media_type: str) -> str:
     values = dict(request.query_params) | {"limit": str(page.limit), "offset": str(offset)}
-    query = "&".join(f"{quote(name, safe=_SAFE)}={quote(value, safe=_SAFE)}" for name, value in values.items())
-    return f'<{request.url.path}?{query}>;rel="{relation}";type="{media_type}"'
+    query = "&".join(f"{quote(name, safe=_SAFE)}={quote(value, safe=_SAFE)}" for name, value in sorted(values.items()))
+    path = quote(request.url.path.rstrip("/"), safe="/:")
+    return f'<{path}?{query}>;rel="{relation}";type="{media_type}"'
 
 
 def count_header(total: int | None) -> dict[str, str]:

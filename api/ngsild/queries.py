@@ -24,6 +24,7 @@ from broker.query import (
     parse_scopes,
     parse_types,
 )
+from schemas.terms import NGSI_LD
 
 FILTER_PARAMETERS: Final = frozenset(
     ("id", "idPattern", "type", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
@@ -36,7 +37,11 @@ _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "splitEntities": bool, "join": str, "joinLevel": int, "containedBy": list, "entityMap": bool,
     "entityMapLifetime": str, "ordering": dict, "temporalQ": dict, "aggrParams": dict,
 }  # fmt: skip
+_TEMPORAL_MEMBERS: Final = ("temporalQ", "aggrParams")
 _UNSUPPORTED_MEMBERS: Final = ("joinLevel", "containedBy", "ordering")
+_SYSTEM_ATTRIBUTES: Final = frozenset(
+    NGSI_LD + name for name in ("createdAt", "modifiedAt", "deletedAt", "expiresAt", "observedAt")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class QueryInput:
     coordinates: str | list[Any] | None = None
     geoproperty: str | None = None
     scope_q: str | None = None
+    csf: str | None = None
+    local: bool | None = None
 
 
 def query_of_parameters(parameters: Parameters) -> QueryInput:
@@ -69,6 +76,8 @@ def query_of_parameters(parameters: Parameters) -> QueryInput:
         coordinates=parameters.text("coordinates"),
         geoproperty=parameters.text("geoproperty"),
         scope_q=parameters.text("scopeQ"),
+        csf=parameters.text("csf"),
+        local=read_local(parameters),
     )
 
 
@@ -85,6 +94,9 @@ def check_query_body(body: Mapping[str, Any]) -> None:
             not value or (name != "entities" and not all(isinstance(v, str) for v in value))
         ):
             raise BadRequestData(f"Member {name!r} of the Query is empty or has an entry of the wrong type")
+    for name in _TEMPORAL_MEMBERS:
+        if name in body:
+            raise BadRequestData(f"Member {name!r} is for queries of temporal evolutions")
     for name in _UNSUPPORTED_MEMBERS:
         if name in body:
             raise OperationNotSupported(f"Queries with {name!r} are not supported")
@@ -95,7 +107,12 @@ def _is_filled(value: Any, kind: type) -> bool:
     return not isinstance(value, list) or (bool(value) and all(isinstance(item, kind) for item in value))
 
 
-def query_of_body(body: Mapping[str, Any]) -> QueryInput:
+def read_local(parameters: Parameters) -> bool | None:
+    """Whether the operation is limited to this broker (clause 5.5.13); None when the request does not say."""
+    return parameters.flag("local") if "local" in parameters else None
+
+
+def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
     """The query of a POST; :func:`check_query_body` has passed."""
     geo: Mapping[str, Any] = body.get("geoQ", {})
     for name in ("georel", "geometry", "geoproperty"):
@@ -112,6 +129,8 @@ def query_of_body(body: Mapping[str, Any]) -> QueryInput:
         coordinates=geo.get("coordinates"),
         geoproperty=geo.get("geoproperty"),
         scope_q=body.get("scopeQ"),
+        csf=body.get("csf"),
+        local=local,
     )
 
 
@@ -127,6 +146,8 @@ def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ..
 
     Raises ``BadRequestData`` and ``TooComplexQuery``.
     """
+    if given.csf is not None:
+        parse_q(given.csf, terms.expand_term)  # without context sources, that it can be read is all there is to it
     return EntityQuery(
         ids=parse_ids(given.ids) if given.ids else (),
         id_pattern=parse_id_pattern(given.id_pattern) if given.id_pattern else None,
@@ -139,15 +160,18 @@ def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ..
     )
 
 
-def check_width(given: QueryInput, query: EntityQuery, *, local: bool) -> None:
-    """Raise ``BadRequestData`` for a query that would name everything there is (clause 5.7.2.4)."""
-    wide = query.types is None and not query.attributes and query.geo is None
-    if not wide or local or given.types == "*" or any(selector.types is not None for selector in query.selectors):
+def check_width(given: QueryInput, query: EntityQuery) -> None:
+    """Raise ``BadRequestData`` for a query that would name everything there is (clause 5.7.2.4).
+
+    ``*`` as the type implies ``local=true`` and contradicts ``local=false`` (Table 6.4.3.2-1).
+    """
+    texts = [given.types, *(selector.get("type") for selector in given.selectors)]
+    if "*" in texts and given.local is False:
+        raise BadRequestData('type="*" is limited to this broker and cannot go with local=false')
+    names = query.attributes if query.q is None else (*query.attributes, *attribute_names(query.q))
+    if given.local or any(texts) or query.geo is not None or not _SYSTEM_ATTRIBUTES.issuperset(names):
         return
-    if any(selector.get("type") == "*" for selector in given.selectors):
-        return
-    if query.q is None or not attribute_names(query.q):
-        raise BadRequestData("The query is too wide: give at least one of type, attrs, q, georel, or local=true")
+    raise BadRequestData("The query is too wide: give at least one of type, attrs, q, georel, or local=true")
 
 
 def _q(given: QueryInput, terms: TermMap) -> QueryTree | None:

@@ -43,6 +43,8 @@ class Resource(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         segments = _raw_path(scope).split(b"/")
+        if not segments[-1]:
+            segments.pop()  # "/entities/" is "/entities" to many clients
         if len(segments) != len(self._pattern):
             return Match.NONE, {}
         values: dict[str, str] = {}

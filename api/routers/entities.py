@@ -40,6 +40,7 @@ from api.ngsild.queries import (
     entity_query,
     query_of_body,
     query_of_parameters,
+    read_local,
 )
 from api.ngsild.resource import Resource, location
 from broker.entities import EntityChange, ExpandedEntity
@@ -144,8 +145,7 @@ class Entities:
         terms = await linked_terms(request, self._hub.contexts)
         projection = projection_of_parameters(parameters, terms, media_type)
         given = query_of_parameters(parameters)
-        local = parameters.flag("local")
-        return await self._answer_query(request, given, projection, page, (terms, media_type), local=local)
+        return await self._answer_query(request, given, projection, page, (terms, media_type))
 
     async def post_query(self, request: Request) -> Response:
         """Query Entities by POST: implements 6.23.3.1."""
@@ -155,9 +155,8 @@ class Entities:
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_query_body(document.body)
         projection = projection_of_body(document.body, parameters, document.terms, media_type)
-        given = query_of_body(document.body)
-        local = parameters.flag("local")
-        return await self._answer_query(request, given, projection, page, (document.terms, media_type), local=local)
+        given = query_of_body(document.body, read_local(parameters))
+        return await self._answer_query(request, given, projection, page, (document.terms, media_type))
 
     async def _answer_query(
         self,
@@ -166,12 +165,10 @@ class Entities:
         projection: Projection,
         page: Page,
         form: tuple[TermMap, str],
-        *,
-        local: bool,
     ) -> Response:
         terms, media_type = form
         query = entity_query(given, terms, attributes=projection.required_attributes)
-        check_width(given, query, local=local)
+        check_width(given, query)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         result = await self._store.query(tenant_id, query, limit=page.limit, offset=page.offset, count=page.count)
         links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -70,7 +71,7 @@ class TemporalEntities:
         given = query_of_parameters(parameters)
         entities = entity_query(given, terms)
         attributes = _attributes(projection)
-        check_width(given, entities, local=parameters.flag("local") or bool(attributes))
+        check_width(given, replace(entities, attributes=tuple(attributes or ())))
         query = _temporal_query(parameters)
         if not query.restricted:
             raise BadRequestData("A query of temporal evolutions needs timerel and timeAt")

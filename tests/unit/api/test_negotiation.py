@@ -18,7 +18,7 @@ from api.negotiation import (
     content_type,
     context_link,
     context_url,
-    full_context,
+    answered_context,
     link_context,
     negotiate,
     read_document,
@@ -167,7 +167,7 @@ class TestContext:
         assert document.terms.expand_term("水位") == "https://x.test/level"
 
     async def test_a_body_that_is_no_object_is_refused(self) -> None:
-        with pytest.raises(BadRequestData):
+        with pytest.raises(InvalidRequest):
             await read_document(request("POST", b"[]", Content_Type=JSON), ContextResolver(), 1000)
 
 
@@ -192,9 +192,9 @@ class TestAnswer:
         assert orjson.loads(plain.body) == geo
         assert plain.headers["link"] == context_link(core_terms())
 
-    async def test_the_core_context_stands_behind_that_of_the_user(self) -> None:
-        terms = await ContextResolver().resolve(MINAMO_CONTEXT)
-        assert full_context(terms) == [MINAMO_CONTEXT, CORE_CONTEXT]
+    async def test_the_context_in_a_body_is_as_the_user_gave_it(self) -> None:
+        terms = await ContextResolver().resolve([MINAMO_CONTEXT])
+        assert answered_context(terms) == [MINAMO_CONTEXT]
 
     async def test_a_list_of_one_context_and_the_core_has_one_url(self) -> None:
         terms = await ContextResolver().resolve([MINAMO_CONTEXT, CORE_CONTEXT])
