@@ -130,7 +130,7 @@ function options(size, content, onCursor) {
             points: { show: false },
             paths: uPlot.paths.bars?.({ size: [0.8, 12, 1] }),
           }
-        : { stroke: line, width: 2, spanGaps: false, points: { size: 5, fill: line } },
+        : { stroke: line, width: 2, spanGaps: false, points: { size: 5, fill: line, filter: lonelyPoints } },
     ],
     hooks: {
       drawClear: [(/** @type {any} */ plot) => drawSilence(plot, content())],
@@ -163,6 +163,25 @@ function levelRange({ station, points }) {
   if (low > high) return [0, 1];
   const room = Math.max(0.05, (high - low) * 0.08);
   return [low - room, high + room * 1.4];
+}
+
+/**
+ * A reading between two gaps has no line to be seen by; it gets a dot.
+ * @param {any} plot
+ * @param {number} series
+ * @param {boolean} allShown  the points lie so far apart that each has a dot anyway
+ * @returns {number[]|null}  null for all
+ */
+function lonelyPoints(plot, series, allShown) {
+  if (allShown) return null;
+  const values = plot.data[series];
+  const empty = (/** @type {number} */ index) => values[index] === null || values[index] === undefined;
+  /** @type {number[]} */
+  const lonely = [];
+  for (let index = 0; index < values.length; index += 1) {
+    if (!empty(index) && empty(index - 1) && empty(index + 1)) lonely.push(index);
+  }
+  return lonely;
 }
 
 /** @param {number[]} times */

@@ -162,6 +162,8 @@ export function formatDuration(seconds) {
  * @param {string} prefix
  */
 function inLargestUnit(seconds, prefix) {
+  if (prefix === "duration" && seconds > 0 && seconds < 1)
+    return t(`${prefix}Seconds`, { n: seconds.toFixed(1) });
   const whole = Math.max(0, Math.round(seconds));
   if (whole < MINUTE) return t(`${prefix}Seconds`, { n: whole });
   if (whole < 2 * HOUR) return t(`${prefix}Minutes`, { n: Math.floor(whole / MINUTE) });

@@ -14,6 +14,8 @@ import { createStationsFeed } from "./stations_feed.js";
 import { createStore } from "./store.js";
 import { createSummaryView } from "./summary_view.js";
 
+/** @import { Station } from "./types.js" */
+
 const NARROW = "(max-width: 719px)"; // the same limit as in css/layout.css
 
 const store = createStore({
@@ -64,7 +66,16 @@ function selectFirst() {
   const asked = state.stations.find((station) => keyOf(station) === stationInAddress());
   const worst = arrangeStations({ ...state, filter: "", kind: null, sort: "severity" })[0]?.station;
   const first = asked ?? worst;
-  if (first) store.set({ selected: keyOf(first) });
+  if (first) store.set({ selected: keyOf(first), range: firstRange(first) });
+}
+
+/**
+ * A day holds the rise and the fall of most floods; a station that reports many times a minute (a replay in quick
+ * motion, a test) has them within the hour.
+ * @param {Station} station
+ */
+function firstRange({ expectedIntervalSeconds }) {
+  return expectedIntervalSeconds !== null && expectedIntervalSeconds < 30 ? "1h" : "24h";
 }
 
 /** @param {string} lang @param {boolean} remember */
