@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The outbox: everything that leaves the hub is a row first, written with the change that caused it.
 
-Rows with the same ``order_key`` leave one after the other; a claimed row is leased, so that a worker that dies in the
-middle is followed by another. Delivery is at least once; ``sequence`` lets the receiver drop repeats and see gaps.
+Deliveries belong to streams (a subscription and an entity, say) and leave each stream in order. A worker claims a
+stream with the first of its deliveries for the time of a lease, so that a worker that dies in the middle is followed
+by another. Delivery is at least once; ``sequence`` lets the receiver drop repeats and see gaps.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import tuple_row
 
 from context_store.database import ALL_TENANTS, Database
 
@@ -47,13 +48,9 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery that this worker has to make before its lease ends."""
+    """A delivery to be made; ``attempts`` failed so far."""
 
     delivery_id: int
-    tenant_id: int
-    kind: str
-    destination: str
-    subscription_key: int | None
     sequence: int
     body: bytes
     headers: dict[str, str]
@@ -62,64 +59,109 @@ class ClaimedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended. ``retry_at`` None and not delivered: given up, a dead letter."""
+class ClaimedStream:
+    """A stream that this worker has until its lease ends, with the deliveries to make now, in their order."""
 
-    delivery_id: int
+    stream_key: int
+    kind: str
+    destination: str
     subscription_key: int | None
-    delivered: bool
+    deliveries: list[ClaimedDelivery]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOutcome:
+    """How the work on a claimed stream ended.
+
+    ``delivered`` are done. ``failed`` is the one that was not, with its ``error``: it is tried again at ``retry_at``
+    and holds up those behind it, or is a dead letter when that is None, and those behind it go on.
+    """
+
+    stream_key: int
+    subscription_key: int | None
+    delivered: list[int]
+    failed: int | None = None
     error: str | None = None
     retry_at: datetime | None = None
 
 
+# The streams of new deliveries; one that waits for a retry goes on waiting.
+_UPSERT_STREAMS: Final[LiteralString] = """
+    insert into delivery_stream (tenant_id, order_key, kind, priority, destination, subscription_key, due_at)
+    select n.*, now()
+      from (select distinct on (order_key) * from unnest(
+                %(tenants)s::int[], %(order_keys)s::text[], %(kinds)s::text[], %(priorities)s::smallint[],
+                %(destinations)s::text[], %(subscriptions)s::bigint[])
+                as t (tenant_id, order_key, kind, priority, destination, subscription_key)
+             order by order_key) as n
+    on conflict (order_key) do update
+       set due_at = coalesce(delivery_stream.due_at, now()), destination = excluded.destination
+    returning order_key, stream_key
+"""
 _INSERT: Final[LiteralString] = """
-    insert into delivery (tenant_id, kind, priority, order_key, destination, subscription_key, sequence, body, headers)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb)
+    insert into delivery (tenant_id, stream_key, sequence, body, headers)
+    select d.tenant_id, d.stream_key, d.sequence, d.body, d.headers::jsonb
+      from unnest(%(tenants)s::int[], %(streams)s::bigint[], %(sequences)s::bigint[], %(bodies)s::bytea[],
+                  %(headers)s::text[]) with ordinality
+           as d (tenant_id, stream_key, sequence, body, headers, position)
+     order by d.position
 """
 _NOTIFY: Final[LiteralString] = "select pg_notify('minamo_deliveries', '')"
 
-# The first row of each order key that is due, alerts first, and of each destination no more than its free share.
+# Streams that are due, alerts first, of each destination no more than its free share.
 _CLAIM: Final[LiteralString] = """
     with due as materialized (
-        select d.delivery_id, d.destination, d.priority, d.next_attempt_at from delivery d
-         where d.state = 'pending' and d.next_attempt_at <= now()
-           and (d.claimed_until is null or d.claimed_until < now())
-           and d.destination <> all(%(full)s)
-           and not exists (
-               select from delivery earlier
-                where earlier.order_key = d.order_key and earlier.state = 'pending'
-                  and earlier.delivery_id < d.delivery_id)
-         order by d.priority, d.next_attempt_at
-         limit 1000
+        select stream_key, destination, priority, due_at from delivery_stream
+         where due_at <= now() and (claimed_until is null or claimed_until < now()) and destination <> all(%(full)s)
+         order by priority, due_at limit 1000
     ), ranked as (
-        select due.*, row_number() over (partition by destination order by priority, next_attempt_at) as place
-          from due
+        select due.*, row_number() over (partition by destination order by priority, due_at) as place from due
     ), chosen as (
-        select d.delivery_id from delivery d
-          join ranked using (delivery_id)
+        select s.stream_key from delivery_stream s
+          join ranked using (stream_key)
           left join unnest(%(names)s::text[], %(counts)s::int[]) as f (destination, in_flight)
-                 on f.destination = d.destination
+                 on f.destination = s.destination
          where ranked.place <= %(share)s - coalesce(f.in_flight, 0)
-           and d.state = 'pending' and (d.claimed_until is null or d.claimed_until < now())
-         order by d.priority, d.next_attempt_at
+           and s.due_at <= now() and (s.claimed_until is null or s.claimed_until < now())
+         order by s.priority, s.due_at
          limit %(limit)s
-         for update of d skip locked
+         for update of s skip locked
     )
-    update delivery d
-       set claimed_until = now() + make_interval(secs => %(lease_s)s), attempts = d.attempts + 1
-      from chosen where d.delivery_id = chosen.delivery_id
-    returning d.delivery_id, d.tenant_id, d.kind, d.destination, d.subscription_key, d.sequence, d.body, d.headers,
-              d.attempts, d.created_at
+    update delivery_stream s set claimed_until = now() + make_interval(secs => %(lease_s)s)
+      from chosen where s.stream_key = chosen.stream_key
+    returning s.stream_key, s.kind, s.destination, s.subscription_key
+"""
+# The first deliveries of claimed streams.
+_FIRST: Final[LiteralString] = """
+    select d.stream_key, d.delivery_id, d.sequence, d.body, d.headers, d.attempts, d.created_at
+      from unnest(%(streams)s::bigint[]) as s (stream_key)
+     cross join lateral (
+        select * from delivery where stream_key = s.stream_key and state = 'pending' order by delivery_id limit %(run)s
+     ) as d
+     order by d.stream_key, d.delivery_id
 """
 
-_SETTLE: Final[LiteralString] = """
+# Locked before it is asked what is still pending, so that a delivery added meanwhile is seen.
+_LOCK_STREAMS: Final[LiteralString] = """
+    select stream_key from delivery_stream where stream_key = any(%(streams)s) order by stream_key for update
+"""
+_DELIVERED: Final[LiteralString] = """
+    update delivery set state = 'delivered', finished_at = now(), last_error = null where delivery_id = any(%(ids)s)
+"""
+_FAILED: Final[LiteralString] = """
     update delivery d
-       set state = r.state, claimed_until = null, last_error = r.error,
-           next_attempt_at = coalesce(r.retry_at, d.next_attempt_at),
-           finished_at = case when r.state <> 'pending' then now() end
-      from unnest(%(ids)s::bigint[], %(states)s::text[], %(errors)s::text[], %(retries)s::timestamptz[])
-           as r (delivery_id, state, error, retry_at)
-     where d.delivery_id = r.delivery_id
+       set attempts = d.attempts + 1, last_error = f.error, state = case when f.dead then 'dead' else 'pending' end,
+           finished_at = case when f.dead then now() end
+      from unnest(%(ids)s::bigint[], %(errors)s::text[], %(dead)s::boolean[]) as f (delivery_id, error, dead)
+     where d.delivery_id = f.delivery_id
+"""
+_RELEASE: Final[LiteralString] = """
+    update delivery_stream s
+       set claimed_until = null,
+           due_at = case when exists (select from delivery d where d.stream_key = s.stream_key and d.state = 'pending')
+                         then coalesce(r.retry_at, now()) end
+      from unnest(%(streams)s::bigint[], %(retries)s::timestamptz[]) as r (stream_key, retry_at)
+     where s.stream_key = r.stream_key
 """
 
 _COUNT_FOR_SUBSCRIPTIONS: Final[LiteralString] = """
@@ -141,44 +183,55 @@ _PURGE: Final[LiteralString] = """
          where state = 'delivered' and finished_at < %(before)s limit %(limit)s)
 """
 _COUNTS: Final[LiteralString] = """
-    select kind, state, count(*),
-           coalesce(extract(epoch from now() - min(created_at) filter (where state = 'pending')), 0)::float8
-      from delivery where state <> 'delivered' group by kind, state
+    select s.kind, d.state, count(*),
+           coalesce(extract(epoch from now() - min(d.created_at) filter (where d.state = 'pending')), 0)::float8
+      from delivery d join delivery_stream s using (stream_key)
+     where d.state <> 'delivered' group by s.kind, d.state
+"""
+# Streams without any delivery left; a new delivery makes them again.
+_PURGE_STREAMS: Final[LiteralString] = """
+    delete from delivery_stream s
+     where due_at is null and claimed_until is null
+       and not exists (select from delivery d where d.stream_key = s.stream_key)
 """
 
 
 async def insert_deliveries(connection: AsyncConnection, deliveries: Sequence[NewDelivery]) -> None:
-    """Put ``deliveries`` into the outbox; part of the caller's transaction."""
+    """Put ``deliveries`` into the outbox, in their order; part of the caller's transaction."""
     if not deliveries:
         return
-    async with connection.cursor() as cursor:
-        await cursor.executemany(_INSERT, [_row(delivery) for delivery in deliveries])
-    await connection.execute(_NOTIFY)
-
-
-def _row(delivery: NewDelivery) -> tuple[Any, ...]:
-    return (
-        delivery.tenant_id,
-        delivery.kind,
-        int(delivery.priority),
-        delivery.order_key,
-        delivery.destination,
-        delivery.subscription_key,
-        delivery.sequence,
-        delivery.body,
-        orjson.dumps(delivery.headers).decode(),
-    )
+    parameters = {
+        "tenants": [delivery.tenant_id for delivery in deliveries],
+        "order_keys": [delivery.order_key for delivery in deliveries],
+        "kinds": [delivery.kind for delivery in deliveries],
+        "priorities": [int(delivery.priority) for delivery in deliveries],
+        "destinations": [delivery.destination for delivery in deliveries],
+        "subscriptions": [delivery.subscription_key for delivery in deliveries],
+    }
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_UPSERT_STREAMS, parameters)
+        streams: dict[str, int] = dict(await cursor.fetchall())
+        rows = {
+            "tenants": parameters["tenants"],
+            "streams": [streams[delivery.order_key] for delivery in deliveries],
+            "sequences": [delivery.sequence for delivery in deliveries],
+            "bodies": [delivery.body for delivery in deliveries],
+            "headers": [orjson.dumps(delivery.headers).decode() for delivery in deliveries],
+        }
+        await cursor.execute(_INSERT, rows)
+        await cursor.execute(_NOTIFY)
 
 
 class DeliveryStore:
-    """The worker's side of the outbox."""
+    """The worker's side of the outbox. ``run`` is how many deliveries of a stream are claimed at once."""
 
-    def __init__(self, database: Database, *, lease_s: float = 60.0) -> None:
+    def __init__(self, database: Database, *, lease_s: float = 60.0, run: int = 20) -> None:
         self._database = database
         self._lease_s = lease_s
+        self._run = run
 
-    async def claim(self, limit: int, share: int, in_flight: Mapping[str, int]) -> list[ClaimedDelivery]:
-        """Up to ``limit`` deliveries that are due, at most ``share`` to a destination with those ``in_flight``."""
+    async def claim(self, limit: int, share: int, in_flight: Mapping[str, int]) -> list[ClaimedStream]:
+        """Up to ``limit`` streams that are due, at most ``share`` to a destination with those ``in_flight``."""
         parameters = {
             "full": [name for name, count in in_flight.items() if count >= share],
             "names": list(in_flight),
@@ -187,45 +240,52 @@ class DeliveryStore:
             "limit": limit,
             "lease_s": self._lease_s,
         }
-        async with (
-            self._database.transaction(ALL_TENANTS) as connection,
-            connection.cursor(row_factory=class_row(ClaimedDelivery)) as cursor,
-        ):
-            await cursor.execute(_CLAIM, parameters)
-            claimed = await cursor.fetchall()
-        return sorted(claimed, key=lambda delivery: delivery.delivery_id)
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            streams = await (await connection.execute(_CLAIM, parameters)).fetchall()
+            keys = [stream[0] for stream in streams]
+            rows = await (await connection.execute(_FIRST, {"streams": keys, "run": self._run})).fetchall()
+        by_stream: dict[int, list[ClaimedDelivery]] = {key: [] for key in keys}
+        for row in rows:
+            by_stream[row[0]].append(ClaimedDelivery(*row[1:]))
+        return [ClaimedStream(key, kind, url, owner, by_stream[key]) for key, kind, url, owner in streams]
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down how attempts ended, in the outbox and at their subscriptions."""
+    async def settle(self, outcomes: Sequence[StreamOutcome]) -> None:
+        """Write down how the work on claimed streams ended, and let go of them."""
         if not outcomes:
             return
+        failed = [outcome for outcome in outcomes if outcome.failed is not None]
+        streams = [outcome.stream_key for outcome in outcomes]
         async with self._database.transaction(ALL_TENANTS) as connection:
-            await connection.execute(
-                _SETTLE,
-                {
-                    "ids": [outcome.delivery_id for outcome in outcomes],
-                    "states": [_state(outcome) for outcome in outcomes],
-                    "errors": [outcome.error for outcome in outcomes],
-                    "retries": [outcome.retry_at for outcome in outcomes],
-                },
-            )
             await self._count(connection, outcomes)
+            await connection.execute(_LOCK_STREAMS, {"streams": streams})
+            await connection.execute(_DELIVERED, {"ids": [key for o in outcomes for key in o.delivered]})
+            if failed:
+                parameters = {
+                    "ids": [outcome.failed for outcome in failed],
+                    "errors": [outcome.error for outcome in failed],
+                    "dead": [outcome.retry_at is None for outcome in failed],
+                }
+                await connection.execute(_FAILED, parameters)
+            retries = [outcome.retry_at for outcome in outcomes]
+            await connection.execute(_RELEASE, {"streams": streams, "retries": retries})
 
-    async def _count(self, connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-        by_key: dict[int, list[Outcome]] = {}
+    async def _count(self, connection: AsyncConnection, outcomes: Sequence[StreamOutcome]) -> None:
+        by_key: dict[int, list[StreamOutcome]] = {}
         for outcome in outcomes:
-            if outcome.subscription_key is not None:
+            if outcome.subscription_key is not None and (outcome.delivered or outcome.failed is not None):
                 by_key.setdefault(outcome.subscription_key, []).append(outcome)
         if not by_key:
             return
         groups = list(by_key.values())
+        failures = [sum(outcome.failed is not None for outcome in group) for group in groups]
+        successes = [sum(len(outcome.delivered) for outcome in group) for group in groups]
         await connection.execute(
             _COUNT_FOR_SUBSCRIPTIONS,
             {
                 "keys": list(by_key),
-                "sent": [len(group) for group in groups],
-                "failed": [sum(not outcome.delivered for outcome in group) for group in groups],
-                "succeeded": [any(outcome.delivered for outcome in group) for group in groups],
+                "sent": [done + failed for done, failed in zip(successes, failures, strict=True)],
+                "failed": failures,
+                "succeeded": [done > 0 for done in successes],
                 "errors": [next((o.error for o in reversed(group) if o.error), None) for group in groups],
             },
         )
@@ -234,15 +294,10 @@ class DeliveryStore:
         """Remove deliveries made before ``before``; dead letters stay. Returns how many were removed."""
         async with self._database.transaction(ALL_TENANTS) as connection:
             cursor = await connection.execute(_PURGE, {"before": before, "limit": limit})
+            await connection.execute(_PURGE_STREAMS)
             return cursor.rowcount
 
     async def counts(self) -> list[tuple[str, str, int, float]]:
         """(kind, state, count, age in seconds of the oldest pending one) of all deliveries not made."""
         async with self._database.transaction(ALL_TENANTS) as connection:
             return await (await connection.execute(_COUNTS)).fetchall()
-
-
-def _state(outcome: Outcome) -> str:
-    if outcome.delivered:
-        return "delivered"
-    return "pending" if outcome.retry_at is not None else "dead"

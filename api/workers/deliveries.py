@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import structlog
 
 from adapters.webhook import SendResult
 from broker.errors import StoreUnavailable
-from context_store.deliveries import ClaimedDelivery, DeliveryStore, Outcome
+from context_store.deliveries import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,8 @@ class DeliveryWorker:
         concurrency: int = 32,
         per_destination: int = 4,
         poll_s: float = 0.25,
-        on_outcome: Callable[[ClaimedDelivery, SendResult], None] | None = None,
+        run_s: float = 2.0,
+        on_attempt: Callable[[ClaimedStream, ClaimedDelivery, SendResult], None] | None = None,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -64,10 +67,11 @@ class DeliveryWorker:
         self._concurrency = concurrency
         self._per_destination = per_destination
         self._poll_s = poll_s
-        self._on_outcome = on_outcome
+        self._run_s = run_s
+        self._on_attempt = on_attempt
         self._in_flight: set[asyncio.Task[None]] = set()
         self._by_destination: Counter[str] = Counter()
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[StreamOutcome] = []
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -75,7 +79,7 @@ class DeliveryWorker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled; what is in flight then is tried again by the next worker when its lease ends."""
+        """Work until cancelled. What is in flight then is tried again by another worker; what is done is settled."""
         try:
             while True:
                 self._wake.clear()
@@ -85,6 +89,8 @@ class DeliveryWorker:
             for task in self._in_flight:
                 task.cancel()
             await asyncio.gather(*self._in_flight, return_exceptions=True)
+            with contextlib.suppress(StoreUnavailable):
+                await self._settle()
 
     async def _rest(self) -> None:
         try:
@@ -101,9 +107,9 @@ class DeliveryWorker:
             log.warning("deliveries.store_unavailable", error=str(exc))
             await asyncio.sleep(1.0)
             return False
-        for delivery in claimed:
-            self._by_destination[delivery.destination] += 1
-            task = asyncio.create_task(self._attempt(delivery))
+        for stream in claimed:
+            self._by_destination[stream.destination] += 1
+            task = asyncio.create_task(self._work(stream))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
         return bool(settled or claimed)
@@ -117,37 +123,50 @@ class DeliveryWorker:
             raise
         return bool(outcomes)
 
-    async def _claim(self) -> list[ClaimedDelivery]:
+    async def _claim(self) -> list[ClaimedStream]:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
             return []
         return await self._store.claim(free, self._per_destination, self._by_destination)
 
-    async def _attempt(self, delivery: ClaimedDelivery) -> None:
+    async def _work(self, stream: ClaimedStream) -> None:
+        """Make the deliveries of ``stream`` in their order, until one fails or the time of the lease runs short."""
+        delivered: list[int] = []
+        outcome = StreamOutcome(stream.stream_key, stream.subscription_key, delivered)
+        give_back_at = time.monotonic() + self._run_s
         try:
-            result = await self._sender.send(delivery.destination, delivery.body, delivery.headers)
-            self._outcomes.append(self._judge(delivery, result))
-            if self._on_outcome is not None:
-                self._on_outcome(delivery, result)
+            for delivery in stream.deliveries:
+                result = await self._sender.send(stream.destination, delivery.body, delivery.headers)
+                if self._on_attempt is not None:
+                    self._on_attempt(stream, delivery, result)
+                if not result.ok:
+                    outcome = self._failed(stream, delivery, result, delivered)
+                    break
+                delivered.append(delivery.delivery_id)
+                if time.monotonic() > give_back_at:
+                    break
         finally:
-            self._by_destination[delivery.destination] -= 1
-            if not self._by_destination[delivery.destination]:
-                del self._by_destination[delivery.destination]
+            self._outcomes.append(outcome)
+            self._by_destination[stream.destination] -= 1
+            if not self._by_destination[stream.destination]:
+                del self._by_destination[stream.destination]
             self.wake()
 
-    def _judge(self, delivery: ClaimedDelivery, result: SendResult) -> Outcome:
-        if result.ok:
-            return Outcome(delivery.delivery_id, delivery.subscription_key, True)
+    def _failed(
+        self, stream: ClaimedStream, delivery: ClaimedDelivery, result: SendResult, delivered: list[int]
+    ) -> StreamOutcome:
         now = datetime.now(UTC)
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
         retry_at = None
         if not result.gone:
-            retry_at = self._policy.next_attempt(delivery.attempts, delivery.created_at, now, jitter)
+            retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.created_at, now, jitter)
         log.warning(
             "delivery.failed",
-            destination=delivery.destination,
-            attempts=delivery.attempts,
+            destination=stream.destination,
+            attempts=delivery.attempts + 1,
             error=result.error,
             retry_at=retry_at.isoformat() if retry_at else None,
         )
-        return Outcome(delivery.delivery_id, delivery.subscription_key, False, result.error, retry_at)
+        return StreamOutcome(
+            stream.stream_key, stream.subscription_key, delivered, delivery.delivery_id, result.error, retry_at
+        )

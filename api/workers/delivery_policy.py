@@ -9,7 +9,7 @@ from adapters.webhook import HttpSender, SendResult
 from api.hub import Hub
 from api.metrics import DELIVERIES, DELIVERY_LATENCY
 from api.workers.deliveries import DeliveryWorker, RetryPolicy
-from context_store.deliveries import ClaimedDelivery
+from context_store.deliveries import ClaimedDelivery, ClaimedStream
 
 
 def make_delivery_worker(hub: Hub, sender: HttpSender) -> DeliveryWorker:
@@ -25,12 +25,12 @@ def make_delivery_worker(hub: Hub, sender: HttpSender) -> DeliveryWorker:
         concurrency=settings.delivery_concurrency,
         per_destination=settings.per_destination_concurrency,
         poll_s=settings.worker_poll_ms / 1000,
-        on_outcome=_count,
+        on_attempt=_count,
     )
 
 
-def _count(delivery: ClaimedDelivery, result: SendResult) -> None:
-    DELIVERIES.labels(delivery.kind, "delivered" if result.ok else "failed").inc()
+def _count(stream: ClaimedStream, delivery: ClaimedDelivery, result: SendResult) -> None:
+    DELIVERIES.labels(stream.kind, "delivered" if result.ok else "failed").inc()
     if result.ok:
         seconds = (datetime.now(UTC) - delivery.created_at).total_seconds()
-        DELIVERY_LATENCY.labels(delivery.kind).observe(seconds)
+        DELIVERY_LATENCY.labels(stream.kind).observe(seconds)

@@ -16,6 +16,7 @@ TABLES = (
     "attribute_instance",
     "change_event",
     "subscription",
+    "delivery_stream",
     "delivery",
     "device",
     "quarantine",

@@ -128,30 +128,39 @@ create table subscription (
     primary key (tenant_id, id)
 );
 
--- Outbox of everything that leaves the hub. Rows with the same order_key leave one after the other.
-create table delivery (
-    delivery_id      bigint generated always as identity primary key,
+-- Outbox of everything that leaves the hub. Deliveries of one stream (a subscription and an entity, say) leave one after
+-- the other; the stream holds what a worker claims: when it is due, its lease, its backoff. due_at is null while
+-- nothing is pending.
+create table delivery_stream (
     tenant_id        integer not null references tenant,
+    stream_key       bigint generated always as identity primary key,
+    order_key        text not null unique,
     kind             text not null check (kind in ('notification', 'alert')),
     priority         smallint not null,
-    order_key        text not null,
     destination      text not null,
     subscription_key bigint references subscription (subscription_key) on delete cascade,
-    sequence         bigint not null,
-    body             bytea not null,
-    headers          jsonb not null default '{}',
-    state            text not null default 'pending' check (state in ('pending', 'delivered', 'dead')),
-    attempts         integer not null default 0,
-    next_attempt_at  timestamptz not null default now(),
-    claimed_until    timestamptz,
-    last_error       text,
-    created_at       timestamptz not null default now(),
-    finished_at      timestamptz
+    due_at           timestamptz,
+    claimed_until    timestamptz
+) with (fillfactor = 70);
+create index delivery_stream_due_index on delivery_stream (priority, due_at) where due_at is not null;
+create index delivery_stream_subscription_index on delivery_stream (subscription_key);
+
+create table delivery (
+    tenant_id   integer not null references tenant,
+    delivery_id bigint generated always as identity primary key,
+    stream_key  bigint not null references delivery_stream on delete cascade,
+    sequence    bigint not null,
+    body        bytea not null,
+    headers     jsonb not null default '{}',
+    state       text not null default 'pending' check (state in ('pending', 'delivered', 'dead')),
+    attempts    integer not null default 0,
+    last_error  text,
+    created_at  timestamptz not null default now(),
+    finished_at timestamptz
 ) with (fillfactor = 80);
-create index delivery_due_index on delivery (priority, next_attempt_at) where state = 'pending';
-create index delivery_order_index on delivery (order_key, delivery_id) where state = 'pending';
+create index delivery_pending_index on delivery (stream_key, delivery_id) where state = 'pending';
 create index delivery_finished_index on delivery (finished_at) where state <> 'pending';
-create index delivery_subscription_index on delivery (subscription_key);
+create index delivery_stream_index on delivery (stream_key);
 
 create table device (
     tenant_id         integer not null references tenant,
@@ -262,7 +271,7 @@ declare
     name text;
 begin
     foreach name in array array[
-        'entity', 'attribute_instance', 'change_event', 'subscription', 'delivery', 'device', 'quarantine',
+        'entity', 'attribute_instance', 'change_event', 'subscription', 'delivery_stream', 'delivery', 'device', 'quarantine',
         'alert_rule', 'alert_state', 'alert', 'alert_event', 'jsonld_context'
     ] loop
         execute format('alter table %I enable row level security', name);
