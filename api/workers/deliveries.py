@@ -8,11 +8,12 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
+import psycopg
 import structlog
 
 from adapters.webhook import SendResult
@@ -20,6 +21,9 @@ from broker.errors import StoreUnavailable
 from context_store.deliveries import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
 log = structlog.get_logger(__name__)
+
+ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
+_PAUSE_AFTER_ERROR_S: Final = 1.0
 
 
 class Sender(Protocol):
@@ -46,8 +50,53 @@ class RetryPolicy:
         return now + timedelta(seconds=pause * (0.5 + jitter / 2))
 
 
+class Shares:
+    """Who may have how many deliveries under way.
+
+    A destination that did not answer is *suspect* until it does: it gets one attempt at a time, and all suspects
+    together at most half of what there is. However many receivers are down, the others keep the other half.
+    """
+
+    def __init__(self, concurrency: int, per_destination: int) -> None:
+        self.per_destination = per_destination
+        self._for_suspects = max(1, concurrency // 2)
+        self._in_flight: Counter[str] = Counter()
+        self._suspects: set[str] = set()
+
+    def begin(self, destination: str) -> None:
+        """An attempt begins."""
+        self._in_flight[destination] += 1
+
+    def end(self, destination: str) -> None:
+        """An attempt is over, however it ended."""
+        self._in_flight[destination] -= 1
+        if not self._in_flight[destination]:
+            del self._in_flight[destination]
+
+    def judge(self, destination: str, result: SendResult) -> None:
+        """The receiver answered, even if with a refusal, or it did not (a 5xx counts as no answer)."""
+        if result.status is not None and result.status < 500:
+            self._suspects.discard(destination)
+        else:
+            self._suspects.add(destination)
+
+    def taken(self) -> Mapping[str, int]:
+        """By destination, how much of its share (``per_destination``) is taken."""
+        busy = sum(count for destination, count in self._in_flight.items() if destination in self._suspects)
+        spare = 1 if busy < self._for_suspects else 0
+        counts = dict(self._in_flight)
+        for destination in self._suspects:
+            free = spare if destination not in counts else 0
+            counts[destination] = self.per_destination - free
+        return counts
+
+
 class DeliveryWorker:
-    """Claims due deliveries and makes them until cancelled."""
+    """Claims due streams and makes their deliveries until cancelled.
+
+    ``concurrency`` streams are worked on at once, ``per_destination`` of them for one destination; after ``run_s``
+    seconds a stream is given back, so that its lease never runs out while it is worked on.
+    """
 
     def __init__(
         self,
@@ -65,12 +114,11 @@ class DeliveryWorker:
         self._sender = sender
         self._policy = policy
         self._concurrency = concurrency
-        self._per_destination = per_destination
         self._poll_s = poll_s
         self._run_s = run_s
         self._on_attempt = on_attempt
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._by_destination: Counter[str] = Counter()
+        self._shares = Shares(concurrency, per_destination)
         self._outcomes: list[StreamOutcome] = []
         self._wake = asyncio.Event()
 
@@ -79,24 +127,26 @@ class DeliveryWorker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled. What is in flight then is tried again by another worker; what is done is settled."""
+        """Work until cancelled; what is in flight then is given back to whoever works next."""
         try:
             while True:
                 self._wake.clear()
                 if not await self._turn():
                     await self._rest()
         finally:
-            for task in self._in_flight:
-                task.cancel()
-            await asyncio.gather(*self._in_flight, return_exceptions=True)
-            with contextlib.suppress(StoreUnavailable):
-                await self._settle()
+            await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = list(self._in_flight)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(StoreUnavailable, psycopg.Error):  # then their leases end by themselves
+            await self._settle()
 
     async def _rest(self) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), self._poll_s)
-        except TimeoutError:
-            return
 
     async def _turn(self) -> bool:
         """Settle what has ended and claim what is due; returns whether there was anything to do."""
@@ -105,10 +155,14 @@ class DeliveryWorker:
             claimed = await self._claim()
         except StoreUnavailable as exc:
             log.warning("deliveries.store_unavailable", error=str(exc))
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            return False
+        except psycopg.Error:
+            log.exception("deliveries.failed")
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
             return False
         for stream in claimed:
-            self._by_destination[stream.destination] += 1
+            self._shares.begin(stream.destination)
             task = asyncio.create_task(self._work(stream))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
@@ -118,7 +172,7 @@ class DeliveryWorker:
         outcomes, self._outcomes = self._outcomes, []
         try:
             await self._store.settle(outcomes)
-        except StoreUnavailable:
+        except BaseException:
             self._outcomes = outcomes + self._outcomes
             raise
         return bool(outcomes)
@@ -127,18 +181,16 @@ class DeliveryWorker:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
             return []
-        return await self._store.claim(free, self._per_destination, self._by_destination)
+        return await self._store.claim(free, self._shares.per_destination, self._shares.taken())
 
     async def _work(self, stream: ClaimedStream) -> None:
-        """Make the deliveries of ``stream`` in their order, until one fails or the time of the lease runs short."""
+        """Make the deliveries of ``stream`` in their order, until one fails or its time is over."""
         delivered: list[int] = []
         outcome = StreamOutcome(stream.stream_key, stream.subscription_key, delivered)
         give_back_at = time.monotonic() + self._run_s
         try:
             for delivery in stream.deliveries:
-                result = await self._sender.send(stream.destination, delivery.body, delivery.headers)
-                if self._on_attempt is not None:
-                    self._on_attempt(stream, delivery, result)
+                result = await self._attempt(stream, delivery)
                 if not result.ok:
                     outcome = self._failed(stream, delivery, result, delivered)
                     break
@@ -147,10 +199,16 @@ class DeliveryWorker:
                     break
         finally:
             self._outcomes.append(outcome)
-            self._by_destination[stream.destination] -= 1
-            if not self._by_destination[stream.destination]:
-                del self._by_destination[stream.destination]
+            self._shares.end(stream.destination)
             self.wake()
+
+    async def _attempt(self, stream: ClaimedStream, delivery: ClaimedDelivery) -> SendResult:
+        headers = {**delivery.headers, ID_HEADER: str(delivery.delivery_id)}
+        result = await self._sender.send(stream.destination, delivery.body, headers)
+        self._shares.judge(stream.destination, result)
+        if self._on_attempt is not None:
+            self._on_attempt(stream, delivery, result)
+        return result
 
     def _failed(
         self, stream: ClaimedStream, delivery: ClaimedDelivery, result: SendResult, delivered: list[int]
@@ -167,6 +225,7 @@ class DeliveryWorker:
             error=result.error,
             retry_at=retry_at.isoformat() if retry_at else None,
         )
+        reason = (result.error or "").replace("\0", "")
         return StreamOutcome(
-            stream.stream_key, stream.subscription_key, delivered, delivery.delivery_id, result.error, retry_at
+            stream.stream_key, stream.subscription_key, delivered, delivery.delivery_id, reason, retry_at
         )
