@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from adapters.webhook import ForbiddenDestination, GuardedTransport, check_url
-from broker.errors import LdContextNotAvailable
+from broker.errors import BadRequestData, LdContextNotAvailable
 
 MAX_REDIRECTS: Final = 3
 _HEADERS: Final = {
@@ -52,14 +52,18 @@ class HttpContextLoader:
         await self._client.aclose()
 
     async def load(self, url: str) -> dict[str, Any]:
-        """The JSON object at ``url``; raises :class:`LdContextNotAvailable`."""
+        """The JSON object at ``url``; raises what :meth:`fetch` raises."""
         document = (await self.fetch(url)).document
         if document is None:
             raise LdContextNotAvailable(f"@context {url} cannot be retrieved: the answer is empty")
         return document
 
     async def fetch(self, url: str, etag: str | None = None) -> FetchedContext:
-        """The document at ``url``, unless its ETag is still ``etag``; raises :class:`LdContextNotAvailable`."""
+        """The document at ``url``, unless its ETag is still ``etag``.
+
+        Raises :class:`LdContextNotAvailable` when it cannot be had, and :class:`BadRequestData` when what is there is
+        no JSON object (clause 5.5.6).
+        """
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._fetch(url, {"If-None-Match": etag} if etag else {})
@@ -81,9 +85,9 @@ class HttpContextLoader:
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError as exc:
-            raise _unavailable(url, "the document is not JSON") from exc
+            raise BadRequestData(f"@context {url} is not valid: the document is not JSON") from exc
         if not isinstance(document, dict):
-            raise _unavailable(url, "the document is not a JSON object")
+            raise BadRequestData(f"@context {url} is not valid: the document is not a JSON object")
         return FetchedContext(document, etag)
 
     async def _read(self, url: str, response: httpx.Response) -> bytes:

@@ -19,7 +19,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from broker.errors import LdContextNotAvailable
+from broker.errors import BadRequestData, LdContextNotAvailable
 from context_store.database import Database
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Fetched(Protocol):
 
 
 class ContextFetcher(Protocol):
-    """Brings documents from the web; raises :class:`LdContextNotAvailable`."""
+    """Brings documents from the web; raises :class:`LdContextNotAvailable` and :class:`BadRequestData`."""
 
     async def fetch(self, url: str, etag: str | None = None) -> Fetched: ...
 
@@ -104,7 +104,9 @@ class CachedContextLoader:
     async def _refreshed(self, url: str, cached: CachedContext | None) -> dict[str, Any]:
         try:
             fetched = await self._inner.fetch(url, cached.etag if cached else None)
-        except LdContextNotAvailable as exc:
+            if fetched.document is not None and "@context" not in fetched.document:
+                raise BadRequestData(f"@context {url} is not valid: the document has no @context member")
+        except (LdContextNotAvailable, BadRequestData) as exc:
             if cached is None:
                 raise
             log.warning("context_not_refreshed", url=url, fetched_at=cached.fetched_at.isoformat(), reason=exc.detail)
@@ -123,8 +125,6 @@ class CachedContextLoader:
             return await _select(connection, url)
 
     async def _store(self, url: str, document: dict[str, Any], etag: str | None) -> None:
-        if "@context" not in document:
-            return  # the resolver refuses it; it must not outlive the moment
         text = orjson.dumps(document).decode()
         try:
             async with self._database.transaction(SHARED_TENANT_ID) as connection:

@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString
 
 import sqlalchemy as sa
 from psycopg import AsyncConnection
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.entities import VALUE_MEMBER, ExpandedEntity, Instance
 from broker.errors import ResourceNotFound
@@ -166,17 +167,9 @@ class TemporalStore:
         slots = await self._slots(connection, tenant_id, keys, attributes)
         if not slots:
             return {}, None
-        by_observed = query.time_property is TimeProperty.OBSERVED_AT
-        statement = _INSTANCES[by_observed, query.last_n is not None]
-        most = self._max_instances + 1
-        values = {
-            "tenant_id": tenant_id,
-            "keys": [key for key, _ in slots],
-            "attributes": [attribute for _, attribute in slots],
-            "limit": most if query.last_n is None else min(query.last_n, most),
-            **_bounds(query),
-        }
+        statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1)
         rows = await (await connection.execute(statement, values)).fetchall()
+        by_observed = query.time_property is TimeProperty.OBSERVED_AT
         names = await self._terms.names({number for row in rows for number in row[1:3]})
         instances = [(row[0], _from_row(row, names, by_observed=by_observed)) for row in rows]
         kept, cut = cut_to_page(instances, query, self._max_instances)
@@ -199,6 +192,21 @@ class TemporalStore:
             return [(key, number) for key in keys for number in ids]
         cursor = await connection.execute(_ATTRIBUTES, {"tenant_id": tenant_id, "keys": list(keys)})
         return [(key, number) for key, number in await cursor.fetchall()]
+
+
+def history_statement(
+    tenant_id: int, slots: Sequence[tuple[int, int]], query: TemporalQuery, most: int
+) -> tuple[LiteralString, dict[str, Any]]:
+    """What reads the instances of ``slots`` (pairs of entity and attribute numbers), at most ``most`` of each."""
+    values = {
+        "tenant_id": tenant_id,
+        "keys": [key for key, _ in slots],
+        "attributes": [attribute for _, attribute in slots],
+        "limit": most if query.last_n is None else min(query.last_n, most),
+        **_bounds(query),
+    }
+    by_observed = query.time_property is TimeProperty.OBSERVED_AT
+    return _INSTANCES[by_observed, query.last_n is not None], values
 
 
 def _bounds(query: TemporalQuery) -> dict[str, Any]:
@@ -227,7 +235,8 @@ def _has_instances(
         columns.entity_key == ENTITY.c.entity_key, columns.tenant_id == sa.literal(tenant_id, sa.Integer)
     )
     if attribute_ids is not None:
-        found = found.where(columns.attribute_id.in_(sorted(attribute_ids)))
+        numbers = sa.literal(sorted(attribute_ids), ARRAY(sa.Integer))
+        found = found.where(columns.attribute_id == sa.any_(numbers))
     if query.start is not None:
         found = found.where(axis >= query.start)
     if query.end is not None:

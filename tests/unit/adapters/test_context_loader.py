@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.context_loader import HttpContextLoader
-from broker.errors import LdContextNotAvailable
+from broker.errors import BadRequestData, LdContextNotAvailable
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,14 +108,20 @@ async def test_an_unchanged_document_is_not_sent_again(server: str) -> None:
         ("loop", "TooManyRedirects"),
         ("file", "not an absolute http or https URL"),
         ("large", "larger than 4096 bytes"),
-        ("text", "not JSON"),
-        ("list", "not a JSON object"),
         ("missing", "HTTP 404"),
     ],
 )
 async def test_what_cannot_be_had_is_told(server: str, path: str, reason: str) -> None:
     contexts = loader()
     with pytest.raises(LdContextNotAvailable, match=reason):
+        await contexts.load(f"{server}/{path}")
+    await contexts.aclose()
+
+
+@pytest.mark.parametrize("path", ["text", "list"])
+async def test_what_is_no_context_is_the_fault_of_who_names_it(server: str, path: str) -> None:
+    contexts = loader()
+    with pytest.raises(BadRequestData, match=r"not JSON|not a JSON object"):
         await contexts.load(f"{server}/{path}")
     await contexts.aclose()
 
