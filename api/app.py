@@ -5,25 +5,33 @@ from __future__ import annotations
 
 import importlib.metadata
 from importlib import resources
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from api.health import Health, health_routes
 from api.hub import Hub
-from api.middleware import RequestMetrics, SecurityHeaders, TokenAccess
+from api.middleware import Compression, RequestMetrics, SecurityHeaders, TokenAccess
 from api.ngsild import ngsi_ld_routes
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.devices import devices_router
-from api.routers.stations import stations_router
+from api.routers.stations import Notice, stations_router
 from api.routers.subscriptions import subscription_routes
 
 
-def create_app(hub: Hub, health: Health | None = None, wakes: Wakes | None = None) -> FastAPI:
-    """The application on ``hub``. ``wakes`` is woken by the caller when alerts were written."""
+def create_app(
+    hub: Hub, health: Health | None = None, wakes: Wakes | None = None, notice: Notice | None = None
+) -> FastAPI:
+    """The application on ``hub``.
+
+    ``wakes`` is woken by the caller when alerts were written. ``notice`` is shown on the live page (``{"ja", "en"}``),
+    for instance that what it shows is a replay.
+    """
     app = FastAPI(
         title="Minamo",
         version=importlib.metadata.version("minamo"),
@@ -37,14 +45,26 @@ def create_app(hub: Hub, health: Health | None = None, wakes: Wakes | None = Non
     app.router.routes.extend(ngsi_ld_routes(hub))
     app.router.routes.extend(subscription_routes(hub))
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
-    app.include_router(stations_router(hub))
+    app.include_router(stations_router(hub, notice))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(devices_router(hub))
     _pages(app)
+    app.add_middleware(Compression)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256)
     app.add_middleware(RequestMetrics)
     return app
+
+
+class _Assets(StaticFiles):
+    """The page's files. Those of a version (``vendor/<name>-<version>/``) never change; the others are asked for anew."""
+
+    def file_response(self, full_path: PathLike[str] | str, *args: Any, **options: Any) -> Response:
+        """The file with its caching rule."""
+        response = super().file_response(full_path, *args, **options)
+        is_versioned = "/vendor/" in str(full_path)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_versioned else "no-cache"
+        return response
 
 
 def _pages(app: FastAPI) -> None:
@@ -54,4 +74,4 @@ def _pages(app: FastAPI) -> None:
         return FileResponse(root / "index.html", headers={"Cache-Control": "no-cache"})
 
     app.add_api_route("/", index, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=root), name="static")
+    app.mount("/static", _Assets(directory=root), name="static")

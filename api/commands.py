@@ -31,6 +31,11 @@ from ingest.client import MqttAddress
 
 Progress = Callable[[Text | str], None]
 
+_REPLAY_NOTICE = {
+    "ja": "デモ：過去の出水（デッドラン 2019年5月、上流コルダー川 2025年9月）を再生しています。現在の水位ではありません。",
+    "en": "Demonstration: replaying past floods (Dead Run, May 2019; upper Calder, September 2025). Not present levels.",
+}
+
 
 async def reset(settings: Settings, progress: Progress) -> None:
     """Remove the data folder's contents."""
@@ -46,7 +51,7 @@ async def up(settings: Settings, *, demo_speed: float | None, progress: Progress
         make_sender(settings) as sender,
     ):
         parts = Parts()
-        add_api(parts, hub)
+        add_api(parts, hub, None if demo_speed is None else _REPLAY_NOTICE)
         add_workers(parts, hub, sender)
         address = _address(services.mqtt)
         add_ingest(parts, hub, address)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from adapters.context_loader import HttpContextLoader
-from context_store.contexts import CachedContextLoader
-
 from api.settings import Settings
 from broker.jsonld import ContextLimits, ContextResolver
 from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertStore
+from context_store.contexts import CachedContextLoader
 from context_store.database import Database
 from context_store.deliveries import DeliveryStore
 from context_store.devices import DeviceStore

@@ -19,6 +19,8 @@ from structlog.types import EventDict, Processor, WrappedLogger
 LogFormat = Literal["auto", "json", "console"]
 
 HIDDEN: Final = "***"
+# Say at level info what nobody needs; httpx also shows URLs of requests, which may hold a key.
+_TALKATIVE: Final = ("httpx", "apscheduler", "alembic.runtime.plugins")
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|authorization|cookie|credential|api_?key", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.IGNORECASE)
 
@@ -64,8 +66,8 @@ def configure_logging(level: str = "info", log_format: LogFormat = "auto", strea
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # they bring handlers of their own
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    # One line a request of an outgoing client is noise, and its URL may hold a key.
-    logging.getLogger("httpx").setLevel(max(logging.WARNING, root.level))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

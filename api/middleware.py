@@ -10,16 +10,19 @@ from collections.abc import Collection
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import metrics
 
+_COMPRESSED_PATHS: Final = ("/static/", "/api/v1/")
+_COMPRESSED_FROM_BYTES: Final = 1000
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
-# Everything a page needs comes from the hub itself; MapLibre's worker is a file of ours, its images are data.
+# Everything a page needs comes from the hub itself; images of the map are data.
 _CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action 'self'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
 )
 _SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -56,7 +59,7 @@ class TokenAccess:
         if scheme.lower() != "bearer" or not token:
             return False
         digest = hashlib.sha256(token.strip().encode()).hexdigest()
-        return any([hmac.compare_digest(digest, known) for known in self._hashes])
+        return any(hmac.compare_digest(digest, known) for known in self._hashes)
 
 
 class SecurityHeaders:
@@ -78,6 +81,21 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class Compression:
+    """gzip for the pages and the plain JSON API; the NGSI-LD routes stay as they are, they are written for speed.
+
+    Event streams are never compressed: each event has to leave at once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._compressing = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        compressed = scope["type"] == "http" and (scope["path"] == "/" or scope["path"].startswith(_COMPRESSED_PATHS))
+        await (self._compressing if compressed else self._app)(scope, receive, send)
 
 
 class RequestMetrics:

@@ -26,6 +26,7 @@ from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
+from api.routers.stations import Notice
 from api.settings import Settings
 from api.workers.alerts import AlertEvaluator
 from api.workers.deliveries import DeliveryWorker
@@ -67,11 +68,11 @@ class Parts:
         self.wakers.setdefault(channel, []).append(wake)
 
 
-def add_api(parts: Parts, hub: Hub) -> None:
-    """The HTTP API and the live page."""
+def add_api(parts: Parts, hub: Hub, notice: Notice | None = None) -> None:
+    """The HTTP API and the live page, with a ``notice`` above it."""
     wakes = Wakes()
     parts.wake_on(alert_channel.CHANNEL, wakes.wake)
-    app = create_app(hub, parts.health, wakes)
+    app = create_app(hub, parts.health, wakes, notice)
     parts.add("http", _serve(app, hub.settings.http_host, hub.settings.http_port))
 
 

@@ -32,6 +32,7 @@ from api.logs import get_logger
 # Asked to stop, mosquitto writes its persistence; a million queued messages take it seconds.
 STOP: Final[StopSteps] = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
 PORTS_TO_TRY: Final = 100
+APPARMOR_PROFILE: Final = Path("/etc/apparmor.d/usr.sbin.mosquitto")
 
 log = get_logger(__name__)
 
@@ -105,7 +106,10 @@ class EmbeddedMosquitto:
                 f"Starting the MQTT broker ({self._host}:{self._port})",
             )
         )
-        await self.supervisor.start()
+        try:
+            await self.supervisor.start()
+        except StartFailed as failure:
+            raise _with_hint(failure) from failure
 
     async def stop(self) -> None:
         """Stop the broker; it writes what it holds."""
@@ -234,6 +238,18 @@ class EmbeddedMosquitto:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
+
+
+def _with_hint(failure: StartFailed) -> StartFailed:
+    """The failure, with a hint where AppArmor may keep mosquitto within the folders of the system's own broker."""
+    if not APPARMOR_PROFILE.exists():
+        return failure
+    return StartFailed(
+        Text(
+            f"{failure.text.ja}\nAppArmor の {APPARMOR_PROFILE} が原因かもしれません（docs/decisions/0003-embedded-default.md を参照）。",
+            f"{failure.text.en}\nThe AppArmor profile {APPARMOR_PROFILE} may be the cause (see docs/decisions/0003-embedded-default.md).",
+        )
+    )
 
 
 def is_free(host: str, port: int) -> bool:

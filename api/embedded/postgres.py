@@ -31,6 +31,7 @@ from api.embedded.supervisor import Launch, Supervisor
 from api.embedded.texts import DataFolderUnusable, ProgramMissing, Progress, StartFailed, Text
 from api.embedded.users import check_reachable, server_user
 from api.logs import get_logger
+from context_store.query_sql import INDEX_FUNCTIONS
 
 SUPERUSER: Final = "postgres"
 ROLE: Final = "minamo"
@@ -260,6 +261,9 @@ class EmbeddedPostgres:
                     await connection.execute(sql.SQL("alter extension {} update").format(sql.Identifier(name)))
                 except psycopg.errors.UndefinedObject:  # the first start was interrupted here
                     await connection.execute(create)
+        async with await self._connect(database) as connection:
+            for function in INDEX_FUNCTIONS:  # else row-level security keeps the hub from two of its indexes
+                await connection.execute(sql.SQL("alter function {} leakproof").format(sql.SQL(function)))
 
 
 def socket_folder(base: Path) -> Path:

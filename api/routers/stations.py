@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -24,8 +24,11 @@ _MAX_POINTS: Final = 50_000
 _DEFAULT_SPAN: Final = timedelta(hours=24)
 
 
-def stations_router(hub: Hub) -> APIRouter:
-    """The routes on ``hub``."""
+Notice = Mapping[str, str]
+
+
+def stations_router(hub: Hub, notice: Notice | None = None) -> APIRouter:
+    """The routes on ``hub``; ``notice`` is a sentence by language that the page shows above everything."""
     router = APIRouter(prefix="/api/v1/stations", tags=["stations"])
     store = StationStore(hub.database, hub.terms)
 
@@ -38,6 +41,7 @@ def stations_router(hub: Hub) -> APIRouter:
         return Json(
             {
                 "generatedAt": to_text(now),
+                "notice": notice,
                 "stages": [_stage(stage.code) for stage in STAGES],
                 "stations": [_station(row, rules, now, hub.settings.stale_factor) for row in rows],
             }

@@ -186,7 +186,7 @@ class DeliveryWorker:
     async def _work(self, stream: ClaimedStream) -> None:
         """Make the deliveries of ``stream`` in their order, until one fails or its time is over."""
         delivered: list[int] = []
-        outcome = StreamOutcome(stream.stream_key, stream.subscription_key, delivered)
+        outcome = StreamOutcome(stream.stream_key, stream.lease, stream.subscription_key, delivered)
         give_back_at = time.monotonic() + self._run_s
         try:
             for delivery in stream.deliveries:
@@ -227,5 +227,11 @@ class DeliveryWorker:
         )
         reason = (result.error or "").replace("\0", "")
         return StreamOutcome(
-            stream.stream_key, stream.subscription_key, delivered, delivery.delivery_id, reason, retry_at
+            stream.stream_key,
+            stream.lease,
+            stream.subscription_key,
+            delivered,
+            delivery.delivery_id,
+            reason,
+            retry_at,
         )

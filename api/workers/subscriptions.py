@@ -156,7 +156,7 @@ class _Batch:
             return True
         if entry.key in self.sequences:  # one was made a moment ago, in this batch
             return False
-        return progress.generated_at is None or self.now - progress.generated_at >= throttling
+        return progress.notified_at is None or self.now - progress.notified_at >= throttling
 
     def next_sequence(self, key: int) -> int:
         return self.sequences.get(key, self.progress[key].sequence) + 1
