@@ -50,7 +50,7 @@ async def count(hub: Hub, table: str) -> int:
     statements = {"attribute_instance": "select count(*) from attribute_instance",
                   "change_event": "select count(*) from change_event"}  # fmt: skip
     async with hub.database.transaction(TENANT) as connection:
-        row = await (await connection.execute(statements[table])).fetchone()  # type: ignore[arg-type]
+        row = await (await connection.execute(statements[table])).fetchone()
     assert row is not None
     return int(row[0])
 
