@@ -60,9 +60,10 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedStream:
-    """A stream that this worker has until its lease ends, with the deliveries to make now, in their order."""
+    """A stream that this worker has until its ``lease`` ends, with the deliveries to make now, in their order."""
 
     stream_key: int
+    lease: datetime
     kind: str
     destination: str
     subscription_key: int | None
@@ -78,6 +79,7 @@ class StreamOutcome:
     """
 
     stream_key: int
+    lease: datetime
     subscription_key: int | None
     delivered: list[int]
     failed: int | None = None
@@ -85,6 +87,10 @@ class StreamOutcome:
     retry_at: datetime | None = None
 
 
+# Streams are locked in the order of their numbers, here and when they are settled, so that nobody waits in a circle.
+_LOCK_KNOWN: Final[LiteralString] = """
+    select from delivery_stream where order_key = any(%(order_keys)s) order by stream_key for no key update
+"""
 # The streams of new deliveries; one that waits for a retry goes on waiting.
 _UPSERT_STREAMS: Final[LiteralString] = """
     insert into delivery_stream (tenant_id, order_key, kind, priority, destination, subscription_key, due_at)
@@ -129,7 +135,7 @@ _CLAIM: Final[LiteralString] = """
     )
     update delivery_stream s set claimed_until = now() + make_interval(secs => %(lease_s)s)
       from chosen where s.stream_key = chosen.stream_key
-    returning s.stream_key, s.kind, s.destination, s.subscription_key
+    returning s.stream_key, s.claimed_until, s.kind, s.destination, s.subscription_key
 """
 # The first deliveries of claimed streams.
 _FIRST: Final[LiteralString] = """
@@ -153,27 +159,32 @@ _FAILED: Final[LiteralString] = """
        set attempts = d.attempts + 1, last_error = f.error, state = case when f.dead then 'dead' else 'pending' end,
            finished_at = case when f.dead then now() end
       from unnest(%(ids)s::bigint[], %(errors)s::text[], %(dead)s::boolean[]) as f (delivery_id, error, dead)
-     where d.delivery_id = f.delivery_id
+     where d.delivery_id = f.delivery_id and d.state = 'pending'
 """
+# A stream whose lease had run out may be in other hands by now: it is left to them.
 _RELEASE: Final[LiteralString] = """
     update delivery_stream s
        set claimed_until = null,
            due_at = case when exists (select from delivery d where d.stream_key = s.stream_key and d.state = 'pending')
                          then coalesce(r.retry_at, now()) end
-      from unnest(%(streams)s::bigint[], %(retries)s::timestamptz[]) as r (stream_key, retry_at)
-     where s.stream_key = r.stream_key
+      from unnest(%(streams)s::bigint[], %(leases)s::timestamptz[], %(retries)s::timestamptz[])
+           as r (stream_key, lease, retry_at)
+     where s.stream_key = r.stream_key and s.claimed_until = r.lease
 """
 
+# Subscriptions come before streams and these before deliveries, in the order of their keys: for all who lock them.
+_HOLD_SUBSCRIPTIONS: Final[LiteralString] = """
+    select from subscription where subscription_key = any(%s) order by subscription_key for no key update
+"""
+# What the receivers answered. How many notifications there were is counted where they are made.
 _COUNT_FOR_SUBSCRIPTIONS: Final[LiteralString] = """
     update subscription s
-       set times_sent = s.times_sent + r.sent, times_failed = s.times_failed + r.failed,
-           last_notification = now(),
+       set times_failed = s.times_failed + r.failed,
            last_success = case when r.succeeded then now() else s.last_success end,
            last_failure = case when r.failed > 0 then now() else s.last_failure end,
            last_error = coalesce(r.error, s.last_error)
-      from (select * from unnest(%(keys)s::bigint[], %(sent)s::int[], %(failed)s::int[], %(succeeded)s::boolean[],
-                                 %(errors)s::text[]) order by 1)
-           as r (subscription_key, sent, failed, succeeded, error)
+      from unnest(%(keys)s::bigint[], %(failed)s::int[], %(succeeded)s::boolean[], %(errors)s::text[])
+           as r (subscription_key, failed, succeeded, error)
      where s.subscription_key = r.subscription_key
 """
 
@@ -209,6 +220,7 @@ async def insert_deliveries(connection: AsyncConnection, deliveries: Sequence[Ne
         "subscriptions": [delivery.subscription_key for delivery in deliveries],
     }
     async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_LOCK_KNOWN, parameters)
         await cursor.execute(_UPSERT_STREAMS, parameters)
         streams: dict[str, int] = dict(await cursor.fetchall())
         rows = {
@@ -247,7 +259,7 @@ class DeliveryStore:
         by_stream: dict[int, list[ClaimedDelivery]] = {key: [] for key in keys}
         for row in rows:
             by_stream[row[0]].append(ClaimedDelivery(*row[1:]))
-        return [ClaimedStream(key, kind, url, owner, by_stream[key]) for key, kind, url, owner in streams]
+        return [ClaimedStream(key, lease, kind, url, owner, by_stream[key]) for key, lease, kind, url, owner in streams]
 
     async def settle(self, outcomes: Sequence[StreamOutcome]) -> None:
         """Write down how the work on claimed streams ended, and let go of them."""
@@ -267,7 +279,8 @@ class DeliveryStore:
                 }
                 await connection.execute(_FAILED, parameters)
             retries = [outcome.retry_at for outcome in outcomes]
-            await connection.execute(_RELEASE, {"streams": streams, "retries": retries})
+            leases = [outcome.lease for outcome in outcomes]
+            await connection.execute(_RELEASE, {"streams": streams, "leases": leases, "retries": retries})
 
     async def _count(self, connection: AsyncConnection, outcomes: Sequence[StreamOutcome]) -> None:
         by_key: dict[int, list[StreamOutcome]] = {}
@@ -277,15 +290,13 @@ class DeliveryStore:
         if not by_key:
             return
         groups = list(by_key.values())
-        failures = [sum(outcome.failed is not None for outcome in group) for group in groups]
-        successes = [sum(len(outcome.delivered) for outcome in group) for group in groups]
+        await connection.execute(_HOLD_SUBSCRIPTIONS, (list(by_key),))
         await connection.execute(
             _COUNT_FOR_SUBSCRIPTIONS,
             {
                 "keys": list(by_key),
-                "sent": [done + failed for done, failed in zip(successes, failures, strict=True)],
-                "failed": failures,
-                "succeeded": [done > 0 for done in successes],
+                "failed": [sum(outcome.failed is not None for outcome in group) for group in groups],
+                "succeeded": [any(outcome.delivered for outcome in group) for group in groups],
                 "errors": [next((o.error for o in reversed(group) if o.error), None) for group in groups],
             },
         )

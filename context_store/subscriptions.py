@@ -69,13 +69,15 @@ _LOAD: Final[LiteralString] = f"""
 
 # Those of these subscriptions that still exist, locked.
 _HOLD: Final[LiteralString] = """
-    select subscription_key, last_sequence, last_generated from subscription
+    select subscription_key, last_sequence, last_notification from subscription
      where subscription_key = any(%s) order by subscription_key for no key update
 """
 
-# Where the numbers of notifications have got to.
+# Where the numbers of notifications have got to, and that so many were made now.
 _ADVANCE: Final[LiteralString] = """
-    update subscription s set last_sequence = n.last_sequence, last_generated = %(now)s
+    update subscription s
+       set times_sent = s.times_sent + n.last_sequence - s.last_sequence, last_sequence = n.last_sequence,
+           last_notification = %(now)s
       from unnest(%(keys)s::bigint[], %(sequences)s::bigint[]) as n (subscription_key, last_sequence)
      where s.subscription_key = n.subscription_key
 """
@@ -116,7 +118,7 @@ _GONE: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class StoredSubscription:
-    """A row. ``document`` is in the form of :mod:`broker.subscriptions.document`, ``context`` the ``@context`` given."""
+    """A row: ``document`` in the form of :mod:`broker.subscriptions.document`, ``context`` the ``@context`` given."""
 
     key: int
     tenant_id: int
@@ -225,7 +227,7 @@ class Progress:
     """How far a subscription's notifications are numbered, and when the last one was made."""
 
     sequence: int
-    generated_at: datetime | None
+    notified_at: datetime | None
 
 
 async def load_subscriptions(connection: AsyncConnection) -> list[StoredSubscription]:
@@ -236,7 +238,7 @@ async def load_subscriptions(connection: AsyncConnection) -> list[StoredSubscrip
 async def hold(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:
     """Lock those subscriptions that still exist until the transaction ends."""
     rows = await (await connection.execute(_HOLD, (list(keys),))).fetchall()
-    return {key: Progress(sequence, generated_at) for key, sequence, generated_at in rows}
+    return {key: Progress(sequence, notified_at) for key, sequence, notified_at in rows}
 
 
 async def advance(connection: AsyncConnection, sequences: Mapping[int, int], now: datetime) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions: throttling, periods, the feed after a restore, the last state of deleted entities."""
+"""Subscriptions: periods, the feed after a restore, the last state of deleted entities."""
 
 from __future__ import annotations
 

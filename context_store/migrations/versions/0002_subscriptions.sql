@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Subscriptions: throttling and periods survive restarts; a restored change log loses and repeats nothing; the last
+-- Subscriptions: periods survive restarts; a restored change log loses and repeats nothing; the last
 -- state of a deleted entity can be told to subscribers.
 
-alter table subscription
-    add column last_generated timestamptz,  -- when a notification was last put into the outbox: what throttling counts
-    add column next_due       timestamptz;  -- when the next notification of a timeInterval is due
+alter table subscription add column next_due timestamptz;
+comment on column subscription.next_due is 'When the next notification of a timeInterval is due.';
+comment on column subscription.last_notification is 'When a notification was last made: what throttling counts.';
 create index subscription_due_index on subscription (next_due) where next_due is not null;
 
 alter table change_consumer add column late_events bigint[] not null default '{}';

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deliveries from the outbox to real HTTP receivers, which are slow, refuse, or are away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+
+from adapters.webhook import HttpSender, SendResult
+from api.workers.deliveries import DeliveryWorker, RetryPolicy
+from context_store.database import ALL_TENANTS, Database
+from context_store.deliveries import (
+    ClaimedStream,
+    DeliveryStore,
+    NewDelivery,
+    Priority,
+    StreamOutcome,
+    insert_deliveries,
+)
+from support.receiver import Receiver
+from support.waiting import eventually
+
+pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
+
+QUICK = RetryPolicy(first_s=0.05, longest_s=0.2)
+numbers = count(1)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, max_size=12)
+    await database.open()
+    yield database
+    await database.close()
+
+
+def delivery(url: str, order_key: str = "a", *, priority: Priority = Priority.NORMAL, **more: Any) -> NewDelivery:
+    sequence = next(numbers)
+    return NewDelivery(1, "notification", priority, order_key, url, sequence, b"%d" % sequence, {}, **more)
+
+
+async def put(database: Database, *deliveries: NewDelivery) -> list[bytes]:
+    async with database.transaction(ALL_TENANTS) as connection:
+        await insert_deliveries(connection, deliveries)
+    return [item.body for item in deliveries]
+
+
+@asynccontextmanager
+async def working(database: Database, *, lease_s: float = 60.0, **options: Any) -> AsyncIterator[DeliveryWorker]:
+    """A worker that runs for the block; ``options`` are the worker's, or the sender's ``timeout_s``."""
+    timeout_s = options.pop("timeout_s", 5.0)
+    async with HttpSender(timeout_s=timeout_s, allow_private=False, allow_loopback=True) as sender:
+        store = DeliveryStore(database, lease_s=lease_s)
+        worker = DeliveryWorker(store, sender, **{"policy": QUICK, "poll_s": 0.02, **options})
+        task = asyncio.create_task(worker.run())
+        try:
+            yield worker
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def states(database: Database) -> dict[bytes, tuple[str, int, str | None]]:
+    """By body: state, failed attempts, last error."""
+    async with database.transaction(ALL_TENANTS) as connection:
+        rows = await (await connection.execute("select body, state, attempts, last_error from delivery")).fetchall()
+    return {body: (state, attempts, error) for body, state, attempts, error in rows}
+
+
+async def test_deliveries_of_one_stream_arrive_in_order(database: Database, receiver: Receiver) -> None:
+    bodies = await put(database, *(delivery(receiver.url) for _ in range(50)))
+    async with working(database):
+        await receiver.wait_for(50)
+    assert [request.body for request in receiver.accepted] == bodies
+
+
+async def test_order_holds_while_deliveries_are_added_and_refused(database: Database, receiver: Receiver) -> None:
+    refusals = iter([503, 200, 500, 502] * 10)
+    receiver.status = lambda _request: next(refusals, 200)
+    bodies = []
+    async with working(database):
+        for _ in range(20):
+            bodies += await put(database, delivery(receiver.url), delivery(receiver.url))
+            await asyncio.sleep(0.01)
+        await receiver.wait_for(40)
+    assert [request.body for request in receiver.accepted] == bodies
+
+
+async def test_streams_do_not_wait_for_each_other(database: Database, receiver: Receiver) -> None:
+    stuck, fine = delivery(receiver.url, "stuck"), delivery(receiver.url, "fine")
+    receiver.status = lambda request: 400 if request.body == stuck.body else 200
+    await put(database, stuck, fine)
+    async with working(database):
+        await receiver.wait_for(1)
+    assert receiver.accepted[0].body == fine.body
+
+
+async def test_delivery_has_headers_and_the_same_id_in_every_attempt(database: Database, receiver: Receiver) -> None:
+    answers = iter([500, 200])
+    receiver.status = lambda _request: next(answers)
+    made = NewDelivery(1, "notification", Priority.NORMAL, "a", receiver.url, 7, b"{}", {"X-Key": "value"})
+    await put(database, made)
+    async with working(database):
+        await receiver.wait_for(1)
+    first, second = receiver.received
+    assert first.headers["x-key"] == "value"
+    assert first.headers["minamo-delivery-id"] == second.headers["minamo-delivery-id"] != ""
+
+
+async def test_receiver_that_fails_for_a_while_gets_it_after_backoff(database: Database, receiver: Receiver) -> None:
+    answers = iter([500, 503, 200])
+    receiver.status = lambda _request: next(answers)
+    bodies = await put(database, delivery(receiver.url))
+    async with working(database, policy=RetryPolicy(first_s=0.2, longest_s=1.0)):
+        await receiver.wait_for(1)
+    pauses = [b.at - a.at for a, b in zip(receiver.received, receiver.received[1:], strict=False)]
+    assert pauses[0] >= timedelta(seconds=0.1)  # half of the first pause is jitter
+    assert pauses[1] >= timedelta(seconds=0.2)
+    assert (await states(database))[bodies[0]][:2] == ("delivered", 2)
+
+
+async def test_any_2xx_is_success(database: Database, receiver: Receiver) -> None:
+    receiver.status = 204
+    bodies = await put(database, delivery(receiver.url))
+    async with working(database):
+        await receiver.wait_for(1)
+    assert (await states(database))[bodies[0]][0] == "delivered"
+
+
+async def test_gone_is_a_dead_letter_with_its_reason(database: Database, receiver: Receiver) -> None:
+    gone, next_one = delivery(receiver.url), delivery(receiver.url)
+    receiver.status = lambda request: 410 if request.body == gone.body else 200
+    await put(database, gone, next_one)
+    async with working(database):
+        await receiver.wait_for(1)
+    found = await states(database)
+    assert found[gone.body][:2] == ("dead", 1)
+    assert "410" in (found[gone.body][2] or "")
+    assert found[next_one.body][0] == "delivered"
+
+
+async def test_too_old_is_a_dead_letter(database: Database, receiver: Receiver) -> None:
+    receiver.status = 500
+    bodies = await put(database, delivery(receiver.url))
+    async with working(database, policy=RetryPolicy(first_s=0.02, max_age=timedelta(seconds=0.3))):
+        await eventually(lambda: _is(database, bodies[0], "dead"))
+    assert len(receiver.received) > 1
+
+
+async def _is(database: Database, body: bytes, state: str) -> bool:
+    return (await states(database))[body][0] == state
+
+
+async def test_redirect_is_not_followed(database: Database, receiver: Receiver) -> None:
+    receiver.status = 302
+    bodies = await put(database, delivery(receiver.url))
+    async with working(database):
+        await eventually(lambda: len(receiver.received) >= 2)
+    assert "302" in ((await states(database))[bodies[0]][2] or "")
+
+
+async def test_receivers_that_are_down_delay_nobody_else(database: Database, receiver: Receiver) -> None:
+    async with Receiver() as hanging, Receiver() as other_hanging:
+        hanging.delay_s = other_hanging.delay_s = 30
+        dead = [delivery(url, f"{url}:{n}") for url in (hanging.url, other_hanging.url) for n in range(100)]
+        await put(database, *dead)
+        async with working(database, concurrency=8, per_destination=4, timeout_s=0.5):
+            await asyncio.sleep(0.6)  # the worker has learned that they do not answer
+            await put(database, *(delivery(receiver.url, f"fine:{n}") for n in range(50)))
+            await receiver.wait_for(50, timeout_s=3.0)
+
+
+async def test_slow_subscriber_beside_fast_ones(database: Database, receiver: Receiver) -> None:
+    async with Receiver() as slow:
+        slow.delay_s = 0.5
+        await put(database, *(delivery(slow.url, f"slow:{n}") for n in range(40)))
+        async with working(database, concurrency=16, per_destination=4):
+            for n in range(20):
+                await put(database, delivery(receiver.url, f"fast:{n}"))
+                await receiver.wait_for(n + 1, timeout_s=0.45)
+            assert slow.most_under_way == 4
+
+
+async def test_alerts_overtake(database: Database, receiver: Receiver) -> None:
+    await put(database, *(delivery(receiver.url, f"bulk:{n}", priority=Priority.BULK) for n in range(100)))
+    urgent = await put(database, delivery(receiver.url, "alert", priority=Priority.ALERT))
+    async with working(database, concurrency=4):
+        await receiver.wait_for(20)
+    assert urgent[0] in [request.body for request in receiver.accepted[:4]]
+
+
+class _Dying:
+    """A sender whose worker dies in the middle of an attempt."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> SendResult:
+        self.begun.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+
+async def test_delivery_of_a_worker_that_died_is_made_by_another(database: Database, receiver: Receiver) -> None:
+    bodies = await put(database, delivery(receiver.url))
+    store = DeliveryStore(database, lease_s=0.5)
+    assert len(await store.claim(10, 10, {})) == 1  # by a worker that is never heard of again
+    async with working(database):
+        await asyncio.sleep(0.2)
+        assert receiver.received == []
+        await receiver.wait_for(1)
+    assert (await states(database))[bodies[0]][0] == "delivered"
+
+
+async def test_worker_that_is_stopped_gives_back_what_it_had(database: Database, receiver: Receiver) -> None:
+    await put(database, delivery(receiver.url))
+    sender = _Dying()
+    stopped = asyncio.create_task(DeliveryWorker(DeliveryStore(database), sender, policy=QUICK).run())
+    await sender.begun.wait()
+    stopped.cancel()
+    with suppress(asyncio.CancelledError):
+        await stopped
+    async with working(database):
+        await receiver.wait_for(1, timeout_s=2.0)
+
+
+async def test_late_failure_does_not_disturb_the_worker_that_took_over(database: Database) -> None:
+    await put(database, delivery("http://127.0.0.1:9/"))
+    slow, next_one = DeliveryStore(database, lease_s=0.01), DeliveryStore(database)
+    (late,) = await slow.claim(1, 1, {})
+    await asyncio.sleep(0.05)
+    (taken,) = await next_one.claim(1, 1, {})
+    await slow.settle([_failed(late)])
+    assert await next_one.claim(1, 1, {}) == []
+    await next_one.settle([_delivered(taken)])
+    await slow.settle([_failed(late)])
+    assert [state for state, _, _ in (await states(database)).values()] == ["delivered"]
+
+
+def _failed(stream: ClaimedStream) -> StreamOutcome:
+    return StreamOutcome(stream.stream_key, stream.lease, None, [], stream.deliveries[0].delivery_id, "late", None)
+
+
+def _delivered(stream: ClaimedStream) -> StreamOutcome:
+    return StreamOutcome(stream.stream_key, stream.lease, None, [item.delivery_id for item in stream.deliveries])
+
+
+async def test_two_workers_deliver_each_once_and_in_order(database: Database, receiver: Receiver) -> None:
+    receiver.delay_s = 0.002
+    expected: dict[str, list[bytes]] = {}
+    async with working(database), working(database):
+        for turn in range(20):
+            batch = [delivery(receiver.url, f"stream {n}") for n in range(turn % 7 + 1)]
+            for item, body in zip(batch, await put(database, *batch), strict=True):
+                expected.setdefault(item.order_key, []).append(body)
+            await asyncio.sleep(0.005)
+        total = sum(map(len, expected.values()))
+        await receiver.wait_for(total)
+        await asyncio.sleep(0.2)
+    assert len(receiver.received) == total
+    arrived = [request.body for request in receiver.received]
+    for bodies in expected.values():
+        assert [body for body in arrived if body in bodies] == bodies
+
+
+async def test_writers_and_workers_never_wait_in_a_circle(database: Database, receiver: Receiver) -> None:
+    async def write(seed: int) -> None:
+        for turn in range(30):
+            keys = [f"stream {(seed * 7 + turn * 3 + n) % 10}" for n in range(5)]
+            await put(database, *(delivery(receiver.url, key) for key in (keys if seed % 2 else reversed(keys))))
+
+    async with working(database), working(database):
+        await asyncio.gather(*(write(seed) for seed in range(4)))
+        await receiver.wait_for(4 * 30 * 5, timeout_s=30)
+
+
+async def test_private_destinations_are_refused(database: Database) -> None:
+    bodies = await put(database, delivery("http://10.0.0.1/"))
+    async with working(database):
+        await eventually(lambda: _has_error(database, bodies[0]))
+    assert "private" in ((await states(database))[bodies[0]][2] or "")
+
+
+async def _has_error(database: Database, body: bytes) -> bool:
+    return (await states(database))[body][2] is not None
+
+
+async def test_endless_answer_does_not_fill_the_memory(database: Database) -> None:
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < 200_000_000:
+                writer.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                sent += 65536
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    bodies = await put(database, delivery(url))
+    async with server, working(database, policy=RetryPolicy(first_s=60)):
+        await eventually(lambda: _has_error(database, bodies[0]))
+    assert sent < 20_000_000
+
+
+def judged(ok: bool, status: int | None = None) -> SendResult:
+    return SendResult(ok, status)

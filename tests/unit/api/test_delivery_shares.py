@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many deliveries each destination may have under way, and when a failed one is tried again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from adapters.webhook import SendResult
+from api.workers.deliveries import RetryPolicy, Shares
+
+NO_ANSWER = SendResult(False)
+CREATED = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def test_destination_that_answers_has_its_share() -> None:
+    shares = Shares(8, 4)
+    shares.begin("a")
+    shares.judge("a", SendResult(True, 200))
+    assert shares.taken() == {"a": 1}
+
+
+def test_destination_that_did_not_answer_has_one_at_a_time() -> None:
+    shares = Shares(8, 4)
+    shares.judge("a", NO_ANSWER)
+    assert shares.taken() == {"a": 3}
+    shares.begin("a")
+    assert shares.taken() == {"a": 4}
+
+
+@pytest.mark.parametrize(("status", "suspect"), [(500, True), (503, True), (404, False), (429, False), (204, False)])
+def test_refusal_is_an_answer(status: int, suspect: bool) -> None:
+    shares = Shares(8, 4)
+    shares.judge("a", NO_ANSWER)
+    shares.judge("a", SendResult(status < 300, status))
+    assert bool(shares.taken()) is suspect
+
+
+def test_suspects_have_half_together() -> None:
+    shares = Shares(4, 4)
+    for name in "abc":
+        shares.judge(name, NO_ANSWER)
+    shares.begin("a")
+    shares.begin("b")
+    assert shares.taken()["c"] == 4
+    shares.end("a")
+    assert shares.taken()["c"] == 3
+
+
+@pytest.mark.parametrize(("attempts", "pause_s"), [(1, 1.0), (2, 2.0), (5, 16.0), (20, 300.0), (5000, 300.0)])
+def test_pauses_double_up_to_the_longest(attempts: int, pause_s: float) -> None:
+    assert RetryPolicy().next_attempt(attempts, CREATED, CREATED, 1.0) == CREATED + timedelta(seconds=pause_s)
+    assert RetryPolicy().next_attempt(attempts, CREATED, CREATED, 0.0) == CREATED + timedelta(seconds=pause_s / 2)
+
+
+def test_too_old_is_not_tried_again() -> None:
+    assert RetryPolicy().next_attempt(1, CREATED, CREATED + timedelta(hours=72), 0.5) is None
