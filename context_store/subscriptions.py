@@ -307,3 +307,9 @@ async def matching_entities(
     statement = select_entities(query, tenant_id=tenant_id, limit=limit, after=last, columns=columns)
     rows: Iterable[tuple[Any, ...]] = await (await connection.execute(*to_psycopg(statement))).fetchall()
     return [from_row(row).entity for row in rows]
+
+
+async def matches_linked(connection: AsyncConnection, tenant_id: int, query: EntityQuery, entity_id: str) -> bool:
+    """Whether an entity as it is now matches a query that looks into linked entities."""
+    linked = EntityQuery(ids=(entity_id,), q=query.q)
+    return bool(await matching_entities(connection, tenant_id, linked, limit=1, after=None))

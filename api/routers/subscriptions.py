@@ -167,11 +167,10 @@ def _applied_preference(request: Request) -> dict[str, str]:
 
 
 def subscription_routes(hub: Hub) -> list[BaseRoute]:
-    """The resources of subscriptions; the specification writes the collection with a slash at its end."""
+    """The resources of subscriptions."""
     subscriptions = Subscriptions(hub)
     return [
         Resource("/subscriptions", GET=subscriptions.query, POST=subscriptions.create),
-        Resource("/subscriptions/", GET=subscriptions.query, POST=subscriptions.create),
         Resource(
             "/subscriptions/{subscription_id}",
             GET=subscriptions.retrieve,

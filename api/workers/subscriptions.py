@@ -9,7 +9,6 @@ written down and holds up nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -180,7 +179,10 @@ class ChangeNotifier:
             return
         states = await _states(connection, events, {concern.change.entity_key for concern in concerns})
         failures = _Failures()
-        matched = [(concern, state, _matching(concern, state, failures)) for concern, state in _with(concerns, states)]
+        matched = []
+        for concern in concerns:
+            state = states[concern.change.event_id]
+            matched.append((concern, state, await _matching(connection, concern, state, failures)))
         keys = {entry.key for _, _, entries in matched for entry in entries}
         batch = _Batch(now, await store.hold(connection, keys), failures=failures)
         for concern, state, entries in matched:
@@ -252,19 +254,24 @@ def _entity_event(change: ChangeEvent) -> EntityEvent:
     return EntityEvent(change.tenant_id, change.entity_id, tuple(change.entity_types), change.operation, changes)
 
 
-def _with(concerns: Iterable[_Concern], states: dict[int, ExpandedEntity]) -> Iterable[tuple[_Concern, ExpandedEntity]]:
-    return ((concern, states[concern.change.event_id]) for concern in concerns)
-
-
-def _matching(concern: _Concern, state: ExpandedEntity, failures: _Failures) -> list[Indexed]:
+async def _matching(
+    connection: AsyncConnection, concern: _Concern, state: ExpandedEntity, failures: _Failures
+) -> list[Indexed]:
     """Those candidates whose ``q``, ``geoQ`` and ``scopeQ`` the entity meets."""
     found = []
     for entry in concern.candidates:
         try:
-            if entry.matches(state):
-                found.append(entry)
+            if not entry.matches(state):
+                continue
+            query = entry.subscription.query
+            if entry.needs_linked and not await store.matches_linked(connection, entry.tenant_id, query, state.id):
+                continue
+        except psycopg.Error:
+            raise
         except Exception as error:  # noqa: BLE001 - see the module
             failures.add(entry.key, entry.subscription.id, error)
+        else:
+            found.append(entry)
     return found
 
 

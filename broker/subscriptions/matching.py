@@ -17,7 +17,7 @@ from broker.entities import AttributeChange, ExpandedEntity, Instance
 from broker.query import EntitySelector, compile_query
 from broker.query.match import Matcher
 from broker.query.tree import And, TypeName, TypeTree
-from broker.subscriptions.model import Subscription, Trigger
+from broker.subscriptions.model import Subscription, Trigger, looks_into_linked, of_one_entity
 
 _HUB_TIMES: Final = frozenset({"createdAt", "modifiedAt"})
 
@@ -35,18 +35,24 @@ class EntityEvent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Indexed:
-    """A subscription in the index: ``key`` is its number in the store, ``context`` its ``@context``."""
+    """A subscription in the index: ``key`` is its number in the store, ``context`` its ``@context``.
+
+    When ``needs_linked``, its ``q`` looks into linked entities: ``matches`` leaves it out, and the store decides.
+    """
 
     key: int
     tenant_id: int
     subscription: Subscription
     context: Any
     matches: Matcher
+    needs_linked: bool = False
 
 
 def indexed(key: int, tenant_id: int, subscription: Subscription, context: Any) -> Indexed:
     """``subscription`` with its compiled query."""
-    return Indexed(key, tenant_id, subscription, context, compile_query(subscription.query))
+    query = subscription.query
+    matches = compile_query(of_one_entity(query))
+    return Indexed(key, tenant_id, subscription, context, matches, looks_into_linked(query))
 
 
 _ByAttribute: TypeAlias = dict[str | None, list[Indexed]]  # under None: those that watch all attributes

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
-from broker.query import EntityQuery, EntitySelector, compile_query, parse_geo, parse_q, parse_scopes
+from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
 from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, read_types
@@ -175,8 +175,18 @@ def _entity_query(document: Document) -> EntityQuery:
         scope=parse_scopes(document["scopeQ"]) if "scopeQ" in document else None,
         selectors=tuple(_selector(stored) for stored in document.get("entities", ())),
     )
-    compile_query(query)  # raises for what cannot be matched
+    compile_query(of_one_entity(query))  # raises for what cannot be matched
     return query
+
+
+def of_one_entity(query: EntityQuery) -> EntityQuery:
+    """What of ``query`` can be decided on one entity alone: without a ``q`` that looks into linked ones."""
+    return replace(query, q=None) if looks_into_linked(query) else query
+
+
+def looks_into_linked(query: EntityQuery) -> bool:
+    """Whether ``q`` follows Relationships into other entities (clause 4.9)."""
+    return query.q is not None and linked_depth(query.q) > 0
 
 
 def _selector(stored: Document) -> EntitySelector:

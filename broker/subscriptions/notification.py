@@ -161,12 +161,20 @@ def _add_deleted(
             gone.setdefault(change.attribute, []).append(change)
     for attribute, changes in gone.items():
         left = entity.attributes.get(attribute, {})
+        if not left and not subscription.show_changes:
+            changes = [_whole_attribute(changes)]
         if options.datasets is not None:
             left = {name: item for name, item in left.items() if name in options.datasets}
         parts = {name: represent_instance(item, name, terms, options) for name, item in left.items()}
         for change in changes:
             parts[change.dataset] = _deleted_instance(change, subscription, terms, event_time)
         result[terms.compact_iri(attribute)] = _joined(parts, options)
+
+
+def _whole_attribute(changes: list[AttributeChange]) -> AttributeChange:
+    """An attribute that went with all its instances is one Null; datasetIds have nothing to tell apart any more."""
+    first = changes[0]
+    return first if len(changes) == 1 else AttributeChange(first.attribute, NO_DATASET, first.before, None)
 
 
 def _is_told(change: AttributeChange, subscription: Subscription, event: EntityEvent) -> bool:

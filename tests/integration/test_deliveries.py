@@ -168,7 +168,7 @@ async def test_redirect_is_not_followed(database: Database, receiver: Receiver) 
 
 async def test_receivers_that_are_down_delay_nobody_else(database: Database, receiver: Receiver) -> None:
     async with Receiver() as hanging, Receiver() as other_hanging:
-        hanging.delay_s = other_hanging.delay_s = 30
+        hanging.delay_s = other_hanging.delay_s = 2
         dead = [delivery(url, f"{url}:{n}") for url in (hanging.url, other_hanging.url) for n in range(100)]
         await put(database, *dead)
         async with working(database, concurrency=8, per_destination=4, timeout_s=0.5):

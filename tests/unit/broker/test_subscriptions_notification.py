@@ -187,6 +187,14 @@ def test_deleted_instance_stands_beside_those_that_are_left() -> None:
     assert notified(event, format="simplified")["level"] == {"dataset": {"@none": 2.5, "urn:d:1": NULL}}
 
 
+def test_attribute_deleted_with_all_its_instances_is_one_null() -> None:
+    before: Instance = {"type": "Property", "value": 9}
+    changes = tuple(AttributeChange(LEVEL, dataset, before, None) for dataset in ("urn:d:1", "@none"))
+    event = EntityEvent(1, ID, ENTITY.types, "updated", changes)
+    assert notified(event, without(LEVEL))["level"] == {"type": "Property", "value": NULL}
+    assert len(notified(event, without(LEVEL), showChanges=True)["level"]) == 2
+
+
 def test_deleted_attribute_that_was_not_asked_for_is_not_told() -> None:
     assert "level" not in notified(
         changed(LEVEL, {"type": "Property", "value": 1}, None), without(LEVEL), attributes=["name"]
