@@ -40,6 +40,8 @@ class TemporalQuery:
     restricted: bool = False
     time_property: TimeProperty = TimeProperty.OBSERVED_AT
     last_n: int | None = None
+    datasets: frozenset[str] | None = None
+    """Only instances of these datasets; ``@none`` is the default one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,13 @@ def temporal_query(
     end_time_at: datetime | None,
     time_property: str | None,
     last_n: int | None,
+    datasets: frozenset[str] | None = None,
 ) -> TemporalQuery:
     """The query of clause 4.11: ``after`` is inclusive, ``before`` exclusive, ``between`` both in turn.
 
     Raises :class:`BadRequestData` when a part is missing or does not fit.
     """
-    query = TemporalQuery(time_property=_time_property(time_property), last_n=last_n)
+    query = TemporalQuery(time_property=_time_property(time_property), last_n=last_n, datasets=datasets)
     if timerel is None:
         if time_at is not None or end_time_at is not None:
             raise BadRequestData("timeAt and endTimeAt need a timerel")
@@ -144,8 +147,7 @@ def represent_temporal(
     result = represent(bare, terms, options)
     by_attribute: dict[str, list[HistoricInstance]] = {}
     for item in instances:
-        if options.datasets is None or item.dataset in options.datasets:
-            by_attribute.setdefault(item.attribute, []).append(item)
+        by_attribute.setdefault(item.attribute, []).append(item)
     for attribute, items in by_attribute.items():
         if not options.writes(attribute) or (options.attrs is not None and attribute not in options.attrs):
             continue
@@ -158,16 +160,20 @@ def represent_temporal(
 
 def _instance(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
     recorded = to_text(item.recorded_at)
-    instance = dict(item.instance)
-    if item.removed:
-        instance |= {VALUE_MEMBER[instance["type"]]: _null(instance["type"]), "deletedAt": recorded}
-    else:
-        instance |= {"createdAt": recorded, "modifiedAt": recorded}
-    written: dict[str, Any] = represent_instance(instance, item.dataset, terms, options)
+    times = {"deletedAt": recorded} if item.removed else {"createdAt": recorded, "modifiedAt": recorded}
+    written: dict[str, Any] = represent_instance({**_complete(item), **times}, item.dataset, terms, options)
     if item.removed:
         written["deletedAt"] = recorded  # it is what the instance tells, wanted with sysAttrs or not (clause 4.5.7)
     written["instanceId"] = f"{INSTANCE_ID}{item.key}"
     return written
+
+
+def _complete(item: HistoricInstance) -> Instance:
+    """The instance with its value; what was removed has the NGSI-LD Null (clause 4.5.7)."""
+    if not item.removed:
+        return item.instance
+    kind = item.instance["type"]
+    return {**item.instance, VALUE_MEMBER[kind]: _null(kind)}
 
 
 def _null(kind: str) -> Any:
@@ -176,21 +182,17 @@ def _null(kind: str) -> Any:
     return [NULL] if kind in (AttributeKind.LIST_PROPERTY, AttributeKind.LIST_RELATIONSHIP) else NULL
 
 
-_WRAPPED: Final = frozenset(
-    (AttributeKind.LANGUAGE_PROPERTY, AttributeKind.VOCAB_PROPERTY, AttributeKind.JSON_PROPERTY)
-)
-
-
 def _values(
     items: Sequence[HistoricInstance], terms: TermMap, options: Representation, time_property: TimeProperty
 ) -> Any:
     """``{"type": kind, "values": [[value, time], ...]}``; several of them where datasets or kinds differ."""
     groups: dict[tuple[str, str], list[list[Any]]] = {}
+    options = replace(options, form=Form.SIMPLIFIED)
     for item in items:
-        written = _instance(item, terms, options)
-        kind = written["type"]
-        member = VALUE_MEMBER[kind]
-        value = {member: written[member]} if kind in _WRAPPED else written[member]
+        value = represent_instance(_complete(item), item.dataset, terms, options)
+        kind = item.instance["type"]
+        if kind == AttributeKind.LANGUAGE_PROPERTY and options.languages:
+            kind = str(AttributeKind.PROPERTY)  # reduced to the text of one language (clause 4.15)
         groups.setdefault((kind, item.dataset), []).append([value, _time_text(item, time_property)])
     series = [
         {"type": kind, f"{VALUE_MEMBER[kind]}s": values} | ({} if dataset == NO_DATASET else {"datasetId": dataset})

@@ -53,7 +53,9 @@ _HEAD: Final[LiteralString] = """
         select * from attribute_instance i
          where i.entity_key = wanted.entity_key and i.tenant_id = %(tenant_id)s
            and i.attribute_id = wanted.attribute_id
-           and (i.has_observed_at or not %(only_observed)s) and (i.removed = %(removed)s or %(removed)s is null)
+           and (i.has_observed_at or not %(only_observed)s)
+           and (i.removed = %(removed)s::boolean or %(removed)s::boolean is null)
+           and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)
 """
 _BY_OBSERVED: Final[LiteralString] = """
            and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz
@@ -78,6 +80,7 @@ _HISTORY: Final = sa.Table(
     sa.Column("entity_key", sa.BigInteger),
     sa.Column("tenant_id", sa.Integer),
     sa.Column("attribute_id", sa.Integer),
+    sa.Column("dataset_id", sa.Integer),
     sa.Column("observed_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("recorded_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("has_observed_at", sa.Boolean),
@@ -137,8 +140,9 @@ class TemporalStore:
         count: bool = False,
     ) -> TemporalPage:
         """The evolution of one page of the entities that match and have instances in the range (clause 5.7.4.4)."""
-        ids = None if attributes is None else (await self._terms.lookup(attributes)).values()
-        evolving = _has_instances(tenant_id, query, ids)
+        evolving = _has_instances(
+            tenant_id, query, await self._numbers(attributes), await self._numbers(query.datasets)
+        )
         columns = ("entity_key", *ENTITY_COLUMNS)
         page = select_entities(entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=columns)
         total = None
@@ -167,7 +171,8 @@ class TemporalStore:
         slots = await self._slots(connection, tenant_id, keys, attributes)
         if not slots:
             return {}, None
-        statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1)
+        datasets = await self._numbers(query.datasets)
+        statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
         rows = await (await connection.execute(statement, values)).fetchall()
         by_observed = query.time_property is TimeProperty.OBSERVED_AT
         names = await self._terms.names({number for row in rows for number in row[1:3]})
@@ -187,21 +192,30 @@ class TemporalStore:
         attributes: Collection[str] | None,
     ) -> list[tuple[int, int]]:
         """The pairs of entity and attribute to look at."""
-        if attributes is not None:
-            ids = (await self._terms.lookup(attributes)).values()
-            return [(key, number) for key in keys for number in ids]
+        numbers = await self._numbers(attributes)
+        if numbers is not None:
+            return [(key, number) for key in keys for number in numbers]
         cursor = await connection.execute(_ATTRIBUTES, {"tenant_id": tenant_id, "keys": list(keys)})
         return [(key, number) for key, number in await cursor.fetchall()]
 
+    async def _numbers(self, names: Collection[str] | None) -> list[int] | None:
+        """The numbers of those names that occur in history; None for no names at all."""
+        return None if names is None else sorted((await self._terms.lookup(names)).values())
+
 
 def history_statement(
-    tenant_id: int, slots: Sequence[tuple[int, int]], query: TemporalQuery, most: int
+    tenant_id: int,
+    slots: Sequence[tuple[int, int]],
+    query: TemporalQuery,
+    most: int,
+    datasets: Sequence[int] | None = None,
 ) -> tuple[LiteralString, dict[str, Any]]:
     """What reads the instances of ``slots`` (pairs of entity and attribute numbers), at most ``most`` of each."""
     values = {
         "tenant_id": tenant_id,
         "keys": [key for key, _ in slots],
         "attributes": [attribute for _, attribute in slots],
+        "datasets": None if datasets is None else list(datasets),
         "limit": most if query.last_n is None else min(query.last_n, most),
         **_bounds(query),
     }
@@ -225,7 +239,7 @@ def _bounds(query: TemporalQuery) -> dict[str, Any]:
 
 
 def _has_instances(
-    tenant_id: int, query: TemporalQuery, attribute_ids: Collection[int] | None
+    tenant_id: int, query: TemporalQuery, attribute_ids: Sequence[int] | None, dataset_ids: Sequence[int] | None
 ) -> sa.ColumnElement[bool]:
     """Whether an entity has an instance that the temporal query finds."""
     bounds = _bounds(query)
@@ -234,9 +248,9 @@ def _has_instances(
     found: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
         columns.entity_key == ENTITY.c.entity_key, columns.tenant_id == sa.literal(tenant_id, sa.Integer)
     )
-    if attribute_ids is not None:
-        numbers = sa.literal(sorted(attribute_ids), ARRAY(sa.Integer))
-        found = found.where(columns.attribute_id == sa.any_(numbers))
+    for column, numbers in ((columns.attribute_id, attribute_ids), (columns.dataset_id, dataset_ids)):
+        if numbers is not None:
+            found = found.where(column == sa.any_(sa.literal(list(numbers), ARRAY(sa.Integer))))
     if query.start is not None:
         found = found.where(axis >= query.start)
     if query.end is not None:

@@ -44,7 +44,7 @@ class TemporalEntities:
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
         projection, simplified = temporal_projection(parameters, terms, media_type)
-        query = _temporal_query(parameters)
+        query = _temporal_query(parameters, projection)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         page = await self._store.retrieve(tenant_id, entity_id, query, _attributes(projection))
         found = page.entities[0]
@@ -72,7 +72,7 @@ class TemporalEntities:
         entities = entity_query(given, terms)
         attributes = _attributes(projection)
         check_width(given, replace(entities, attributes=tuple(attributes or ())))
-        query = _temporal_query(parameters)
+        query = _temporal_query(parameters, projection)
         if not query.restricted:
             raise BadRequestData("A query of temporal evolutions needs timerel and timeAt")
         tenant_id = await existing_tenant(request, self._hub.tenants)
@@ -105,13 +105,14 @@ def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
     ]
 
 
-def _temporal_query(parameters: Parameters) -> TemporalQuery:
+def _temporal_query(parameters: Parameters, projection: Projection) -> TemporalQuery:
     return temporal_query(
         timerel=parameters.text("timerel"),
         time_at=parameters.time("timeAt"),
         end_time_at=parameters.time("endTimeAt"),
         time_property=parameters.text("timeproperty"),
         last_n=parameters.integer("lastN", least=1),
+        datasets=projection.representation.datasets,
     )
 
 
