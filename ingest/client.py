@@ -2,7 +2,8 @@
 """The MQTT client: paho driven by the event loop, MQTT 5, manual acknowledgement, persistent session.
 
 paho's own thread waits with select() before each packet; here the loop tells when the socket is readable and many
-packets are read at once. Everything happens in the loop's thread but the blocking part of connecting.
+packets are read at once (:mod:`ingest.burst_client`). Everything happens in the loop's thread but the blocking part
+of connecting.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from typing import Any, Final
 
 import paho.mqtt.client as mqtt
 import structlog
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ingest.burst_client import BurstClient
 from ingest.decode import TOPIC_FILTER, TOPIC_PREFIX, Message
 
 log = structlog.get_logger(__name__)
 
-_READS_PER_WAKEUP: Final = 200  # packets taken before other tasks of the loop get their turn
 _SESSION_EXPIRY_S: Final = 0xFFFFFFFF  # never: the broker keeps what comes while the hub is away
 _RECONNECT_MAX_S: Final = 5.0
 
@@ -59,15 +60,15 @@ class MqttClient:
         self._on_message_callback = on_message
         self._topic_filter = topic_filter
         self._keepalive_s = keepalive_s
-        self._received = 0
+        self._stored: list[int] = []  # packet identifiers to acknowledge, all of the present connection
         self._socket: Any = None
         self._lost = asyncio.Event()
         self.generation = 0
         self.subscribed = asyncio.Event()
         self._client = self._make_client(client_id)
 
-    def _make_client(self, client_id: str) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=True)
+    def _make_client(self, client_id: str) -> BurstClient:
+        client = BurstClient(client_id, self._on_plain_publish)
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         if self._address.tls:
@@ -103,9 +104,18 @@ class MqttClient:
             self._detach()
 
     def acknowledge(self, message: Message) -> None:
-        """Tell the broker that ``message`` is stored; nothing when the connection it came by is gone."""
+        """Tell the broker that ``message`` is stored; nothing when the connection it came by is gone.
+
+        It is sent together with all others of this turn of the loop.
+        """
         if message.qos and message.generation == self.generation:
-            self._client.ack(message.mid, message.qos)
+            if not self._stored:
+                self._loop.call_soon(self._send_acknowledgements)
+            self._stored.append(message.mid)
+
+    def _send_acknowledgements(self) -> None:
+        self._client.acknowledge(self._stored)
+        self._stored.clear()
 
     def respond(self, message: Message, payload: bytes) -> None:
         """Answer to the response topic of ``message`` (MQTT 5), if it names one below the device's own topic."""
@@ -158,13 +168,12 @@ class MqttClient:
         self._detach()
 
     def _read(self) -> None:
-        for _ in range(_READS_PER_WAKEUP):
-            before = self._received
-            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        more = True
+        while more:
+            if self._client.read_burst() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose()
                 return
-            if self._received == before:
-                return
+            more = self._client.has_more()
 
     def _write(self) -> None:
         if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -173,6 +182,8 @@ class MqttClient:
             self._on_unregister_write(self._client, None, self._socket)
 
     def _lose(self) -> None:
+        self.generation += 1  # what came by this connection cannot be acknowledged any more
+        self._stored.clear()
         self.subscribed.clear()
         self._detach()
         self._lost.set()
@@ -217,8 +228,10 @@ class MqttClient:
         log.warning("mqtt.disconnected", reason=str(reason))
         self._lose()
 
+    def _on_plain_publish(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
+        self._on_message_callback(Message(topic, payload, datetime.now(UTC), mid, qos, self.generation))
+
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        self._received += 1
         self._on_message_callback(
             Message(
                 topic=message.topic,
@@ -234,7 +247,7 @@ class MqttClient:
 
 def _properties(properties: Properties | None) -> dict[str, Any]:
     """The MQTT 5 properties the hub cares for, as JSON can hold them."""
-    if properties is None or properties.isEmpty():  # type: ignore[no-untyped-call]
+    if properties is None:
         return {}
     found = {}
     if hasattr(properties, "ResponseTopic"):

@@ -7,10 +7,11 @@ because a replay of the whole message later does no harm (a reading is stored on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from broker.devices import AttributeMapping, Device
 from broker.readings import Measurement, Observation, PayloadCodec, Quarantined, Reason, UndecodablePayload
@@ -20,8 +21,7 @@ TOPIC_FILTER: Final = "minamo/v1/+/readings"
 _TOPIC_SUFFIX: Final = "/readings"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One MQTT message as it came; ``generation`` numbers the connection it came by."""
 
     topic: str
@@ -30,7 +30,7 @@ class Message:
     mid: int = 0
     qos: int = 0
     generation: int = 0
-    properties: dict[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +162,5 @@ def _quarantined(message: Message, key: str | None, device: Device | None, fault
         detail=fault.detail,
         device_key=key,
         tenant_id=device.tenant_id if device else None,
-        properties=message.properties,
+        properties=dict(message.properties),
     )

@@ -200,5 +200,5 @@ def _refused(message: Message, observations: list[Observation], error: Unstorabl
         detail=str(error),
         device_key=device.key if device else None,
         tenant_id=device.tenant_id if device else None,
-        properties=message.properties,
+        properties=dict(message.properties),
     )
