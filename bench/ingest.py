@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast readings go from mosquitto to committed, against how fast paho can receive them: ``python -m bench.ingest``.
+
+Ceiling and hub take turns under the same load from the same broker. See README.md in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, LiteralString
+
+import httpx
+import psycopg
+
+from bench import machine
+from bench.mqtt_load import device_key, level
+from bench.services import WATER_LEVEL, Bench, Child, child, running_services
+from tests.support.folders import free_port
+
+TARGET: Final = 0.60
+WARM_UP: Final = 2000  # messages before each round: entities made, statements prepared
+_POLL_S: Final = 0.02
+_ROUND_S: Final = 300.0
+_READY_S: Final = 30.0
+_CLIENT_ID: Final = "minamo-ingest"
+
+# The number of the last change event: an index look-up, so that waiting for the end costs nothing.
+_LAST_EVENT: Final[LiteralString] = "select coalesce(max(event_id), 0) from change_event"
+
+# What a round left behind: history rows, change events, and the current level of each station.
+_HISTORY: Final[LiteralString] = """
+    select count(*) from attribute_instance i join term t on t.term_id = i.attribute_id
+     where t.name = %s and i.observed_at >= %s and i.observed_at < %s
+"""
+_EVENTS: Final[LiteralString] = "select count(*) from change_event where event_id > %s"
+_CURRENT: Final[LiteralString] = "select id, document -> %s -> '@none' from entity"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One round: so many messages of so many devices, each device a reading a second from ``start`` on."""
+
+    start: datetime
+    count: int
+    devices: int
+
+    @property
+    def end(self) -> datetime:
+        """Just after its last reading."""
+        return self.start + timedelta(seconds=self.count // self.devices)
+
+    def before(self, count: int) -> Load:
+        """Another one that ends where it starts."""
+        return Load(self.start - timedelta(seconds=count // self.devices), count, self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One round: messages/s from the first one sent to the last one done, and seconds of processor time by process."""
+
+    rate: float
+    cpu_s: dict[str, float] = field(default_factory=dict)
+
+
+class Clock:
+    """Counts the processor time of a round; ``others`` is what no part of the measurement has spent."""
+
+    def __init__(self, bench: Bench, name: str, process: Child) -> None:
+        self._bench, self._name, self._process = bench, name, process
+        self._start: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._start = self._now()
+
+    def read(self, sent: dict[str, Any]) -> dict[str, float]:
+        """Seconds by process; ``sent`` is the report of the sender."""
+        spent = {name: seconds - self._start[name] for name, seconds in self._now().items()}
+        spent["load"] = sent["cpu_s"]
+        others = spent.pop("machine") - sum(spent.values())
+        del spent["measuring"]
+        return {**spent, "others": max(0.0, others)}
+
+    def _now(self) -> dict[str, float]:
+        own = {self._name: machine.cpu_seconds([self._process.pid]), "measuring": time.process_time()}
+        return {"machine": machine.busy_seconds(), **own, **self._bench.server_cpu_s()}
+
+
+async def send(bench: Bench, load: Load, start: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Send ``load``; what the sender reports. ``start`` is called just before, when all is encoded."""
+    arguments = ["--port", str(bench.services.mqtt.port), "--user", bench.user, "--count", str(load.count)]
+    arguments += ["--devices", str(load.devices), "--start", str(load.start.timestamp())]
+    environment = {"BENCH_MQTT_PASSWORD": bench.password}
+    async with child("-m", "bench.mqtt_load", *arguments, environment=environment) as sender:
+        await sender.ready()
+        start()
+        sender.go()
+        report = await sender.report()
+        await sender.gone()
+        return report
+
+
+async def ceiling_round(bench: Bench, load: Load, protocol: str) -> Result:
+    """paho receives and parses, no more."""
+    warm_up = load.before(WARM_UP)
+    arguments = ["--port", str(bench.services.mqtt.port), "--user", bench.user, "--protocol", protocol]
+    arguments += ["--count", str(warm_up.count), "--count", str(load.count)]
+    environment = {"BENCH_MQTT_PASSWORD": bench.password}
+    async with child("-m", "bench.ceiling", *arguments, environment=environment) as receiver:
+        await receiver.ready()
+        await send(bench, warm_up)
+        await receiver.report()
+        clock = Clock(bench, "receiver", receiver)
+        sent = await send(bench, load, clock.start)
+        received = await receiver.report()
+        cpu_s = clock.read(sent)
+    return Result(load.count / (received["last"] - sent["first"]), cpu_s)
+
+
+async def hub_round(bench: Bench, load: Load, profile: Path | None) -> Result:
+    """The real ingest process; the round ends when all is committed, and everything is counted."""
+    warm_up = load.before(WARM_UP)
+    async with ingest_process(bench, profile) as process, _database(bench) as database:
+        base = await _last_event(database)
+        await send(bench, warm_up)
+        base = await _wait_for_event(database, base, warm_up.count)
+        clock = Clock(bench, "ingest", process)
+        sending = asyncio.create_task(send(bench, load, clock.start))
+        await _wait_for_event(database, base, load.count)
+        end = time.monotonic()
+        sent = await sending
+        cpu_s = clock.read(sent)
+        await _check(database, load, base)
+    bench.forget_session(_CLIENT_ID)
+    return Result(load.count / (end - sent["first"]), cpu_s)
+
+
+@contextlib.asynccontextmanager
+async def ingest_process(bench: Bench, profile: Path | None) -> AsyncIterator[Child]:
+    """``minamo ingest``, ready."""
+    port = free_port()
+    profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    log = bench.folder / "ingest.log"
+    arguments = [*profiler, "-m", "api.cli", "ingest", "--health-port", str(port)]
+    async with child(*arguments, environment=bench.hub_environment(), log=log) as process:
+        try:
+            await _ready(f"http://127.0.0.1:{port}/readyz")
+        except TimeoutError:
+            raise RuntimeError(f"minamo ingest is not ready:\n{log.read_text()[-4000:]}") from None
+        yield process
+
+
+async def _ready(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(_READY_S):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(url)).is_success:
+                    return
+            await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def _database(bench: Bench) -> AsyncIterator[psycopg.AsyncConnection]:
+    """A connection that sees all tenants."""
+    url = bench.services.database_url
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("set search_path = minamo, public")
+        await connection.execute("set minamo.tenant = '0'")
+        yield connection
+
+
+async def _last_event(database: psycopg.AsyncConnection) -> int:
+    row = await (await database.execute(_LAST_EVENT)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _wait_for_event(database: psycopg.AsyncConnection, base: int, count: int) -> int:
+    """Wait for ``count`` more events (the hub may make entities as well, so it may be more); the last number."""
+    async with asyncio.timeout(_ROUND_S):
+        while (last := await _last_event(database)) < base + count:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(_POLL_S)
+    return last
+
+
+async def _check(database: psycopg.AsyncConnection, load: Load, base: int) -> None:
+    """Every reading is in history once, has its event, and the newest of each device is the current one."""
+    history = await (await database.execute(_HISTORY, (WATER_LEVEL, load.start, load.end))).fetchone()
+    events = await (await database.execute(_EVENTS, (base,))).fetchone()
+    assert history == (load.count,), f"{history} history rows of {load.count}"
+    assert events == (load.count,), f"{events} change events of {load.count}"
+    rows: dict[str, Any] = dict(await (await database.execute(_CURRENT, (WATER_LEVEL,))).fetchall())
+    for device in range(load.devices):
+        number = load.count - load.devices + device
+        current = rows[f"urn:ngsi-ld:WaterObserved:{device_key(device)}"]
+        assert current["value"] == level(number), f"{device_key(device)} is at {current}, not {level(number)}"
+        assert datetime.fromisoformat(current["observedAt"]) == load.end - timedelta(seconds=1), current
+
+
+async def measure(given: argparse.Namespace) -> tuple[list[Result], list[Result]]:
+    """Rounds of the ceiling and of the hub in turn."""
+    ceilings, hubs = [], []
+    async with running_services(given.devices) as bench:
+        load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(days=2), given.count, given.devices)
+        for number in range(given.rounds):
+            if not given.profile:
+                ceilings.append(await ceiling_round(bench, load, given.ceiling_protocol))
+                print(_line(f"round {number + 1} ceiling", ceilings[-1]), flush=True)
+            hubs.append(await hub_round(bench, load, given.profile))
+            print(_line(f"round {number + 1} hub", hubs[-1]), flush=True)
+            load = replace(load, start=load.end + timedelta(minutes=1))
+    return ceilings, hubs
+
+
+def _line(name: str, result: Result) -> str:
+    spent = "  ".join(f"{part} {seconds:.2f}" for part, seconds in sorted(result.cpu_s.items()))
+    return f"{name:16} {result.rate:8,.0f} messages/s   processor s: {spent}"
+
+
+def _median(results: list[Result]) -> Result:
+    parts = results[0].cpu_s
+    return Result(
+        statistics.median(result.rate for result in results),
+        {part: statistics.median(result.cpu_s[part] for result in results) for part in parts},
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=50_000, help="messages in a round, a multiple of --devices")
+    parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ceiling-protocol", choices=["3.1.1", "5"], default="3.1.1", help="3.1.1 is the faster")
+    parser.add_argument("--profile", type=Path, help="run the hub under cProfile, without the ceiling; slower")
+    given = parser.parse_args()
+    for count in (given.count, WARM_UP):
+        assert count % given.devices == 0, f"{count} messages are no multiple of --devices"
+    print(machine.description(), flush=True)
+    ceilings, hubs = asyncio.run(measure(given))
+    print(_line("median hub", _median(hubs)))
+    if ceilings:
+        ratios = [hub.rate / ceiling.rate for hub, ceiling in zip(hubs, ceilings, strict=True)]
+        ratio = _median(hubs).rate / _median(ceilings).rate
+        print(_line("median ceiling", _median(ceilings)))
+        print(f"ratio {ratio:.2f} (rounds {', '.join(f'{each:.2f}' for each in ratios)}); target {TARGET}")
+
+
+if __name__ == "__main__":
+    main()
