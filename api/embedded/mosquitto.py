@@ -33,6 +33,7 @@ from api.logs import get_logger
 STOP: Final[StopSteps] = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 5.0))
 PORTS_TO_TRY: Final = 100
 APPARMOR_PROFILE: Final = Path("/etc/apparmor.d/usr.sbin.mosquitto")
+EXPLANATION: Final = "docs/decisions/0003-embedded-default.md"
 
 log = get_logger(__name__)
 
@@ -244,10 +245,11 @@ def _with_hint(failure: StartFailed) -> StartFailed:
     """The failure, with a hint where AppArmor may keep mosquitto within the folders of the system's own broker."""
     if not APPARMOR_PROFILE.exists():
         return failure
+    place = f"{APPARMOR_PROFILE}, {EXPLANATION}"
     return StartFailed(
         Text(
-            f"{failure.text.ja}\nAppArmor の {APPARMOR_PROFILE} が原因かもしれません（docs/decisions/0003-embedded-default.md を参照）。",
-            f"{failure.text.en}\nThe AppArmor profile {APPARMOR_PROFILE} may be the cause (see docs/decisions/0003-embedded-default.md).",
+            f"{failure.text.ja}\nAppArmor が原因かもしれません（{place}）。",
+            f"{failure.text.en}\nAppArmor may be the cause ({place}).",
         )
     )
 

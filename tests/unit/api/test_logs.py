@@ -79,9 +79,9 @@ def test_numbers_under_such_names_stay(stream: io.StringIO) -> None:
     assert line(stream)["tokens"] == 3
 
 
-def test_a_terminal_gets_readable_lines() -> None:
+def test_a_terminal_gets_readable_lines(stream: io.StringIO) -> None:
     output = io.StringIO()
     configure_logging("info", "console", output)
     get_logger("hub").info("started", port=8080)
     assert "port=8080" in output.getvalue()
-    structlog.reset_defaults()
+    assert stream.getvalue() == ""
