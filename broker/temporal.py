@@ -69,8 +69,11 @@ class Cut:
     size: int | None
 
     def content_range(self) -> str:
-        """The Content-Range header: ``DateTime start-end/size``."""
-        return f"DateTime {to_text(self.start)}-{to_text(self.end)}/{'*' if self.size is None else self.size}"
+        """The Content-Range header: ``date-time start-end/size``.
+
+        Clause 6.3.10 names the unit DateTime; the ETSI test suite (020_13) and every broker in use write date-time.
+        """
+        return f"date-time {to_text(self.start)}-{to_text(self.end)}/{'*' if self.size is None else self.size}"
 
 
 def temporal_query(
@@ -137,10 +140,12 @@ def represent_temporal(
     options: Representation,
     *,
     values_of: TimeProperty | None = None,
+    cut_off: Iterable[HistoricInstance] = (),
 ) -> dict[str, Any]:
     """The temporal representation of ``entity`` (clause 4.5.6), or with ``values_of`` the simplified one (4.5.9).
 
     ``values_of`` is the time property that goes with each value. Of ``entity`` only what is no attribute is taken.
+    ``cut_off`` has one instance of each attribute that is all on other pages: it is written as empty.
     """
     options = replace(options, form=Form.NORMALIZED)
     bare = replace(entity, attributes={}, scopes=())
@@ -149,13 +154,22 @@ def represent_temporal(
     for item in instances:
         by_attribute.setdefault(item.attribute, []).append(item)
     for attribute, items in by_attribute.items():
-        if not options.writes(attribute) or (options.attrs is not None and attribute not in options.attrs):
+        if not _is_wanted(attribute, options):
             continue
         if values_of is None:
             result[terms.compact_iri(attribute)] = [_instance(item, terms, options) for item in items]
         else:
             result[terms.compact_iri(attribute)] = _values(items, terms, options, values_of)
+    for item in cut_off:
+        if item.attribute not in by_attribute and _is_wanted(item.attribute, options):
+            kind = item.instance["type"]
+            nothing = [] if values_of is None else {"type": kind, f"{VALUE_MEMBER[kind]}s": []}
+            result[terms.compact_iri(item.attribute)] = nothing
     return result
+
+
+def _is_wanted(attribute: str, options: Representation) -> bool:
+    return options.writes(attribute) and (options.attrs is None or attribute in options.attrs)
 
 
 def _instance(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:

@@ -8,7 +8,7 @@ a hypertable; both order by time without sorting and skip what lies outside of t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
@@ -23,7 +23,7 @@ from broker.query import EntityQuery
 from broker.temporal import Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page
 from broker.times import to_text
 from context_store.database import Database
-from context_store.entities import from_row, get_entities
+from context_store.entities import StoredEntity, from_row, get_entities
 from context_store.history import KIND_NAME, typed_value
 from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
 from context_store.terms import NO_TERM, TermIds
@@ -93,7 +93,9 @@ class TemporalEntity:
     """An entity and the instances found, each attribute in the order of time (newest first with ``last_n``)."""
 
     entity: ExpandedEntity
-    instances: tuple[HistoricInstance, ...]
+    instances: tuple[HistoricInstance, ...] = ()
+    cut_off: tuple[HistoricInstance, ...] = ()
+    """One instance of each attribute whose instances are all on other pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,29 @@ class TemporalPage:
     cut: Cut | None = None
     more: bool = False
     total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Instances by the number of their entity: those on the page, and when it was cut, all that were read."""
+
+    kept: dict[int, list[HistoricInstance]]
+    read: dict[int, list[HistoricInstance]]
+    cut: Cut | None
+
+    def of(self, stored: StoredEntity) -> TemporalEntity:
+        """What was found of one entity."""
+        kept = self.kept.get(stored.key, ())
+        shown = {item.attribute for item in kept}
+        cut_off = {item.attribute: item for item in self.read.get(stored.key, ()) if item.attribute not in shown}
+        return TemporalEntity(stored.entity, tuple(kept), tuple(cut_off.values()))
+
+
+def _by_entity(instances: Iterable[tuple[int, HistoricInstance]]) -> dict[int, list[HistoricInstance]]:
+    result: dict[int, list[HistoricInstance]] = {}
+    for key, instance in instances:
+        result.setdefault(key, []).append(instance)
+    return result
 
 
 class TemporalStore:
@@ -125,8 +150,8 @@ class TemporalStore:
             stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
             if stored is None:
                 raise ResourceNotFound(f"Entity {entity_id} does not exist")
-            found, cut = await self._instances(connection, tenant_id, [stored.key], query, attributes)
-        return TemporalPage((TemporalEntity(stored.entity, tuple(found.get(stored.key, ()))),), cut)
+            found = await self._instances(connection, tenant_id, [stored.key], query, attributes)
+        return TemporalPage((found.of(stored),), found.cut)
 
     async def query(
         self,
@@ -154,10 +179,9 @@ class TemporalStore:
                 total = int(row[0]) if row else 0
             stored = [from_row(row) for row in rows[:limit]]
             keys = [item.key for item in stored]
-            found, cut = await self._instances(connection, tenant_id, keys, query, attributes)
-        evolved = (TemporalEntity(item.entity, tuple(found.get(item.key, ()))) for item in stored)
-        shown = tuple(item for item in evolved if item.instances)
-        return TemporalPage(shown, cut, len(rows) > limit > 0, total)
+            found = await self._instances(connection, tenant_id, keys, query, attributes)
+        evolved = tuple(found.of(item) for item in stored)
+        return TemporalPage(evolved, found.cut, len(rows) > limit > 0, total)
 
     async def _instances(
         self,
@@ -166,11 +190,11 @@ class TemporalStore:
         keys: Sequence[int],
         query: TemporalQuery,
         attributes: Collection[str] | None,
-    ) -> tuple[dict[int, list[HistoricInstance]], Cut | None]:
-        """The instances of the entities with these keys, by key, and where they were cut."""
+    ) -> _Found:
+        """The instances of the entities with these keys."""
         slots = await self._slots(connection, tenant_id, keys, attributes)
         if not slots:
-            return {}, None
+            return _Found({}, {}, None)
         datasets = await self._numbers(query.datasets)
         statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
         rows = await (await connection.execute(statement, values)).fetchall()
@@ -179,10 +203,7 @@ class TemporalStore:
         instances = [(row[0], _from_row(row, names, by_observed=by_observed)) for row in rows]
         kept, cut = cut_to_page(instances, query, self._max_instances)
         kept.sort(key=lambda item: (item[1].place, item[1].key), reverse=query.last_n is not None)
-        by_entity: dict[int, list[HistoricInstance]] = {}
-        for key, instance in kept:
-            by_entity.setdefault(key, []).append(instance)
-        return by_entity, cut
+        return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut)
 
     async def _slots(
         self,

@@ -60,14 +60,22 @@ class Projection:
         return represent_feature(entity, terms, self.representation, self.geometry_property)
 
 
-def projection_of_parameters(parameters: Parameters, terms: TermMap, media_type: str) -> Projection:
-    """The projection that URL parameters ask for; raises ``BadRequestData`` and ``InvalidRequest``."""
-    form, sys_attrs = read_form(parameters)
-    return _projection_of_parameters(parameters, terms, media_type, Representation(form, sys_attrs))
+def entity_form(parameters: Parameters) -> Representation:
+    """The representation of entities that a request asks for (6.3.7), and whether with the system's times (6.3.11).
+
+    ``format`` wins over ``options``.
+    """
+    options = parameters.options(_FORMS.keys() | {_SYS_ATTRS})
+    forms = [keyword for keyword in parameters.names("options") if keyword in _FORMS]
+    if (given := parameters.text("format")) is not None:
+        if given not in _FORMS:
+            raise InvalidRequest(f"format is {given!r}; one of {', '.join(_FORMS)} is expected")
+        forms = [given]
+    return Representation(_FORMS[forms[0]] if forms else Form.NORMALIZED, _SYS_ATTRS in options)
 
 
-def temporal_projection(parameters: Parameters, terms: TermMap, media_type: str) -> tuple[Projection, bool]:
-    """The same for temporal evolutions, and whether their simplified representation is asked for (6.3.12)."""
+def temporal_form(parameters: Parameters) -> tuple[Representation, bool]:
+    """The same for temporal evolutions, and whether they are wanted as simplified values (6.3.12)."""
     options = parameters.options({_SYS_ATTRS, _TEMPORAL_VALUES, _AGGREGATED_VALUES})
     forms = options - {_SYS_ATTRS}
     if (given := parameters.text("format")) is not None:
@@ -78,13 +86,13 @@ def temporal_projection(parameters: Parameters, terms: TermMap, media_type: str)
         raise BadRequestData(f"Only one of {_TEMPORAL_VALUES} and {_AGGREGATED_VALUES} can be given")
     if _AGGREGATED_VALUES in forms:
         raise OperationNotSupported("Aggregated values are not supported")
-    form = Representation(sys_attrs=_SYS_ATTRS in options)
-    return _projection_of_parameters(parameters, terms, media_type, form), bool(forms)
+    return Representation(sys_attrs=_SYS_ATTRS in options), bool(forms)
 
 
-def _projection_of_parameters(
+def projection_of_parameters(
     parameters: Parameters, terms: TermMap, media_type: str, form: Representation
 ) -> Projection:
+    """The projection that URL parameters ask for; raises ``BadRequestData`` and ``OperationNotSupported``."""
     _check_support(parameters)
     return _projection(
         parameters,
@@ -97,18 +105,19 @@ def _projection_of_parameters(
     )
 
 
-def projection_of_body(body: Any, parameters: Parameters, terms: TermMap, media_type: str) -> Projection:
-    """The projection that a Query body asks for, its form given by URL parameters."""
+def projection_of_body(
+    body: Any, parameters: Parameters, terms: TermMap, media_type: str, form: Representation
+) -> Projection:
+    """The projection that a Query body asks for; ``form`` comes from URL parameters."""
     _check_support(parameters)
     if body.get("join", "@none") != "@none":
         raise OperationNotSupported("Linked Entity retrieval is not supported")
     datasets = body.get("datasetId", ())
-    form, sys_attrs = read_form(parameters)
     return _projection(
         parameters,
         terms,
         media_type,
-        form=Representation(form, sys_attrs),
+        form=form,
         members={name: tuple(body[name]) for name in ("attrs", "pick", "omit") if name in body},
         datasets=[datasets] if isinstance(datasets, str) else datasets,
         language=body.get("lang"),
@@ -149,17 +158,6 @@ def _projection(
     )
     geometry = LOCATION if geometry_property is None else terms.expand_term(geometry_property)
     return Projection(representation, tuple(sorted(required or ())), geometry)
-
-
-def read_form(parameters: Parameters) -> tuple[Form, bool]:
-    """The form that ``format``, or else ``options``, asks for, and whether times of the system are wanted (6.3.11)."""
-    options = parameters.options(_FORMS.keys() | {_SYS_ATTRS})
-    forms = [keyword for keyword in parameters.names("options") if keyword in _FORMS]
-    if (given := parameters.text("format")) is not None:
-        if given not in _FORMS:
-            raise InvalidRequest(f"format is {given!r}; one of {', '.join(_FORMS)} is expected")
-        forms = [given]
-    return (_FORMS[forms[0]] if forms else Form.NORMALIZED), _SYS_ATTRS in options
 
 
 def _split(text: str | None) -> tuple[str, ...]:

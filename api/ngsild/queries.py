@@ -24,6 +24,8 @@ from broker.query import (
     parse_scopes,
     parse_types,
 )
+from broker.temporal import TemporalQuery, temporal_query
+from broker.validation import check_time
 from schemas.terms import NGSI_LD
 
 FILTER_PARAMETERS: Final = frozenset(
@@ -38,7 +40,11 @@ _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "entityMapLifetime": str, "ordering": dict, "temporalQ": dict, "aggrParams": dict,
 }  # fmt: skip
 _TEMPORAL_MEMBERS: Final = ("temporalQ", "aggrParams")
-_UNSUPPORTED_MEMBERS: Final = ("joinLevel", "containedBy", "ordering")
+_UNSUPPORTED_MEMBERS: Final = ("joinLevel", "containedBy", "ordering", "aggrParams")
+_TEMPORAL_QUERY: Final[dict[str, type | tuple[type, ...]]] = {
+    "timerel": str, "timeAt": str, "endTimeAt": str, "timeproperty": str, "lastN": int,
+    "aggrMethods": (list, str), "aggrPeriodDuration": str,
+}  # fmt: skip
 _SYSTEM_ATTRIBUTES: Final = frozenset(
     NGSI_LD + name for name in ("createdAt", "modifiedAt", "deletedAt", "expiresAt", "observedAt")
 )
@@ -81,7 +87,7 @@ def query_of_parameters(parameters: Parameters) -> QueryInput:
     )
 
 
-def check_query_body(body: Mapping[str, Any]) -> None:
+def check_query_body(body: Mapping[str, Any], *, temporal: bool = False) -> None:
     """Raise ``BadRequestData`` unless ``body`` is a Query (clause 5.2.23) with members of the right types."""
     if body.get("type") != "Query":
         raise BadRequestData('A query needs "type": "Query"')
@@ -95,7 +101,7 @@ def check_query_body(body: Mapping[str, Any]) -> None:
         ):
             raise BadRequestData(f"Member {name!r} of the Query is empty or has an entry of the wrong type")
     for name in _TEMPORAL_MEMBERS:
-        if name in body:
+        if name in body and not temporal:
             raise BadRequestData(f"Member {name!r} is for queries of temporal evolutions")
     for name in _UNSUPPORTED_MEMBERS:
         if name in body:
@@ -131,6 +137,28 @@ def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
         scope_q=body.get("scopeQ"),
         csf=body.get("csf"),
         local=local,
+    )
+
+
+def temporal_of_body(given: Mapping[str, Any], datasets: frozenset[str] | None) -> TemporalQuery:
+    """The TemporalQuery of clause 5.2.21; raises ``BadRequestData``."""
+    for name, value in given.items():
+        if name not in _TEMPORAL_QUERY:
+            raise BadRequestData(f"{name!r} is not a member of a TemporalQuery")
+        if not isinstance(value, _TEMPORAL_QUERY[name]) or isinstance(value, bool):
+            raise BadRequestData(f"Member {name!r} of the TemporalQuery has a value of the wrong type")
+    if given.get("lastN", 1) < 1:
+        raise BadRequestData("lastN is a whole number of at least 1")
+    if "aggrMethods" in given or "aggrPeriodDuration" in given:
+        raise OperationNotSupported("Aggregated values are not supported")
+    times = {name: check_time(given[name], name) for name in ("timeAt", "endTimeAt") if name in given}
+    return temporal_query(
+        timerel=given.get("timerel"),
+        time_at=times.get("timeAt"),
+        end_time_at=times.get("endTimeAt"),
+        time_property=given.get("timeproperty"),
+        last_n=given.get("lastN"),
+        datasets=datasets,
     )
 
 

@@ -29,6 +29,7 @@ from api.ngsild.projection import (
     PROJECTION_PARAMETERS,
     UNSUPPORTED_PARAMETERS,
     Projection,
+    entity_form,
     projection_of_body,
     projection_of_parameters,
 )
@@ -85,7 +86,7 @@ class Entities:
         parameters = Parameters(request, _RETRIEVE)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
-        projection = projection_of_parameters(parameters, terms, media_type)
+        projection = projection_of_parameters(parameters, terms, media_type, entity_form(parameters))
         tenant_id = await existing_tenant(request, self._hub.tenants)
         entity = await self._store.get(tenant_id, entity_id, types=parameters.types(terms))
         payload = projection.write(entity, terms, media_type)
@@ -143,7 +144,7 @@ class Entities:
         parameters = Parameters(request, _QUERY)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
-        projection = projection_of_parameters(parameters, terms, media_type)
+        projection = projection_of_parameters(parameters, terms, media_type, entity_form(parameters))
         given = query_of_parameters(parameters)
         return await self._answer_query(request, given, projection, page, (terms, media_type))
 
@@ -154,7 +155,7 @@ class Entities:
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_query_body(document.body)
-        projection = projection_of_body(document.body, parameters, document.terms, media_type)
+        projection = projection_of_body(document.body, parameters, document.terms, media_type, entity_form(parameters))
         given = query_of_body(document.body, read_local(parameters))
         return await self._answer_query(request, given, projection, page, (document.terms, media_type))
 

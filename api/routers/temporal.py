@@ -3,31 +3,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.hub import Hub
-from api.negotiation import answer, existing_tenant, linked_terms, negotiate
-from api.ngsild.paging import PAGE_PARAMETERS, count_header, page_links, read_page
+from api.negotiation import answer, answering_terms, existing_tenant, linked_terms, negotiate, read_document
+from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
-from api.ngsild.projection import ENTITY_MAP_PARAMETERS, UNSUPPORTED_PARAMETERS, Projection, temporal_projection
-from api.ngsild.queries import FILTER_PARAMETERS, check_width, entity_query, query_of_parameters
+from api.ngsild.projection import (
+    ENTITY_MAP_PARAMETERS,
+    UNSUPPORTED_PARAMETERS,
+    Projection,
+    projection_of_body,
+    projection_of_parameters,
+    temporal_form,
+)
+from api.ngsild.queries import (
+    FILTER_PARAMETERS,
+    QueryInput,
+    check_query_body,
+    check_width,
+    entity_query,
+    query_of_body,
+    query_of_parameters,
+    read_local,
+    temporal_of_body,
+)
 from api.ngsild.resource import Resource
 from api.routers.entities import entity_id_of
 from broker.errors import BadRequestData, ResourceNotFound
+from broker.jsonld import TermMap
 from broker.temporal import Cut, TemporalQuery, represent_temporal, temporal_query
-from context_store.temporal import TemporalStore
+from context_store.temporal import TemporalEntity, TemporalStore
 
 _TIMES: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"))
 _FORM: Final = frozenset(("attrs", "pick", "omit", "datasetId", "lang", "format", "options"))
 _AGGREGATION: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))
 _RETRIEVE: Final = _TIMES | _FORM | _AGGREGATION | ENTITY_MAP_PARAMETERS
+_POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format"}
 _QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS | UNSUPPORTED_PARAMETERS
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request asks for: of which entities, when, and how written."""
+
+    entities: QueryInput
+    query: TemporalQuery
+    projection: Projection
+    as_values: bool
+
+    def write(self, found: TemporalEntity, terms: TermMap) -> dict[str, Any]:
+        """One evolution as JSON."""
+        values_of = self.query.time_property if self.as_values else None
+        representation = self.projection.representation
+        return represent_temporal(
+            found.entity, found.instances, terms, representation, values_of=values_of, cut_off=found.cut_off
+        )
 
 
 class TemporalEntities:
@@ -43,19 +79,14 @@ class TemporalEntities:
         parameters = Parameters(request, _RETRIEVE)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
-        projection, simplified = temporal_projection(parameters, terms, media_type)
+        form, as_values = temporal_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form)
         query = _temporal_query(parameters, projection)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        page = await self._store.retrieve(tenant_id, entity_id, query, _attributes(projection))
+        page = await self._store.retrieve(tenant_id, entity_id, query, projection.attributes or None)
         found = page.entities[0]
-        payload = represent_temporal(
-            found.entity,
-            found.instances,
-            terms,
-            projection.representation,
-            values_of=query.time_property if simplified else None,
-        )
-        if not payload or (projection.attributes and not found.instances):
+        payload = _Asked(QueryInput(), query, projection, as_values).write(found, terms)
+        if not payload or (projection.attributes and not (found.instances or found.cut_off)):
             raise ResourceNotFound(f"Entity {entity_id} has nothing of what is asked for in this time")
         status, headers = _extent(page.cut)
         return answer(request, payload, terms, media_type, status=status, headers=headers)
@@ -64,36 +95,54 @@ class TemporalEntities:
         """Query Temporal Evolution of Entities: implements 6.18.3.2."""
         media_type = negotiate(request)
         parameters = Parameters(request, _QUERY)
-        settings = self._hub.settings
-        page = read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
+        page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
-        projection, simplified = temporal_projection(parameters, terms, media_type)
-        given = query_of_parameters(parameters)
-        entities = entity_query(given, terms)
-        attributes = _attributes(projection)
-        check_width(given, replace(entities, attributes=tuple(attributes or ())))
+        form, as_values = temporal_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form)
         query = _temporal_query(parameters, projection)
-        if not query.restricted:
+        asked = _Asked(query_of_parameters(parameters), query, projection, as_values)
+        return await self._answer_query(request, asked, page, terms, media_type)
+
+    async def post_query(self, request: Request) -> Response:
+        """Query Temporal Evolution of Entities by POST: implements 6.24.3.1."""
+        media_type = negotiate(request)
+        parameters = Parameters(request, _POST_QUERY)
+        page = self._page(parameters)
+        document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
+        check_query_body(document.body, temporal=True)
+        form, as_values = temporal_form(parameters)
+        projection = projection_of_body(document.body, parameters, document.terms, media_type, form)
+        query = temporal_of_body(document.body.get("temporalQ", {}), projection.representation.datasets)
+        asked = _Asked(query_of_body(document.body, read_local(parameters)), query, projection, as_values)
+        return await self._answer_query(request, asked, page, document.terms, media_type)
+
+    async def _answer_query(
+        self, request: Request, asked: _Asked, page: Page, terms: TermMap, media_type: str
+    ) -> Response:
+        if not asked.query.restricted:
             raise BadRequestData("A query of temporal evolutions needs timerel and timeAt")
-        tenant_id = await existing_tenant(request, self._hub.tenants)
+        entities = entity_query(asked.entities, terms)
+        attributes = asked.projection.attributes or None
+        check_width(asked.entities, replace(entities, attributes=tuple(attributes or ())))
         result = await self._store.query(
-            tenant_id,
+            await existing_tenant(request, self._hub.tenants),
             entities,
-            query,
+            asked.query,
             attributes,
             limit=page.limit,
             offset=page.offset,
             count=page.count,
         )
-        values_of = query.time_property if simplified else None
-        payload = [
-            represent_temporal(item.entity, item.instances, terms, projection.representation, values_of=values_of)
-            for item in result.entities
-        ]
+        written = answering_terms(terms, media_type)
+        payload = [asked.write(item, written) for item in result.entities]
         status, headers = _extent(result.cut)
-        links = page_links(request, page, media_type, more=result.more)
+        links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
         headers |= count_header(result.total)
-        return answer(request, payload, terms, media_type, status=status, links=links, headers=headers)
+        return answer(request, payload, written, media_type, status=status, links=links, headers=headers)
+
+    def _page(self, parameters: Parameters) -> Page:
+        settings = self._hub.settings
+        return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
 
 
 def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
@@ -102,6 +151,7 @@ def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
     return [
         Resource("/temporal/entities/{entity_id}", GET=temporal.retrieve),
         Resource("/temporal/entities", GET=temporal.query),
+        Resource("/temporal/entityOperations/query", POST=temporal.post_query),
     ]
 
 
@@ -114,11 +164,6 @@ def _temporal_query(parameters: Parameters, projection: Projection) -> TemporalQ
         last_n=parameters.integer("lastN", least=1),
         datasets=projection.representation.datasets,
     )
-
-
-def _attributes(projection: Projection) -> Collection[str] | None:
-    """The attributes to read (IRIs): those projected, or None for all."""
-    return projection.attributes or None
 
 
 def _extent(cut: Cut | None) -> tuple[int, dict[str, str]]:

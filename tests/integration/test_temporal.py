@@ -165,7 +165,7 @@ async def test_too_much_is_cut_by_time_over_all_attributes(hub: Hub, entities: E
     page = await small.retrieve(TENANT, RIVER, query)
     assert (values(page), values(page, FLOW)) == ([0, 1], [0, 10])
     assert page.cut is not None
-    assert page.cut.content_range() == "DateTime 2026-06-30T23:30:00Z-2026-06-30T23:40:00Z/*"
+    assert page.cut.content_range() == "date-time 2026-06-30T23:30:00Z-2026-06-30T23:40:00Z/*"
 
 
 async def test_too_much_of_the_newest_is_cut_at_its_old_end(hub: Hub, entities: EntityStore) -> None:
@@ -175,7 +175,7 @@ async def test_too_much_of_the_newest_is_cut_at_its_old_end(hub: Hub, entities: 
     page = await small.retrieve(TENANT, RIVER, query)
     assert (values(page), values(page, FLOW)) == ([5, 4], [50, 40])
     assert page.cut is not None
-    assert page.cut.content_range() == "DateTime 2026-07-01T00:20:00Z-2026-07-01T00:10:00Z/4"
+    assert page.cut.content_range() == "date-time 2026-07-01T00:20:00Z-2026-07-01T00:10:00Z/4"
 
 
 async def test_the_rest_begins_where_the_page_ended(hub: Hub, entities: EntityStore) -> None:

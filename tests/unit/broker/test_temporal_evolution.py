@@ -91,7 +91,7 @@ class TestPages:
         asked = TemporalQuery(start=NOON - timedelta(hours=1), restricted=True)
         _, cut = cut_to_page([(1, item(minute)) for minute in range(5)], asked, 3)
         assert cut is not None
-        assert cut.content_range() == "DateTime 2026-07-01T11:00:00Z-2026-07-01T12:02:00Z/*"
+        assert cut.content_range() == "date-time 2026-07-01T11:00:00Z-2026-07-01T12:02:00Z/*"
 
 
 class TestRepresentation:
