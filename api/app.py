@@ -57,7 +57,7 @@ def create_app(
 
 
 class _Assets(StaticFiles):
-    """The page's files. Those of a version (``vendor/<name>-<version>/``) never change; the others are asked for anew."""
+    """The page's files. Those of a version (``vendor/<name>-<version>/``) never change; others are asked for anew."""
 
     def file_response(self, full_path: PathLike[str] | str, *args: Any, **options: Any) -> Response:
         """The file with its caching rule."""

@@ -32,8 +32,8 @@ from ingest.client import MqttAddress
 Progress = Callable[[Text | str], None]
 
 _REPLAY_NOTICE = {
-    "ja": "デモ：過去の出水（デッドラン 2019年5月、上流コルダー川 2025年9月）を再生しています。現在の水位ではありません。",
-    "en": "Demonstration: replaying past floods (Dead Run, May 2019; upper Calder, September 2025). Not present levels.",
+    "ja": "デモ：過去の出水（デッドラン2019年5月、コルダー川2025年9月）の再生です。現在の水位ではありません。",
+    "en": "Demonstration: a replay of past floods (Dead Run, May 2019; upper Calder, September 2025), not the present.",
 }
 
 

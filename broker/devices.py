@@ -12,7 +12,9 @@ from typing import Any, Final
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.times import to_text
-from schemas.terms import LOCATION, NGSI_LD, NO_DATASET
+from schemas.terms import LOCATION, NO_DATASET
+
+NAME: Final = "https://smartdatamodels.org/name"  # of every Smart Data Model
 
 # A device's id and key appear in MQTT topics and user names: no separators, no wildcards.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -93,7 +95,7 @@ def device_entity(device: Device, now: datetime) -> ExpandedEntity:
         name: {dataset: {**instance, "createdAt": moment, "modifiedAt": moment} for dataset, instance in group.items()}
         for name, group in device.static_attributes.items()
     }
-    attributes.setdefault(NGSI_LD + "title", {NO_DATASET: _property(device.name, moment)})
+    attributes.setdefault(NAME, {NO_DATASET: _property(device.name, moment)})
     if device.location is not None:
         point = {"type": "Point", "coordinates": list(device.location)}
         location = {"type": "GeoProperty", "value": point, "createdAt": moment, "modifiedAt": moment}

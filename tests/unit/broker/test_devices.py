@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from broker.devices import device_document, device_entity, parse_device
+from broker.devices import NAME, device_document, device_entity, parse_device
 from broker.errors import BadRequestData
-from schemas.terms import LOCATION, NGSI_LD, NO_DATASET
+from schemas.terms import LOCATION, NO_DATASET
 
 DOCUMENT: dict[str, Any] = {
     "id": "gauge-1",
@@ -51,7 +51,7 @@ def test_document_round_trip() -> None:
 
 def test_entity_before_the_first_reading_has_name_and_place_but_no_value() -> None:
     entity = device_entity(parse(), datetime(2026, 11, 21, tzinfo=UTC))
-    assert set(entity.attributes) == {NGSI_LD + "title", LOCATION}
+    assert set(entity.attributes) == {NAME, LOCATION}
     assert entity.attributes[LOCATION][NO_DATASET]["value"] == {"type": "Point", "coordinates": [138.91, 35.11]}
 
 
