@@ -21,6 +21,7 @@ from api.embedded import (
     mqtt_access,
     reset_data_folder,
 )
+from api.embedded.mosquitto_files import HUB_USER
 from api.health import PartDown
 from api.hub import Hub, open_hub
 from api.roles import Parts, add_api, add_health_only, add_ingest, add_workers, maintained, make_sender, run
@@ -54,7 +55,8 @@ async def up(settings: Settings, *, demo_speed: float | None, progress: Progress
         add_api(parts, hub, None if demo_speed is None else _REPLAY_NOTICE)
         add_workers(parts, hub, sender)
         address = _address(services.mqtt)
-        add_ingest(parts, hub, address)
+        # The broker's session of the hub is on disk from the first moment, so that no crash of it loses it.
+        add_ingest(parts, hub, address, services.save_mqtt_state)
         for name in services.states():
             parts.health.add(f"embedded {name}", partial(_check_child, services, name))
         if services.mosquitto is not None:
@@ -98,7 +100,9 @@ def _add_credentials(parts: Parts, hub: Hub, services: Services) -> None:
             changed.clear()
             devices = await hub.devices.everywhere()
             await services.sync_credentials(
-                MqttCredential(device.key, device.password_hash) for device in devices if device.password_hash
+                MqttCredential(device.key, device.password_hash)
+                for device in devices
+                if device.password_hash and device.key != HUB_USER
             )
 
     parts.add("mqtt credentials", sync())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from adapters import minamo_json
@@ -40,14 +41,18 @@ def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
     return pipeline, directory
 
 
-def make_client(settings: Settings, address: MqttAddress, pipeline: Pipeline) -> MqttClient:
-    """The MQTT client that feeds ``pipeline``."""
+def make_client(
+    settings: Settings, address: MqttAddress, pipeline: Pipeline, on_subscribed: Callable[[], None] | None = None
+) -> MqttClient:
+    """The MQTT client that feeds ``pipeline``; ``on_subscribed`` is called after each (re)connection."""
     return MqttClient(
         address,
         client_id=settings.mqtt_client_id,
         receive_maximum=settings.mqtt_receive_maximum,
         on_message=pipeline.put,
         keepalive_s=settings.mqtt_keepalive_s,
+        session_expiry_s=settings.mqtt_session_expiry_s,
+        on_subscribed=on_subscribed,
     )
 
 

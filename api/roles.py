@@ -82,10 +82,10 @@ def add_health_only(parts: Parts, port: int) -> None:
     parts.add("health", _serve(app, "127.0.0.1", port))
 
 
-def add_ingest(parts: Parts, hub: Hub, address: MqttAddress) -> None:
-    """MQTT in."""
+def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Callable[[], None] | None = None) -> None:
+    """MQTT in; ``on_subscribed`` is called whenever the subscription is in place (again)."""
     pipeline, directory = make_pipeline(hub)
-    client = make_client(hub.settings, address, pipeline)
+    client = make_client(hub.settings, address, pipeline, on_subscribed)
 
     async def refresh() -> None:
         while True:

@@ -25,13 +25,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from api.settings_base import HttpUrl, HttpUrls, TokenHashes, default_data_dir, is_loopback, setting
+from api.settings_base import HttpUrls, TokenHashes, default_data_dir, is_loopback, setting
 
 ENVIRONMENT_PREFIX: Final = "MINAMO_"
 CONFIG_VARIABLE: Final = "MINAMO_CONFIG"
 DEFAULT_CONFIG_FILE: Final = "minamo.toml"
 # Variables with our prefix that are not settings: where the file is, and what ./run hands to itself.
-OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "MINAMO_TOKEN", "MINAMO_LANGUAGE"})
+OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "MINAMO_TOKEN", "MINAMO_URL"})
 
 
 class Settings(BaseSettings):
@@ -120,13 +120,6 @@ class Settings(BaseSettings):
         min_length=1,
         max_length=128,
     )
-    mqtt_shared_group: str | None = setting(
-        None,
-        "mqtt",
-        "Name of the shared subscription; set it when more than one ingest process runs.",
-        "共有サブスクリプションの名前。受信プロセスを複数動かすときに設定する。",
-        pattern=r"^[^/+#\s]+$",
-    )
     mqtt_host: str = setting(
         "127.0.0.1",
         "mqtt",
@@ -189,12 +182,6 @@ class Settings(BaseSettings):
     http_port: int = setting(
         8080, "http", "Port of the API; 0: any free one.", "API のポート。0 なら空きポート。", ge=0, le=65535
     )
-    public_url: HttpUrl | None = setting(
-        None,
-        "http",
-        "Address under which others reach the hub, used in links it gives out; empty: as the request says.",
-        "外部から見たハブの URL。空ならリクエストのホスト名を使う。",
-    )
     api_tokens_sha256: TokenHashes = setting(
         (),
         "http",
@@ -215,7 +202,12 @@ class Settings(BaseSettings):
         le=100_000,
     )
     batch_max_wait_ms: int = setting(
-        50, "ingest", "Longest wait for a batch to fill.", "バッチが満ちるのを待つ最長時間。", ge=0, le=10_000
+        0,
+        "ingest",
+        "Longest time a reading waits for others to share its commit; 0: no longer than the commit before it takes.",
+        "コミットをまとめるために測定値を待たせる最長時間。0 なら直前のコミットが終わるまで。",
+        ge=0,
+        le=10_000,
     )
     future_tolerance_s: int = setting(
         300,
@@ -334,10 +326,6 @@ class Settings(BaseSettings):
     )  # fmt: skip
 
     # history
-    partition_interval_days: int = setting(
-        7, "history", "Time covered by one chunk or partition of the history (fixed at the first migration).",
-        "履歴の 1 チャンク（パーティション）の期間（初回マイグレーション時に固定）。", ge=1, le=366,
-    )  # fmt: skip
     history_retention_days: int | None = setting(
         None, "history", "Age after which history is deleted; empty: never.",
         "履歴を削除するまでの日数。空なら削除しない。", ge=1,

@@ -18,6 +18,17 @@ NAME: Final = "https://smartdatamodels.org/name"  # of every Smart Data Model
 
 # A device's id and key appear in MQTT topics and user names: no separators, no wildcards.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_RESERVED: Final = frozenset({"minamo-hub"})
+_MEMBERS: Final = frozenset({"@context", "id", "key", "name", "entityId", "entityType", "attributes"}) | {
+    "expectedInterval",
+    "location",
+    "newPassword",
+}
+_MAPPING_MEMBERS: Final = frozenset({"field", "attribute", "unitCode", "minimum", "maximum"}) | {
+    "factor",
+    "offset",
+    "datasetId",
+}
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 
@@ -110,9 +121,11 @@ def _property(value: Any, moment: str) -> Instance:
 class _Reader:
     """Takes members out of a device document and says precisely what is wrong with one."""
 
-    def __init__(self, document: Any, path: str) -> None:
+    def __init__(self, document: Any, path: str, members: frozenset[str]) -> None:
         if not isinstance(document, dict):
             raise BadRequestData(f"{path} is {document!r}; it has to be an object")
+        if unknown := sorted(set(document) - members):
+            raise BadRequestData(f"{path}.{unknown[0]} is not known; the members are {', '.join(sorted(members))}")
         self._document = document
         self._path = path
 
@@ -143,7 +156,7 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
     ``expectedInterval`` (seconds), ``location`` ([longitude, latitude] or a GeoJSON Point). ``expand`` turns the
     names of types and attributes into IRIs. Raises :class:`BadRequestData`.
     """
-    reader = _Reader(document, "device")
+    reader = _Reader(document, "device", _MEMBERS)
     device_id = _identifier(reader.text("id"), "device.id")
     key = reader.text("key", device_id if tenant == "default" else f"{tenant}.{device_id}")
     entity_id = reader.text("entityId")
@@ -169,6 +182,8 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
 
 
 def _identifier(text: str, path: str) -> str:
+    if text in _RESERVED:
+        raise BadRequestData(f"{path} is {text!r}, the hub's own name at the MQTT broker")
     if not _IDENTIFIER.fullmatch(text):
         raise BadRequestData(f"{path} is {text!r}; it may hold letters, digits, '.', '_' and '-', at most 128")
     return text
@@ -193,7 +208,7 @@ def _mappings(documents: list[Any], expand: Callable[[str], str]) -> tuple[Attri
 
 
 def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> AttributeMapping:
-    reader = _Reader(document, path)
+    reader = _Reader(document, path, _MAPPING_MEMBERS)
     minimum, maximum = reader.number("minimum"), reader.number("maximum")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise BadRequestData(f"{path}: minimum {minimum} is above maximum {maximum}")

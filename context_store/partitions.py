@@ -23,6 +23,8 @@ _CHILDREN: Final = """
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = %s::regclass
 """
 
+_DROP_CHUNKS: Final = "select drop_chunks(%s::regclass, older_than => %s::timestamptz)"
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionScheme:
@@ -88,7 +90,7 @@ class Partitions:
         dropped = []
         async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
             if not await self._is_partitioned(connection):
-                return []
+                return await _drop_chunks(connection, self._scheme.table, moment)
             await connection.execute(_LOCK, (self._scheme.table,))
             rows = await (await connection.execute(_CHILDREN, (self._scheme.table,))).fetchall()
             for (name,) in rows:
@@ -121,3 +123,9 @@ class Partitions:
                 parent, table, sql.Literal(start.isoformat()), sql.Literal(end.isoformat())
             )
         )
+
+
+async def _drop_chunks(connection: AsyncConnection, hypertable: str, moment: datetime) -> list[str]:
+    """The same for a hypertable: its chunks that end before ``moment``."""
+    rows = await (await connection.execute(_DROP_CHUNKS, (hypertable, moment))).fetchall()
+    return [str(name) for (name,) in rows]

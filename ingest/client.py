@@ -27,7 +27,6 @@ from ingest.decode import TOPIC_FILTER, TOPIC_PREFIX, Message
 
 log = structlog.get_logger(__name__)
 
-_SESSION_EXPIRY_S: Final = 0xFFFFFFFF  # never: the broker keeps what comes while the hub is away
 _RECONNECT_MAX_S: Final = 5.0
 
 
@@ -54,12 +53,16 @@ class MqttClient:
         on_message: Callable[[Message], None],
         topic_filter: str = TOPIC_FILTER,
         keepalive_s: int = 30,
+        session_expiry_s: int = 604_800,
+        on_subscribed: Callable[[], None] | None = None,
     ) -> None:
         self._address = address
         self._receive_maximum = receive_maximum
         self._on_message_callback = on_message
         self._topic_filter = topic_filter
         self._keepalive_s = keepalive_s
+        self._session_expiry_s = session_expiry_s
+        self._on_subscribed = on_subscribed
         self._stored: list[int] = []  # packet identifiers to acknowledge, all of the present connection
         self._socket: Any = None
         self._lost = asyncio.Event()
@@ -134,7 +137,7 @@ class MqttClient:
 
     async def _connect(self) -> bool:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = _SESSION_EXPIRY_S
+        properties.SessionExpiryInterval = self._session_expiry_s
         properties.ReceiveMaximum = self._receive_maximum
         address = self._address
         try:
@@ -221,6 +224,8 @@ class MqttClient:
             log.error("mqtt.subscription_refused", filter=self._topic_filter, reasons=[str(r) for r in reasons])
             return
         self.subscribed.set()
+        if self._on_subscribed is not None:
+            self._on_subscribed()
 
     def _on_disconnect(
         self, client: mqtt.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any

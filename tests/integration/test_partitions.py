@@ -60,3 +60,20 @@ async def test_only_what_ended_before_the_horizon_is_dropped(database: Database)
     assert dropped == ["change_event_2026_11_29"]
     await partitions.ensure([NOW - timedelta(days=1)])
     assert "change_event_2026_11_29" in await names(database, "change_event")
+
+
+async def test_old_history_is_dropped_in_either_store_mode(database: Database) -> None:
+    history = Partitions(database, HISTORY)
+    old, new = NOW - timedelta(days=100), NOW
+    await history.ensure([old, new])
+    async with database.transaction(ALL_TENANTS) as connection:
+        for moment in (old, new):
+            await connection.execute(
+                """insert into attribute_instance (entity_key, tenant_id, attribute_id, observed_at, value_hash, kind,
+                                                   recorded_at) values (1, 1, 1, %s, 0, 1, now())""",
+                (moment,),
+            )
+    assert len(await history.drop_before(NOW - timedelta(days=50))) >= 1
+    async with database.transaction(ALL_TENANTS) as connection:
+        rows = await (await connection.execute("select observed_at from attribute_instance")).fetchall()
+    assert rows == [(new,)]
