@@ -89,15 +89,16 @@ class StreamOutcome:
 
 # Streams are locked in the order of their numbers, here and when they are settled, so that nobody waits in a circle.
 _LOCK_KNOWN: Final[LiteralString] = """
-    select from delivery_stream where order_key = any(%(order_keys)s) order by stream_key for no key update
+    select from delivery_stream where order_key = any(%(order_keys)b) order by stream_key for no key update
 """
-# The streams of new deliveries; one that waits for a retry goes on waiting.
+# The streams of new deliveries; one that waits for a retry goes on waiting. Texts and bytes go in binary (%b), because
+# escaping them as text takes half of the time.
 _UPSERT_STREAMS: Final[LiteralString] = """
     insert into delivery_stream (tenant_id, order_key, kind, priority, destination, subscription_key, due_at)
     select n.*, now()
       from (select distinct on (order_key) * from unnest(
-                %(tenants)s::int[], %(order_keys)s::text[], %(kinds)s::text[], %(priorities)s::smallint[],
-                %(destinations)s::text[], %(subscriptions)s::bigint[])
+                %(tenants)s::int[], %(order_keys)b::text[], %(kinds)s::text[], %(priorities)s::smallint[],
+                %(destinations)b::text[], %(subscriptions)s::bigint[])
                 as t (tenant_id, order_key, kind, priority, destination, subscription_key)
              order by order_key) as n
     on conflict (order_key) do update
@@ -107,8 +108,8 @@ _UPSERT_STREAMS: Final[LiteralString] = """
 _INSERT: Final[LiteralString] = """
     insert into delivery (tenant_id, stream_key, sequence, body, headers)
     select d.tenant_id, d.stream_key, d.sequence, d.body, d.headers::jsonb
-      from unnest(%(tenants)s::int[], %(streams)s::bigint[], %(sequences)s::bigint[], %(bodies)s::bytea[],
-                  %(headers)s::text[]) with ordinality
+      from unnest(%(tenants)s::int[], %(streams)s::bigint[], %(sequences)s::bigint[], %(bodies)b::bytea[],
+                  %(headers)b::text[]) with ordinality
            as d (tenant_id, stream_key, sequence, body, headers, position)
      order by d.position
 """

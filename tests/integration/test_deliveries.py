@@ -276,9 +276,10 @@ async def test_writers_and_workers_never_wait_in_a_circle(database: Database, re
             keys = [f"stream {(seed * 7 + turn * 3 + n) % 10}" for n in range(5)]
             await put(database, *(delivery(receiver.url, key) for key in (keys if seed % 2 else reversed(keys))))
 
+    await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(10)))
     async with working(database), working(database):
         await asyncio.gather(*(write(seed) for seed in range(4)))
-        await receiver.wait_for(4 * 30 * 5, timeout_s=30)
+        await receiver.wait_for(10 + 4 * 30 * 5, timeout_s=30)
 
 
 async def test_private_destinations_are_refused(database: Database) -> None:
