@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import click
 import orjson
@@ -85,8 +86,8 @@ def up(demo: bool, speed: float, reset: bool) -> None:
     """The whole hub in one command, with its own database and MQTT broker unless told otherwise."""
     settings = _settings()
     if reset:
-        _run(_server().reset(settings, _show))
-    _run(_server().up(settings, demo_speed=speed if demo else None, progress=_show))
+        _run(_server().reset(settings, _shower(settings)))
+    _run(_server().up(settings, demo_speed=speed if demo else None, progress=_shower(settings)))
 
 
 @main.command()
@@ -112,7 +113,8 @@ def work(health_port: int | None) -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    _run(_server().migrate_only(_settings(), _show))
+    settings = _settings()
+    _run(_server().migrate_only(settings, _shower(settings)))
 
 
 def _client_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -250,8 +252,21 @@ def _progress(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _show(text: Text | str) -> None:
-    _progress(str(text))
+def _shower(settings: Settings) -> Callable[[Text | str], None]:
+    """Prints texts in the language of the settings; by default that of the terminal, both where it says nothing."""
+
+    def show(text: Text | str) -> None:
+        language = settings.language if settings.language != "auto" else _terminal_language()
+        _progress(text if isinstance(text, str) else text.in_language(language) if language else str(text))
+
+    return show
+
+
+def _terminal_language() -> Literal["ja", "en"] | None:
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    if locale.startswith("ja"):
+        return "ja"
+    return "en" if locale.startswith("en") else None
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def replay_demo(
     progress: Callable[[str], None],
 ) -> None:
     """Register the stations of the demonstration and replay them."""
-    options = ReplayOptions(speed, timedelta(hours=backfill_hours), limit)
+    parent = os.getppid()
+    # A hub that started this replay and was killed has left it to another parent: nobody watches any more.
+    options = ReplayOptions(speed, timedelta(hours=backfill_hours), limit, lambda: os.getppid() == parent)
     count = replay(client, host, port, demo_stations(), options, progress)
     progress(f"the record ends, {count} readings / 記録の終わり（{count} 件）")
 

@@ -138,8 +138,7 @@ async def _own_hub(settings: Settings) -> AsyncIterator[tuple[Hub, str]]:
 
 async def serve(settings: Settings) -> None:
     """The HTTP API."""
-    async with _own_hub(settings) as (hub, url):
-        await asyncio.to_thread(migrate, url)
+    async with _own_hub(settings) as (hub, url), maintained(hub, url):
         parts = Parts()
         add_api(parts, hub)
         await run(parts, hub)

@@ -38,6 +38,7 @@ class Hub:
     writer: EntityWriter
     devices: DeviceStore
     quarantine: QuarantineStore
+    context_loader: CachedContextLoader
     alert_rules: AlertRuleStore
     alerts: AlertStore
     deliveries: DeliveryStore
@@ -69,6 +70,7 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             writer=EntityWriter(terms, history),
             devices=DeviceStore(database),
             quarantine=QuarantineStore(database),
+            context_loader=loader,
             alert_rules=AlertRuleStore(),
             alerts=AlertStore(),
             deliveries=DeliveryStore(database),

@@ -30,6 +30,14 @@ DELIVERIES: Final = Counter(
 DELIVERY_LATENCY: Final = Histogram(
     "minamo_delivery_seconds", "From the outbox to the receiver's success", ["kind"], buckets=_LATENCY_BUCKETS
 )
+PENDING: Final = Gauge(
+    "minamo_deliveries_waiting", "Deliveries not made, by kind and state (pending, dead)", ["kind", "state"]
+)
+PENDING_AGE: Final = Gauge("minamo_deliveries_oldest_seconds", "Age of the oldest pending delivery", ["kind"])
+FEED_LAG: Final = Gauge(
+    "minamo_feed_lag_events", "Change events written and not yet read, by consumer (an upper bound)", ["consumer"]
+)
+QUARANTINE_HELD: Final = Gauge("minamo_quarantine_held", "Messages in quarantine, by reason", ["reason"])
 REQUESTS: Final = Counter("minamo_http_requests_total", "HTTP requests, by method and status", ["method", "status"])
 REQUEST_LATENCY: Final = Histogram(
     "minamo_http_request_seconds", "Duration of HTTP requests (event streams excluded)", buckets=_LATENCY_BUCKETS

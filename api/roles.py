@@ -34,6 +34,7 @@ from api.workers.delivery_policy import make_delivery_worker
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
 from api.workers.subscriptions import SubscriptionWorker
+from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
 from context_store import alerts as alert_channel
 from context_store import deliveries, events
@@ -120,6 +121,7 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
+    parts.add("backlog gauges", watch_backlogs(hub))
 
 
 def make_sender(settings: Settings) -> HttpSender:

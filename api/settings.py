@@ -322,7 +322,7 @@ class Settings(BaseSettings):
     query_max_limit: int = setting(1000, "query", "Largest limit of a request.", "limit の上限。", ge=1, le=100_000)
     temporal_max_instances: int = setting(
         10_000, "query", "Most attribute instances in one temporal answer; more are paged.",
-        "履歴の 1 回の応答に含める最大件数。", ge=100, le=1_000_000,
+        "履歴の 1 回の応答に含める最大件数。", ge=1, le=1_000_000,
     )  # fmt: skip
 
     # history

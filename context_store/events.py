@@ -107,6 +107,11 @@ _TRANSLATE: Final[LiteralString] = """
 # Mark what was restored, and what was written since, as long committed.
 _RESTAMP: Final[LiteralString] = "update change_event set transaction_id = '3' where transaction_id <> '3'"
 
+# When the oldest event was written that some consumer has not read; null when all is read.
+_OLDEST_UNREAD: Final[LiteralString] = """
+    select min(recorded_at) from change_event where event_id > (select min(last_event_id) from change_consumer)
+"""
+
 _LAG: Final[LiteralString] = """
     select c.name, (select coalesce(max(event_id), 0) from change_event) - c.last_event_id,
            extract(epoch from now() - c.updated_at)::float8
@@ -272,3 +277,9 @@ async def consumer_lag(connection: AsyncConnection) -> dict[str, tuple[int, floa
     """By consumer: events written after the last one it read (an upper bound), seconds since it last moved."""
     rows = await (await connection.execute(_LAG)).fetchall()
     return {name: (behind, age) for name, behind, age in rows}
+
+
+async def oldest_unread(connection: AsyncConnection) -> datetime | None:
+    """When the oldest event was written that some consumer has still to read; None when there is none."""
+    row = await (await connection.execute(_OLDEST_UNREAD)).fetchone()
+    return row[0] if row else None

@@ -20,11 +20,15 @@ _FLUSH_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """``speed`` times as fast as recorded; ``backfill`` is how much of the record before the flood comes first."""
+    """``speed`` times as fast as recorded; ``backfill`` is how much of the record before the flood comes first.
+
+    It ends after ``limit`` live readings, or when ``is_wanted`` (asked before each) says no.
+    """
 
     speed: float = 60.0
     backfill: timedelta = timedelta(hours=48)
     limit: int | None = None
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 def replay(
@@ -103,6 +107,8 @@ def _live(
         wait = planned.after.total_seconds() - (time.monotonic() - began)
         if wait > 0:
             time.sleep(wait)
+        if not options.is_wanted():
+            break
         station = stations[planned.station]
         moment = Sample(datetime.now(UTC), planned.sample.value)
         devices[planned.station].publish(_reading(station, moment))

@@ -14,12 +14,15 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from api.hub import Hub
 from broker.errors import StoreUnavailable
+from context_store.database import ALL_TENANTS
+from context_store.events import oldest_unread
 
 log = structlog.get_logger(__name__)
 
 _EVENT_DAYS_AHEAD: Final = 3
 _HISTORY_DAYS_AHEAD: Final = 40
 _EVERY_MINUTES: Final = 30
+_UNREAD_MARGIN: Final = timedelta(hours=1)  # events written by transactions that were open for long
 
 
 async def make_partitions(hub: Hub, now: datetime) -> None:
@@ -31,12 +34,25 @@ async def make_partitions(hub: Hub, now: datetime) -> None:
 async def remove_expired(hub: Hub, now: datetime) -> None:
     """Remove change events, finished deliveries and history past their retention."""
     horizon = now - timedelta(hours=hub.settings.event_retention_hours)
-    dropped = await hub.changes.drop_before(horizon)
+    dropped = await hub.changes.drop_before(await _event_horizon(hub, horizon))
     removed = await hub.deliveries.purge(horizon)
     if hub.settings.history_retention_days is not None:
         dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
     if dropped or removed:
         log.info("housekeeping.removed", partitions=dropped, deliveries=removed)
+
+
+async def _event_horizon(hub: Hub, horizon: datetime) -> datetime:
+    """No event is removed that somebody has still to read, however old it is."""
+    async with hub.database.transaction(ALL_TENANTS) as connection:
+        unread = await oldest_unread(connection)
+    return min(horizon, unread - _UNREAD_MARGIN) if unread else horizon
+
+
+async def refresh_contexts(hub: Hub) -> None:
+    """Ask the sources of fetched contexts whether they have changed; what was made with an old one is dropped."""
+    for url in await hub.context_loader.refresh_stale():
+        hub.contexts.forget(url)
 
 
 async def upkeep(hub: Hub) -> None:
@@ -45,6 +61,7 @@ async def upkeep(hub: Hub) -> None:
     with contextlib.suppress(StoreUnavailable):
         await make_partitions(hub, now)
         await remove_expired(hub, now)
+        await refresh_contexts(hub)
 
 
 @asynccontextmanager
