@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.affinity import translate
 from shapely.geometry import shape
-from support.cluster import Cluster
 
 from broker.entities import ExpandedEntity
 from broker.errors import OperationNotSupported, TooComplexQuery
@@ -48,6 +47,7 @@ from broker.query.tree import (
 )
 from context_store.query_sql import INDEX_FUNCTIONS, After, Order, count_statement, page_statement
 from schemas.terms import NGSI_LD
+from support.cluster import Cluster
 
 TENANT = 1
 START = datetime(2026, 1, 1, tzinfo=UTC)
