@@ -24,6 +24,7 @@ from broker.alerts import (
 from broker.times import parse_time, to_text
 
 DATA = Path(__file__).parents[2] / "data"
+HYDROGRAPH = Path(__file__).parents[3] / "api" / "demo" / "hydrographs" / "dead_run.csv"
 LEVELS = {"standby": 0.6, "caution": 0.9, "evacuation_decision": 1.2, "danger": 1.5}
 LABELS = {stage: f"L{number}" for number, stage in enumerate(LEVELS, 1)}
 
@@ -43,9 +44,9 @@ def dead_run_rule(confirmation: Confirmation | None = None) -> AlertRule:
 
 @pytest.fixture(scope="module")
 def month() -> list[Sample]:
-    with (DATA / "hydrographs" / "dead_run_01589330_2019-05_5min.csv").open(encoding="utf-8") as file:
+    with HYDROGRAPH.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [Sample(parse_time(row["datetimeUTC"]), float(row["gage_height_m"])) for row in rows]
+    return [Sample(parse_time(row["time"]), float(row["value"])) for row in rows]
 
 
 @pytest.fixture(scope="module")
