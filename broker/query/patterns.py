@@ -126,14 +126,30 @@ class CompiledPattern:
         """Whether the pattern matches somewhere in ``text``; the time is linear in its length."""
         if self._whole.nullable:
             return True
-        state = self._step(0, START)
+        state = self._anchored(0, (START,) if text else (START, END))
         steps = self._steps
         for character in text:
             if state < 0:
                 return True
             known = steps.get((state, character))
             state = self._step(state, character) if known is None else known
-        return state < 0 or self._step(state, END) < 0
+        return state < 0 or self._anchored(state, (END,)) < 0
+
+    def _anchored(self, state: int, marks: tuple[str, ...]) -> int:
+        """The positions reached from ``state`` over any number of anchors that hold here; -1 as in :meth:`_step`.
+
+        Anchors take no character, so that ``^^`` is ``^``, and ``$^`` matches the empty text.
+        """
+        while True:
+            reached = state
+            for mark in marks:
+                step = self._step(reached, mark)
+                if step < 0:
+                    return -1
+                reached |= step
+            if reached == state:
+                return state
+            state = reached
 
     def _step(self, state: int, item: str) -> int:
         """The positions that take ``item`` after those in ``state``; -1 once the pattern has matched."""

@@ -7,7 +7,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.errors import TooComplexQuery
@@ -38,6 +38,20 @@ from broker.query.patterns import PatternError, compile_pattern
         (r"\w", "水", False),
         (r"\.", "a", False),
         (".*?downtown$", "urn:x:downtown", True),
+        # Repeated anchors: what PostgreSQL 15 says of each.
+        ("^^", "", True),
+        ("^^a", "a", True),
+        ("a$$", "a", True),
+        ("$^", "", True),
+        ("$^", "a", False),
+        ("^$^$", "", True),
+        ("(^|a)^", "a", True),
+        ("(^|b)^a", "a", True),
+        ("a($|b)$", "a", True),
+        ("(^)(^)a", "a", True),
+        ("a^", "a", False),
+        ("a$^", "", False),
+        ("x*^a", "xa", False),
     ],
 )
 def test_search(pattern: str, text: str, found: bool) -> None:
@@ -87,6 +101,7 @@ def test_time_is_linear_in_the_text(pattern: str) -> None:
 SAFE = ["a", "b", ".", "^", "$", "|", "(", ")", "*", "+", "?", "{2}", "{1,}", "[ab]", "[^a]"]
 
 
+@example("^^", [""])
 @given(st.lists(st.sampled_from(SAFE), max_size=6).map("".join), st.lists(st.text("abc\n", max_size=6), max_size=6))
 def test_python_finds_the_same_where_it_reads_the_same(pattern: str, texts: list[str]) -> None:
     try:
