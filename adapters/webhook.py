@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
+_MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
 
 
 class ForbiddenDestination(Exception):
@@ -140,7 +141,8 @@ class HttpSender:
         try:
             check_url(url)
             async with asyncio.timeout(self._timeout_s):
-                response = await self._client.post(url, content=body, headers=headers)
+                async with self._client.stream("POST", url, content=body, headers=headers) as response:
+                    answer = await _read_some(response)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
@@ -149,5 +151,15 @@ class HttpSender:
             return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
         if response.is_success:
             return SendResult(True, response.status_code)
-        answer = f"HTTP {response.status_code}: {response.text}"[:MAX_ANSWER_CHARACTERS]
-        return SendResult(False, response.status_code, answer)
+        text = answer.decode("utf-8", "replace").strip()
+        return SendResult(False, response.status_code, f"HTTP {response.status_code}: {text}"[:MAX_ANSWER_CHARACTERS])
+
+
+async def _read_some(response: httpx.Response) -> bytes:
+    """The answer, as far as the hub cares to listen."""
+    answer = b""
+    async for part in response.aiter_raw():
+        answer += part
+        if len(answer) > _MAX_ANSWER_BYTES:
+            break
+    return answer[:_MAX_ANSWER_BYTES]

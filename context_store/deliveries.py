@@ -268,7 +268,8 @@ class DeliveryStore:
             return
         failed = [outcome for outcome in outcomes if outcome.failed is not None]
         streams = [outcome.stream_key for outcome in outcomes]
-        async with self._database.transaction(ALL_TENANTS) as connection:
+        # In one go: a subscriber that asks for the state right after its answer should find it booked.
+        async with self._database.transaction(ALL_TENANTS) as connection, connection.pipeline():
             await self._count(connection, outcomes)
             await connection.execute(_LOCK_STREAMS, {"streams": streams})
             await connection.execute(_DELIVERED, {"ids": [key for o in outcomes for key in o.delivered]})
