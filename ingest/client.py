@@ -4,6 +4,9 @@
 paho's own thread waits with select() before each packet; here the loop tells when the socket is readable and many
 packets are read at once (:mod:`ingest.burst_client`). Everything happens in the loop's thread but the blocking part
 of connecting.
+
+Memory is bounded by ``receive_maximum`` whatever the broker does: mosquitto up to 2.0.11 at least (Debian 12) sends
+far more than that once acknowledgements flow (its issue 2301). Then the socket is left unread until enough is stored.
 """
 
 from __future__ import annotations
@@ -64,6 +67,9 @@ class MqttClient:
         self._session_expiry_s = session_expiry_s
         self._on_subscribed = on_subscribed
         self._stored: list[int] = []  # packet identifiers to acknowledge, all of the present connection
+        self._unacknowledged = 0  # messages of the present connection
+        self._held = 0  # messages given out and not acknowledged, of lost connections too
+        self._paused = False
         self._socket: Any = None
         self._lost = asyncio.Event()
         self.generation = 0
@@ -95,7 +101,7 @@ class MqttClient:
         delay = 0.1
         try:
             while True:
-                if await self._connect():
+                if self._held <= self._receive_maximum and await self._connect():
                     delay = 0.1
                     await self._attend()
                 await asyncio.sleep(delay)
@@ -109,8 +115,9 @@ class MqttClient:
     def acknowledge(self, message: Message) -> None:
         """Tell the broker that ``message`` is stored; nothing when the connection it came by is gone.
 
-        It is sent together with all others of this turn of the loop.
+        It is sent together with all others of this turn of the loop. Every message has to come here at its end.
         """
+        self._held -= 1
         if message.qos and message.generation == self.generation:
             if not self._stored:
                 self._loop.call_soon(self._send_acknowledgements)
@@ -118,7 +125,12 @@ class MqttClient:
 
     def _send_acknowledgements(self) -> None:
         self._client.acknowledge(self._stored)
+        self._unacknowledged -= len(self._stored)
         self._stored.clear()
+        if self._paused and self._unacknowledged <= self._receive_maximum and self._socket is not None:
+            self._paused = False
+            self._loop.add_reader(self._socket, self._read)
+            self._read()  # TLS may hold bytes that the loop cannot see
 
     def respond(self, message: Message, payload: bytes) -> None:
         """Answer to the response topic of ``message`` (MQTT 5), if it names one below the device's own topic."""
@@ -172,11 +184,14 @@ class MqttClient:
 
     def _read(self) -> None:
         more = True
-        while more:
+        while more and not self._paused:
             if self._client.read_burst() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose()
                 return
             more = self._client.has_more()
+            if self._unacknowledged > self._receive_maximum:
+                self._paused = True
+                self._loop.remove_reader(self._socket)
 
     def _write(self) -> None:
         if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -187,6 +202,8 @@ class MqttClient:
     def _lose(self) -> None:
         self.generation += 1  # what came by this connection cannot be acknowledged any more
         self._stored.clear()
+        self._unacknowledged = 0
+        self._paused = False
         self.subscribed.clear()
         self._detach()
         self._lost.set()
@@ -234,10 +251,10 @@ class MqttClient:
         self._lose()
 
     def _on_plain_publish(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
-        self._on_message_callback(Message(topic, payload, datetime.now(UTC), mid, qos, self.generation))
+        self._give_out(Message(topic, payload, datetime.now(UTC), mid, qos, self.generation))
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
-        self._on_message_callback(
+        self._give_out(
             Message(
                 topic=message.topic,
                 payload=bytes(message.payload),
@@ -248,6 +265,11 @@ class MqttClient:
                 properties=_properties(message.properties),
             )
         )
+
+    def _give_out(self, message: Message) -> None:
+        self._held += 1
+        self._unacknowledged += message.qos  # 0 or 1
+        self._on_message_callback(message)
 
 
 def _properties(properties: Properties | None) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -51,6 +53,7 @@ class _Fault(Exception):
         super().__init__(detail)
 
 
+@lru_cache(maxsize=10_000)
 def device_key(topic: str) -> str | None:
     """The device key in ``minamo/v1/<key>/readings``; None when the topic has another shape."""
     if not topic.startswith(TOPIC_PREFIX) or not topic.endswith(_TOPIC_SUFFIX):
@@ -146,6 +149,8 @@ def _stored_value(mapping: AttributeMapping, raw: Any) -> float | str | bool | N
     if not isinstance(raw, int | float):
         raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is of type {type(raw).__name__}; it has to be a plain value")
     value = raw * mapping.factor + mapping.offset
+    if not isfinite(value):
+        raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {raw!r}, too large for the factor {mapping.factor}")
     if mapping.minimum is not None and value < mapping.minimum:
         raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {value!r}, below the declared minimum {mapping.minimum}")
     if mapping.maximum is not None and value > mapping.maximum:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline from message to committed reading: batch, decode, commit, and only then acknowledge.
+"""The pipeline from message to committed reading: decode, batch, commit, and only then acknowledge.
 
-While one batch is being committed the next one gathers; there is no timer, so a single reading does not wait and a
-flood of them shares each commit. Memory is bounded: the broker sends no more than ``receive_maximum`` messages that
-are not acknowledged yet.
+While one batch is being committed the next one is decoded and gathers; there is no timer, so a single reading does
+not wait and a flood of them shares each commit. Memory is bounded: the broker sends no more than ``receive_maximum``
+messages that are not acknowledged yet.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -29,12 +30,13 @@ from broker.readings import (
     UnstorableBatch,
 )
 from broker.times import to_text
-from ingest.decode import Decoder, Message
+from ingest.decode import Decoder, Message, device_key
 
 log = structlog.get_logger(__name__)
 
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MAX_S: Final = 5.0
+_DECODED_AT_ONCE: Final = 100  # messages, about half a millisecond
 
 
 class DeviceDirectory(Protocol):
@@ -61,6 +63,15 @@ class Acknowledger(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Messages and what was found in them."""
+
+    messages: list[Message] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
 class Pipeline:
     """Takes messages in with :meth:`put` and brings them into the store."""
 
@@ -80,61 +91,86 @@ class Pipeline:
         self._on_commit = on_commit
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._next = _Batch()
+        self._decoded = asyncio.Event()
+        self._taken = asyncio.Event()
         self.store_available = True
 
     def put(self, message: Message) -> None:
         """Take one message in."""
         self._waiting.append(message)
         if len(self._waiting) == 1:
-            self._idle.clear()
             self._arrived.set()
 
     @property
     def waiting(self) -> int:
         """Messages taken in and not yet being committed."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._next.messages)
 
     async def run(self, acknowledger: Acknowledger) -> None:
         """Work until cancelled. A batch that was begun is finished by the broker's redelivery after a restart."""
+        decoding = asyncio.create_task(self._decode_all(), name="ingest decode")
+        committing = asyncio.create_task(self._commit_all(acknowledger), name="ingest commit")
+        try:
+            await asyncio.wait([decoding, committing], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            decoding.cancel()
+            committing.cancel()
+            await asyncio.wait([decoding, committing])
+        for task in (decoding, committing):
+            if not task.cancelled():
+                task.result()
+
+    async def _decode_all(self) -> None:
+        """Decode what arrives into the next batch while it has room."""
         while True:
             await self._arrived.wait()
-            messages = self._take()
+            room = self._batch_max - len(self._next.messages)
+            if room <= 0:
+                self._taken.clear()
+                await self._taken.wait()
+                continue
+            messages = self._take(min(room, _DECODED_AT_ONCE))
             await self._directory_for(messages)
-            await self._process(messages, acknowledger)
-            if not self._waiting:
-                self._idle.set()
+            self._decode(messages)
+            await asyncio.sleep(0)  # the loop's other work: the database's answer, the next packets
 
-    async def drain(self, timeout_s: float) -> None:
-        """Wait until nothing waits any more, at most ``timeout_s`` seconds."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+    async def _commit_all(self, acknowledger: Acknowledger) -> None:
+        while True:
+            await self._decoded.wait()
+            batch, self._next = self._next, _Batch()
+            self._decoded.clear()
+            self._taken.set()
+            await self._process(batch, acknowledger)
 
-    def _take(self) -> list[Message]:
+    def _take(self, most: int) -> list[Message]:
         waiting = self._waiting
-        messages = [waiting.popleft() for _ in range(min(len(waiting), self._batch_max))]
+        messages = [waiting.popleft() for _ in range(min(len(waiting), most))]
         if not waiting:
             self._arrived.clear()
         return messages
 
     async def _directory_for(self, messages: list[Message]) -> None:
         """Look for new devices when a message comes from an unknown one, before it is called unknown."""
-        keys = {message.topic.split("/", 3)[2] for message in messages if message.topic.count("/") >= 2}
-        if any(self._directory.find(key) is None for key in keys):
+        keys = {device_key(topic) for topic in {message.topic for message in messages}}
+        if any(key is not None and self._directory.find(key) is None for key in keys):
             with contextlib.suppress(StoreUnavailable):
                 await self._directory.refresh()
 
-    async def _process(self, messages: list[Message], acknowledger: Acknowledger) -> None:
-        observations: list[Observation] = []
-        quarantined: list[Quarantined] = []
+    def _decode(self, messages: list[Message]) -> None:
+        batch, find, decode = self._next, self._directory.find, self._decoder.decode
         for message in messages:
-            found, fault = self._decoder.decode(message, self._directory.find)
-            observations += found
+            found, fault = decode(message, find)
+            batch.observations += found
             if fault is not None:
-                quarantined.append(fault)
+                batch.quarantined.append(fault)
+        batch.messages += messages
+        self._decoded.set()
+
+    async def _process(self, batch: _Batch, acknowledger: Acknowledger) -> None:
+        messages, quarantined = batch.messages, batch.quarantined
         try:
-            await self._commit(observations, quarantined, messages[0].received_at)
+            await self._commit(batch.observations, quarantined, messages[0].received_at)
         except UnstorableBatch as exc:
             quarantined = await self._one_by_one(messages, exc)
         for message in messages:

@@ -41,6 +41,9 @@ def test_fractions_are_read_with_point_or_comma_and_cut_after_microseconds(fract
         "2026-W47-6T07:47:43Z",
         "2026-13-01T00:00:00Z",
         "20261121T074743Z",
+        "２０２６-11-21T07:47:43Z",
+        "0001-01-01T00:00:00+09:00",
+        "9999-12-31T23:59:59-09:00",
         "",
     ],
 )
