@@ -16,6 +16,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from broker.entities import VALUE_MEMBER, AttributeKind, Instance
+from context_store.arrays import bigints, cursor_for_arrays, doubles, integers, texts, timestamps
 
 # Numbers of the attribute kinds in the table; never reuse one.
 KIND_NUMBER: Final[dict[str, int]] = {
@@ -72,6 +73,11 @@ _INSERT_NUMBERS: Final[LiteralString] = """
     on conflict do nothing
 """
 
+# entity_key, tenant_id, attribute_id, time axis, dataset_id, source_id: what a row is of, when, and by whom.
+Place = tuple[int, int, int, datetime, int, int]
+# The same with value_hash: the primary key.
+RowKey = tuple[int, int, int, datetime, int, int, int]
+
 _pack_double = struct.Struct(">d").pack
 _unpack_long = struct.Struct(">q").unpack
 
@@ -84,47 +90,55 @@ def value_hash(value: Any) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 
 
-class NumberRows:
-    """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
-
-    _NAMES: Final = (
-        "entity_key",
-        "tenant_id",
-        "attribute_id",
-        "observed_at",
-        "dataset_id",
-        "source_id",
-        "value_hash",
-        "number_value",
-        "unit_code",
-    )
+class _Rows:
+    """Rows gathered for one insertion; each begins with its :data:`RowKey`."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, int, int, datetime, int, int, int, float, str | None]] = []
+        self._rows: list[tuple[Any, ...]] = []
+        self._keys: set[tuple[Any, ...]] = set()
+        self._keyed = 0  # how many rows have their keys in _keys: it is brought up to date when somebody asks
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(
-        self,
-        place: tuple[int, int, int, datetime, int, int],
-        value: float,
-        unit_code: str | None,
-    ) -> None:
-        """Add a row; ``place`` is (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id)."""
+    def __contains__(self, key: RowKey) -> bool:
+        self._keys.update(row[: len(key)] for row in self._rows[self._keyed :])
+        self._keyed = len(self._rows)
+        return key in self._keys
+
+
+class NumberRows(_Rows):
+    """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
+
+    def add(self, place: Place, value: float, unit_code: str | None) -> None:
+        """Add a row."""
         number = value + 0.0
-        self._rows.append((*place, _unpack_long(_pack_double(number))[0], number, unit_code))
+        exact = -_EXACT_INTEGER <= number <= _EXACT_INTEGER
+        hashed = _unpack_long(_pack_double(number))[0] if exact else value_hash(number)
+        self._rows.append((*place, hashed, number, unit_code))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""
         if not self._rows:
             return 0
-        columns = dict(zip(self._NAMES, map(list, zip(*self._rows, strict=True)), strict=True))
-        cursor = await connection.execute(_INSERT_NUMBERS, {**columns, "recorded_at": recorded_at})
+        keys, tenants, attributes, times, datasets, sources, hashes, numbers, units = zip(*self._rows, strict=True)
+        columns = {
+            "entity_key": bigints(keys),
+            "tenant_id": integers(tenants),
+            "attribute_id": integers(attributes),
+            "observed_at": timestamps(times),
+            "dataset_id": integers(datasets),
+            "source_id": integers(sources),
+            "value_hash": bigints(hashes),
+            "number_value": doubles(numbers),
+            "unit_code": texts(units),
+        }
+        cursor = cursor_for_arrays(connection)
+        await cursor.execute(_INSERT_NUMBERS, {**columns, "recorded_at": recorded_at})
         return cursor.rowcount
 
 
-class InstanceRows:
+class InstanceRows(_Rows):
     """History rows of attribute instances of any kind."""
 
     _NAMES: Final = (
@@ -146,14 +160,8 @@ class InstanceRows:
         "detail",
     )
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[Any, ...]] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, place: tuple[int, int, int, datetime, int, int], instance: Instance) -> None:
-        """Add ``instance``; ``place`` is (entity_key, tenant_id, attribute_id, time axis, dataset_id, source_id)."""
+    def add(self, place: Place, instance: Instance) -> None:
+        """Add ``instance``."""
         kind = instance["type"]
         value = instance.get(VALUE_MEMBER[kind])
         detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
@@ -170,7 +178,7 @@ class InstanceRows:
             )
         )
 
-    def add_removed(self, place: tuple[int, int, int, datetime, int, int], kind: str) -> None:
+    def add_removed(self, place: Place, kind: str) -> None:
         """Add a tombstone: from the time axis on, the attribute instance was no more."""
         self._rows.append((*place, 0, KIND_NUMBER[kind], False, True, None, None, None, None, None, None))
 

@@ -9,7 +9,7 @@ becomes current when that moment is the newest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
@@ -18,13 +18,13 @@ import psycopg
 from psycopg import AsyncConnection
 
 from broker.devices import AttributeMapping, Device, device_entity
-from broker.entities import AttributeKind, Instance
+from broker.entities import Instance
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter, creation
 from context_store.events import NOTIFY, insert_updates
-from context_store.history import InstanceRows, NumberRows, value_hash
+from context_store.history import InstanceRows, NumberRows, Place, RowKey, value_hash
 from context_store.partitions import Partitions
 from context_store.quarantine import insert_quarantined
 from context_store.terms import TermIds
@@ -56,6 +56,7 @@ _KNOWN: Final[LiteralString] = """
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 
 Slot = dict[str, Instance]  # the instances of one attribute by dataset
+IsKnown = Callable[[RowKey], Awaitable[bool]]
 
 
 class _Entity:
@@ -89,26 +90,19 @@ class _Batch:
         self.others = InstanceRows()
         self.events: list[tuple[int, bytes, int]] = []
         self.fates: Counter[str] = Counter()
-        self._seen: set[tuple[Any, ...]] = set()
 
-    async def add(self, observation: Observation, is_known: Callable[[tuple[Any, ...]], Any]) -> None:
+    async def add(self, observation: Observation, is_known: IsKnown) -> None:
         """Fold one observation in; ``is_known`` tells whether a reading's history key is already stored."""
         device, observed_at, values = observation
         entity = self._entities[device.tenant_id, device.entity_id]
-        source_id = self._term_ids[device.key]
+        term_ids = self._term_ids
+        source_id = term_ids[device.key]
         observed_text = to_text(observed_at)
         changes = []
         for mapping, value in values:
             attribute, dataset = mapping.attribute, mapping.dataset
-            place = (
-                entity.key,
-                entity.tenant_id,
-                self._term_ids[attribute],
-                observed_at,
-                self._term_ids[dataset],
-                source_id,
-            )
             newest = entity.newest.get((attribute, dataset), _OLDEST)
+            place = (entity.key, entity.tenant_id, term_ids[attribute], observed_at, term_ids[dataset], source_id)
             if observed_at > newest:
                 fate = "current"
             elif observed_at < newest:
@@ -119,44 +113,29 @@ class _Batch:
             if fate == "repeated":
                 continue
             instance = self._instance(mapping, value, observed_text)
-            self._remember(place, mapping, value, instance)
+            if type(value) is float:
+                self.numbers.add(place, value, mapping.unit_code)
+            else:
+                self.others.add(place, instance)
             if fate != "late":
                 changes.append(self._make_current(entity, mapping, instance, observed_at))
         if changes:
             self.events.append((entity.key, orjson.dumps(changes), source_id))
 
     async def _tie(
-        self,
-        entity: _Entity,
-        mapping: AttributeMapping,
-        value: Any,
-        place: tuple[Any, ...],
-        is_known: Callable[[tuple[Any, ...]], Any],
+        self, entity: _Entity, mapping: AttributeMapping, value: Any, place: Place, is_known: IsKnown
     ) -> str:
         current = entity.attributes[mapping.attribute].get(mapping.dataset)
         if current is not None and current.get("value") == value and type(current["value"]) is not bool:
             return "repeated"
         key = (*place, value_hash(value))
-        if key in self._seen or await is_known(key):
+        if key in self.numbers or key in self.others or await is_known(key):
             return "repeated"
         return "corrections"
 
-    def _remember(
-        self,
-        place: tuple[int, int, int, datetime, int, int],
-        mapping: AttributeMapping,
-        value: Any,
-        instance: Instance,
-    ) -> None:
-        self._seen.add((*place, value_hash(value)))
-        if isinstance(value, float):
-            self.numbers.add(place, value, mapping.unit_code)
-        else:
-            self.others.add(place, instance)
-
     def _instance(self, mapping: AttributeMapping, value: Any, observed_text: str) -> Instance:
         instance: Instance = {
-            "type": AttributeKind.PROPERTY.value,
+            "type": "Property",
             "value": value,
             "observedAt": observed_text,
             "createdAt": self._now_text,
@@ -225,7 +204,7 @@ class PostgresReadingStore:
             entities = await self._load(connection, observations, now)
             batch = _Batch(entities, term_ids, now)
 
-            async def is_known(key: tuple[Any, ...]) -> bool:
+            async def is_known(key: RowKey) -> bool:
                 row = await (await connection.execute(_KNOWN, key)).fetchone()
                 return bool(row and row[0])
 

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Columns of values as PostgreSQL arrays in binary form, packed with one call each.
+
+psycopg asks for every element anew how to write it; for the columns of a batch, whose type is known, that was a
+quarter of what ingest spends on the database. The type of the array comes from the statement: ``%b::bigint[]``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import chain, repeat
+from typing import Any, Final
+
+from psycopg import AsyncConnection, AsyncCursor, pq
+from psycopg.adapt import Dumper
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where PostgreSQL counts microseconds from
+_DAY_US: Final = 86_400_000_000
+_NULL: Final = struct.pack(">i", -1)
+
+_header = struct.Struct(">iiIii").pack  # dimensions, whether there are nulls, element type, length, lower bound
+
+
+class PackedArray(bytes):
+    """An array as PostgreSQL reads it in binary form."""
+
+
+class _PackedDumper(Dumper):
+    """Hands the bytes on; without a type of its own, so that the statement's cast decides."""
+
+    format = pq.Format.BINARY
+
+    def dump(self, obj: Any) -> bytes:
+        return bytes(obj)
+
+
+def cursor_for_arrays(connection: AsyncConnection) -> AsyncCursor[Any]:
+    """A cursor that takes :class:`PackedArray` as parameters."""
+    cursor = connection.cursor()
+    cursor.adapters.register_dumper(PackedArray, _PackedDumper)
+    return cursor
+
+
+def bigints(values: Sequence[int]) -> PackedArray:
+    """``bigint[]``."""
+    return _fixed(20, 8, "q", values)
+
+
+def integers(values: Sequence[int]) -> PackedArray:
+    """``integer[]``."""
+    return _fixed(23, 4, "i", values)
+
+
+def doubles(values: Sequence[float]) -> PackedArray:
+    """``double precision[]``."""
+    return _fixed(701, 8, "d", values)
+
+
+def timestamps(values: Iterable[datetime]) -> PackedArray:
+    """``timestamptz[]`` of aware times."""
+    spans = [value - _EPOCH for value in values]
+    return _fixed(1184, 8, "q", [span.days * _DAY_US + span.seconds * 1_000_000 + span.microseconds for span in spans])
+
+
+def texts(values: Sequence[str | None]) -> PackedArray:
+    """``text[]``, made for few different texts that repeat."""
+    packed = {value: _text(value) for value in set(values)}
+    body = b"".join([packed[value] for value in values])
+    return PackedArray(_header(1, int(None in packed), 25, len(values), 1) + body)
+
+
+def _fixed(element_type: int, size: int, code: str, values: Sequence[float]) -> PackedArray:
+    count = len(values)
+    elements = chain.from_iterable(zip(repeat(size), values))
+    return PackedArray(_header(1, 0, element_type, count, 1) + struct.pack(f">{f'i{code}' * count}", *elements))
+
+
+def _text(value: str | None) -> bytes:
+    if value is None:
+        return _NULL
+    encoded = value.encode()
+    return struct.pack(">i", len(encoded)) + encoded
