@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entity maps."""
+
+from __future__ import annotations
+
+from context_store.migrations import run_sql
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Run 0003_entity_maps.sql."""
+    run_sql("0003_entity_maps.sql")
