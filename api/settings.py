@@ -191,6 +191,9 @@ class Settings(BaseSettings):
         "API を使えるベアラートークンの SHA-256（16進）。空なら認証なしで、ループバックのみ。",
     )
     max_request_bytes: int = setting(8_388_608, "http", "Largest request body.", "リクエスト本文の上限。", ge=1024)
+    batch_max_entities: int = setting(
+        1000, "http", "Most entities in one batch operation.", "一括操作 1 回の最大エンティティ数。", ge=1, le=100_000
+    )
 
     # ingest
     batch_max_readings: int = setting(

@@ -8,7 +8,7 @@ writes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -128,7 +128,7 @@ class EntityWriter:
                 raise AlreadyExists(f"Entity {change.after.id} already exists") from exc
             inserted = await cursor.fetchone()
             return int(inserted[0]) if inserted else 0
-        statement = _UPDATE_INDEXED if _indexed_changes(change.before, change.after) else _UPDATE
+        statement = _UPDATE_INDEXED if indexed_differs(change.before, change.after) else _UPDATE
         await connection.execute(statement, {**row, "key": key})
         return key or 0
 
@@ -142,20 +142,38 @@ class EntityWriter:
     ) -> None:
         tenant_id, key = place
         changes = tuple(changes)
-        names = {change.attribute for change in changes} | {change.dataset for change in changes}
-        ids = await self._terms.resolve(names)
+        ids = await self._terms.resolve(term_names(changes))
         rows = InstanceRows()
-        times = {now}
-        for change in changes:
-            moment = instance_time(change.after, now)
-            times.add(moment)
-            slot = (key, tenant_id, ids[change.attribute], moment, ids[change.dataset], source_id)
-            if change.after is not None:
-                rows.add(slot, change.after)
-            elif change.before is not None:
-                rows.add_removed(slot, change.before["type"])
+        times = {now, *add_instances(rows, (tenant_id, key), changes, ids, source_id, now)}
         await self._history.ensure(times)
         await rows.insert(connection, now)
+
+
+def term_names(changes: Iterable[AttributeChange]) -> set[str]:
+    """The names that history needs numbers for: attributes and datasets."""
+    return {name for change in changes for name in (change.attribute, change.dataset)}
+
+
+def add_instances(
+    rows: InstanceRows,
+    place: tuple[int, int],
+    changes: Iterable[AttributeChange],
+    ids: Mapping[str, int],
+    source_id: int,
+    now: datetime,
+) -> set[datetime]:
+    """Add the history of ``changes`` to ``rows``; ``place`` is (tenant_id, entity_key). Returns the times used."""
+    tenant_id, key = place
+    times = set()
+    for change in changes:
+        moment = instance_time(change.after, now)
+        times.add(moment)
+        slot = (key, tenant_id, ids[change.attribute], moment, ids[change.dataset], source_id)
+        if change.after is not None:
+            rows.add(slot, change.after)
+        elif change.before is not None:
+            rows.add_removed(slot, change.before["type"])
+    return times
 
 
 def instance_time(instance: dict[str, Any] | None, now: datetime) -> datetime:
@@ -178,7 +196,8 @@ def _row(entity: ExpandedEntity) -> dict[str, Any]:
     }
 
 
-def _indexed_changes(before: ExpandedEntity, after: ExpandedEntity) -> bool:
+def indexed_differs(before: ExpandedEntity, after: ExpandedEntity) -> bool:
+    """Whether a column with an index differs, so that an update has to write it."""
     return (
         before.types != after.types
         or before.scopes != after.scopes

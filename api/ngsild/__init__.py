@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.routers.attributes import attribute_routes
+from api.routers.batch import batch_routes
 from api.routers.entities import entity_routes
 from api.routers.temporal import temporal_routes
 from context_store.entity_store import EntityStore
@@ -20,5 +21,6 @@ def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
     return [
         *entity_routes(hub, entities),
         *attribute_routes(hub, entities),
+        *batch_routes(hub),
         *temporal_routes(hub, history),
     ]

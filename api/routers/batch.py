@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/entityOperations/create|upsert|update|merge|delete``: many entities at once (clauses 6.14 to 6.17 and 6.31)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from api.hub import Hub
+from api.negotiation import body_context, content_type, created_tenant, existing_tenant, link_context, read_json
+from api.ngsild.parameters import Parameters
+from api.ngsild.resource import Resource
+from api.problem_details import UnacceptableRequest, problem
+from broker.entities import EntityChange, ExpandedEntity
+from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError
+from broker.expansion import expand_entity, expand_fragment
+from broker.jsonld import TermMap
+from broker.operations import (
+    UpdateOutcome,
+    append_attributes,
+    create_entity,
+    delete_entity,
+    existing,
+    merge_entity,
+    replace_entity,
+    update_attributes,
+)
+from broker.validation import check_uri
+from context_store.entity_batch import BatchItem, EntityBatch, Operation
+from schemas.terms import JSON, JSON_LD
+
+_NO_OVERWRITE: Final = "noOverwrite"
+_REPLACE: Final = "replace"
+_UPDATE: Final = "update"
+
+Reader = Callable[[str, dict[str, Any], TermMap], Operation]
+"""Reads one entity of the array (its id, its members, the terms), and says what to do with it."""
+
+
+@dataclass(slots=True)
+class _Result:
+    """A BatchOperationResult (clause 5.2.16) in the making; ``created`` are those ids that are new."""
+
+    success: dict[str, None] = field(default_factory=dict)  # used as an ordered set
+    created: dict[str, None] = field(default_factory=dict)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def fail(self, entity_id: Any, error: NgsiLdError) -> None:
+        """Add a BatchEntityError (clause 5.2.17)."""
+        self.errors.append({"entityId": entity_id, "error": problem(error)})
+
+    def add(self, entity_id: str, outcome: EntityChange | UpdateOutcome | NgsiLdError) -> None:
+        """Add what became of one item."""
+        if isinstance(outcome, NgsiLdError):
+            self.fail(entity_id, outcome)
+        elif isinstance(outcome, UpdateOutcome) and outcome.not_updated:
+            reasons = "; ".join(f"{entry.attribute}: {entry.reason}" for entry in outcome.not_updated)
+            self.fail(entity_id, AlreadyExists(f"Some attributes were not updated: {reasons}"))
+        else:
+            self.success[entity_id] = None
+            change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome
+            if change.before is None:
+                self.created[entity_id] = None
+
+    def answer(self) -> Response:
+        """207 when something failed, 201 with the ids of new entities, else 204."""
+        if self.errors:
+            body = {"success": list(self.success), "errors": self.errors}
+            return Response(orjson.dumps(body), 207, media_type=JSON)
+        if self.created:
+            return Response(orjson.dumps(list(self.created)), 201, media_type=JSON)
+        return Response(status_code=204)
+
+
+class EntityOperations:
+    """The batch operations. An entity that cannot be processed is reported, and the others are processed."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._batch = EntityBatch(hub.database, hub.terms, hub.history)
+
+    async def create(self, request: Request) -> Response:
+        """Batch Entity Creation: implements 6.14.3.1."""
+        Parameters(request, ())
+        return await self._run(request, _creation, created_tenant)
+
+    async def upsert(self, request: Request) -> Response:
+        """Batch Entity Creation or Update: implements 6.15.3.1."""
+        options = Parameters(request, ("options",)).options((_REPLACE, _UPDATE))
+        if len(options) > 1:
+            raise BadRequestData(f"Only one of {_REPLACE} and {_UPDATE} can be given")
+        return await self._run(request, _creation_or_update if _UPDATE in options else _replacement, created_tenant)
+
+    async def update(self, request: Request) -> Response:
+        """Batch Entity Update: implements 6.16.3.1."""
+        overwrite = _NO_OVERWRITE not in Parameters(request, ("options",)).options((_NO_OVERWRITE,))
+        return await self._run(request, _addition(overwrite), existing_tenant)
+
+    async def merge(self, request: Request) -> Response:
+        """Batch Entity Merge: implements 6.31.3.1."""
+        Parameters(request, ())
+        return await self._run(request, _merge, existing_tenant)
+
+    async def delete(self, request: Request) -> Response:
+        """Batch Entity Delete: implements 6.17.3.1."""
+        Parameters(request, ())
+        content_type(request)
+        result, items = _Result(), []
+        for given in await self._read_array(request):
+            if not isinstance(given, str):
+                raise BadRequestData("An entry of the array is not an entity id")
+            try:
+                items.append(BatchItem(check_uri(given, "The entity id"), _deletion(given)))
+            except BadRequestData as error:
+                result.fail(given, error)
+        return await self._finish(await existing_tenant(request, self._hub.tenants), items, result)
+
+    async def _run(
+        self, request: Request, reader: Reader, find_tenant: Callable[[Request, Any], Awaitable[int]]
+    ) -> Response:
+        media_type = content_type(request)
+        entities = await self._read_array(request)
+        if media_type == JSON_LD and link_context(request) is not None:
+            raise BadRequestData(
+                f"A body of type {JSON_LD} carries its own @context; a Link header cannot name another"
+            )
+        result, items = _Result(), []
+        for given in entities:
+            if not isinstance(given, dict):
+                raise BadRequestData("An entry of the array is not an entity")
+            try:
+                items.append(await self._read_item(request, media_type, given, reader))
+            except NgsiLdError as error:
+                result.fail(given.get("id", given.get("@id")), error)
+        return await self._finish(await find_tenant(request, self._hub.tenants), items, result)
+
+    async def _read_item(self, request: Request, media_type: str, given: dict[str, Any], reader: Reader) -> BatchItem:
+        terms = await self._hub.contexts.resolve(body_context(request, media_type, given))
+        entity_id = check_uri(given.get("id", given.get("@id")), "id")
+        body = {name: value for name, value in given.items() if name != "@context"}
+        return BatchItem(entity_id, reader(entity_id, body, terms))
+
+    async def _read_array(self, request: Request) -> list[Any]:
+        """The body: an array of at least one entry (clause 5.6.7.4), of no more than the hub's limit."""
+        entries = await read_json(request, self._hub.settings.max_request_bytes)
+        if not isinstance(entries, list) or not entries:
+            raise BadRequestData("The body is not an array with at least one entry")
+        most = self._hub.settings.batch_max_entities
+        if len(entries) > most:
+            refusal = problem(InvalidRequest(f"A batch has at most {most} entries; this one has {len(entries)}"))
+            raise UnacceptableRequest(413, {**refusal, "status": 413})
+        return entries
+
+    async def _finish(self, tenant_id: int, items: Sequence[BatchItem], result: _Result) -> Response:
+        outcomes = await self._batch.run(tenant_id, items) if items else []
+        for item, outcome in zip(items, outcomes, strict=True):
+            result.add(item.entity_id, outcome)
+        return result.answer()
+
+
+def batch_routes(hub: Hub) -> list[BaseRoute]:
+    """The resources of batch operations."""
+    operations = EntityOperations(hub)
+    return [
+        Resource("/entityOperations/create", POST=operations.create),
+        Resource("/entityOperations/upsert", POST=operations.upsert),
+        Resource("/entityOperations/update", POST=operations.update),
+        Resource("/entityOperations/merge", POST=operations.merge),
+        Resource("/entityOperations/delete", POST=operations.delete),
+    ]
+
+
+def _creation(_id: str, body: dict[str, Any], terms: TermMap) -> Operation:
+    entity = expand_entity(body, terms)
+    return lambda stored, now: create_entity(stored, entity, now)
+
+
+def _replacement(_id: str, body: dict[str, Any], terms: TermMap) -> Operation:
+    entity = expand_entity(body, terms)
+    return lambda stored, now: (
+        create_entity(None, entity, now) if stored is None else replace_entity(stored, entity, now)
+    )
+
+
+def _creation_or_update(_id: str, body: dict[str, Any], terms: TermMap) -> Operation:
+    """An update may remove attributes with NGSI-LD Nulls; a creation has to be a complete entity."""
+    fragment = expand_fragment(body, terms, allow_null=True)
+
+    def operation(stored: ExpandedEntity | None, now: datetime) -> EntityChange | UpdateOutcome:
+        if stored is None:
+            return create_entity(None, expand_entity(body, terms), now)
+        return update_attributes(stored, fragment, now)
+
+    return operation
+
+
+def _addition(overwrite: bool) -> Reader:
+    def read(entity_id: str, body: dict[str, Any], terms: TermMap) -> Operation:
+        fragment = expand_fragment(body, terms)
+        return lambda stored, now: append_attributes(existing(stored, entity_id), fragment, now, overwrite=overwrite)
+
+    return read
+
+
+def _merge(entity_id: str, body: dict[str, Any], terms: TermMap) -> Operation:
+    fragment = expand_fragment(body, terms, partial=True)
+    return lambda stored, now: merge_entity(existing(stored, entity_id), fragment, now)
+
+
+def _deletion(entity_id: str) -> Operation:
+    return lambda stored, _now: delete_entity(existing(stored, entity_id))
