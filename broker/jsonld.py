@@ -14,17 +14,19 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import orjson
 from pyld import jsonld as pyld
-from pyld.context_resolver import ContextResolver as PyldResolver
 
+from broker.active_context import process
+from broker.context_uses import ContextUses, StoredDocument
 from broker.errors import BadRequestData, LdContextNotAvailable
-from broker.ports import ContextLoader
-from schemas.contexts import bundled_contexts, core_context, is_core_context
+from broker.ports import ContextLoader, HostedContextFinder
+from schemas.contexts import bundled_contexts, hosted_id, is_core_context
 
 _NAME: Final = re.compile(r"\w+")  # clause 4.6.2; \w is exactly Unicode letters, numbers and "_"
 _ABSOLUTE_IRI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20]+")
@@ -44,15 +46,33 @@ def is_iri(text: str) -> bool:
 class TermMap:
     """One resolved ``@context``: names to IRIs and back. It does not change; it only remembers what it worked out."""
 
-    __slots__ = ("_compacted", "_expanded", "_prefixes", "_terms", "_types", "context", "documents", "vocabulary")
+    __slots__ = (
+        "_compacted",
+        "_expanded",
+        "_prefixes",
+        "_terms",
+        "_types",
+        "context",
+        "documents",
+        "stored",
+        "vocabulary",
+    )
 
-    def __init__(self, active: Mapping[str, Any], context: Any = None, documents: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        active: Mapping[str, Any],
+        context: Any = None,
+        documents: frozenset[str] = frozenset(),
+        stored: frozenset[StoredDocument] = frozenset(),
+    ) -> None:
         """``active`` is PyLD's active context: ``mappings`` of terms and ``@vocab``."""
         mappings: Mapping[str, Any] = active["mappings"]
         self.context = context
         """The ``@context`` as the client gave it, or None for the core alone."""
         self.documents = documents
-        """The remote documents it was made of."""
+        """The documents it was made of: URLs, and the ids of those that the hub hosts."""
+        self.stored = stored
+        """Those of them that come neither with the hub nor with the request."""
         self.vocabulary: str = active["@vocab"]
         self._terms: dict[str, str | None] = {
             term: mapping and mapping.get("@id") for term, mapping in mappings.items()
@@ -176,52 +196,87 @@ class _Gathered:
     parts: list[dict[str, Any]] = field(default_factory=list)
     prefixed: dict[str, str] = field(default_factory=dict)
     """Terms like ``open311:type`` that name another IRI: names for clause 4.6.2, not allowed by JSON-LD 1.1 (PyLD)."""
+    tenant: str = ""
     documents: set[str] = field(default_factory=set)
-    remote: bool = False
+    stored: set[StoredDocument] = field(default_factory=set)
     terms: int = 0
+
+    @property
+    def is_private(self) -> bool:
+        """Whether documents of the tenant's own are in it."""
+        return any(document.tenant is not None for document in self.stored)
 
 
 class ContextResolver:
     """Makes and keeps term maps (bounded, least recently used goes first). For one event loop."""
 
     def __init__(
-        self, loader: ContextLoader | None = None, *, size: int = 256, limits: ContextLimits | None = None
+        self,
+        loader: ContextLoader | None = None,
+        *,
+        hosted: HostedContextFinder | None = None,
+        size: int = 256,
+        limits: ContextLimits | None = None,
     ) -> None:
         self._loader = loader
+        self._hosted = hosted
         self._size = size
         self._limits = limits or ContextLimits()
-        self._maps: OrderedDict[bytes | str, TermMap] = OrderedDict()
+        self._maps: OrderedDict[tuple[str, bytes | str], TermMap] = OrderedDict()
+        self._generation = 0
+        self.uses = ContextUses()
 
-    async def resolve(self, context: Any = None) -> TermMap:
+    async def resolve(self, context: Any = None, tenant: str = "") -> TermMap:
         """The term map of an ``@context`` value (URL, list, object, nested or None) together with the core context.
 
-        Raises :class:`LdContextNotAvailable` when a remote document cannot be had or is no context, and
-        :class:`BadRequestData` when the value itself is no ``@context``. Failures are not kept.
+        ``tenant`` names whose hosted contexts may be used. Raises :class:`LdContextNotAvailable` when a remote document
+        cannot be had, and :class:`BadRequestData` when it or the value itself is no ``@context`` (clause 5.5.6).
+        Failures are not kept.
         """
         if context is None or context == []:
             return core_terms()
         key = context if isinstance(context, str) else orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
-        if (known := self._known(key)) is not None:
-            return known
-        gathered = _Gathered()
-        await self._gather(context, None, (), gathered)
-        if (known := self._known(key)) is not None:  # another request was faster while documents were loaded
-            return known
-        terms = _term_map(context, gathered)
-        self._maps[key] = terms
-        while len(self._maps) > self._size:
-            self._maps.popitem(last=False)
+        terms = self._known(tenant, key) or await self._make(context, key, tenant)
+        if terms.stored:
+            self.uses.count(terms.stored, datetime.now(UTC))
         return terms
+
+    async def validate(self, context: Any) -> None:
+        """Raise :class:`BadRequestData` when ``context`` is none; what it only refers to is not fetched."""
+        gathered = _Gathered()
+        await self._gather(_without_references(context), None, (), gathered)
+        _term_map(None, gathered)
 
     def forget(self, url: str) -> None:
         """Drop every term map made with the document at ``url``, because it changed or was deleted."""
+        self._generation += 1
         for key in [key for key, terms in self._maps.items() if url in terms.documents]:
             del self._maps[key]
 
-    def _known(self, key: bytes | str) -> TermMap | None:
-        terms = self._maps.get(key)
-        if terms is not None:
-            self._maps.move_to_end(key)
+    def forget_stored(self) -> None:
+        """Drop every term map made with a stored document: another process changed or deleted one."""
+        self._generation += 1
+        for key in [key for key, terms in self._maps.items() if terms.stored]:
+            del self._maps[key]
+
+    def _known(self, tenant: str, key: bytes | str) -> TermMap | None:
+        for known in (("", key), (tenant, key)):
+            terms = self._maps.get(known)
+            if terms is not None:
+                self._maps.move_to_end(known)
+                return terms
+        return None
+
+    async def _make(self, context: Any, key: bytes | str, tenant: str) -> TermMap:
+        generation, gathered = self._generation, _Gathered(tenant=tenant)
+        await self._gather(context, None, (), gathered)
+        if (known := self._known(tenant, key)) is not None:  # another request was faster while documents were loaded
+            return known
+        terms = _term_map(context, gathered)
+        if generation == self._generation:  # else a document may have changed after it was read
+            self._maps[tenant if gathered.is_private else "", key] = terms
+        while len(self._maps) > self._size:
+            self._maps.popitem(last=False)
         return terms
 
     async def _gather(self, context: Any, base: str | None, path: tuple[str, ...], into: _Gathered) -> None:
@@ -263,84 +318,65 @@ class ContextResolver:
         url = urljoin(base, url) if base else url
         if is_core_context(url):
             return
-        if not is_iri(url):
+        name = hosted_id(url) or url  # the hub's own address has many forms, behind proxies and within itself
+        if not is_iri(name):
             raise _invalid(path, f"{url!r} is not an absolute URL")
-        if url in path:
-            raise LdContextNotAvailable(f"@context {url} refers to itself")
+        if name in path:
+            raise _invalid((*path, url), "it refers to itself")
         if len(path) >= self._limits.max_depth:
             raise LdContextNotAvailable(f"@context {url} is nested deeper than {self._limits.max_depth} documents")
-        into.documents.add(url)
+        into.documents.add(name)
         if len(into.documents) > self._limits.max_documents:
             raise LdContextNotAvailable(f"The @context needs more than {self._limits.max_documents} documents")
-        document = await self._load(url, into)
+        document = await self._load(name, url, into)
         if not isinstance(document, dict) or "@context" not in document:
-            raise LdContextNotAvailable(f"The document at {url} has no @context member")
-        await self._gather(document["@context"], url, (*path, url), into)
+            raise _invalid((url,), "the document has no @context member")
+        await self._gather(document["@context"], None if name.startswith("urn:") else url, (*path, name), into)
 
-    async def _load(self, url: str, into: _Gathered) -> Any:
+    async def _load(self, name: str, url: str, into: _Gathered) -> Any:
         bundled = bundled_contexts()
-        if url in bundled:
-            return bundled[url]
+        if name in bundled:
+            return bundled[name]
+        if name != url or name.startswith("urn:"):
+            document = None if self._hosted is None else await self._hosted.find(name, into.tenant)
+            if document is not None:
+                into.stored.add(StoredDocument(name, into.tenant))
+                return document
         if self._loader is None:
             raise LdContextNotAvailable(f"@context {url} is not among the bundled contexts")
-        into.remote = True
-        return await self._loader.load(url)
+        document = await self._loader.load(url)
+        into.stored.add(StoredDocument(url))
+        return document
 
 
-def _invalid(path: tuple[str, ...], reason: str) -> BadRequestData | LdContextNotAvailable:
-    if path:
-        return LdContextNotAvailable(f"@context {path[-1]} is not valid: {reason}")
-    return BadRequestData(f"@context is not valid: {reason}")
+def _without_references(context: Any) -> Any:
+    """``context`` without the URLs of its lists, after a look at them."""
+    if isinstance(context, str):
+        if not is_iri(context) and hosted_id(context) is None:
+            raise _invalid((), f"{context!r} is not an absolute URL")
+        return []
+    if isinstance(context, list):
+        return [_without_references(part) for part in context]
+    if isinstance(context, dict):
+        return {member: value for member, value in context.items() if member != "@import"}
+    return context
+
+
+def _invalid(path: tuple[str, ...], reason: str) -> BadRequestData:
+    return BadRequestData(f"@context {path[-1]} is not valid: {reason}" if path else f"@context is not valid: {reason}")
 
 
 @cache
 def core_terms() -> TermMap:
     """The term map of the core context alone: for requests without an ``@context`` (clause 5.5.5)."""
-    return TermMap(_process([]))
+    return TermMap(process([]))
 
 
 def _term_map(context: Any, gathered: _Gathered) -> TermMap:
     try:
-        active = _process(gathered.parts)
+        active = process(gathered.parts)
     except (pyld.JsonLdError, TypeError, ValueError, AttributeError) as error:  # PyLD trips over some bad values
-        reason = f"@context is not valid: {error.args[0] if error.args else error}"
-        raise (LdContextNotAvailable if gathered.remote else BadRequestData)(reason) from error
+        raise _invalid((), str(error.args[0] if error.args else error)) from error
     mappings = active["mappings"] | {term: {"@id": iri} for term, iri in gathered.prefixed.items()}
-    return TermMap({**active, "mappings": mappings}, context, frozenset(gathered.documents))
-
-
-def _process(parts: list[dict[str, Any]]) -> Mapping[str, Any]:
-    """PyLD's active context of ``parts`` and then the core context.
-
-    The core stands before ``parts`` too, unprotected: clients name it last or not at all and still use its terms and
-    prefixes in their definitions (``"@type": "DateTime"``), which JSON-LD alone would refuse.
-    """
-    active = _extend(_unprotected_core(), parts) if parts else None
-    return _extend(active, [core_context()["@context"]])
-
-
-@cache
-def _unprotected_core() -> Mapping[str, Any]:
-    core = core_context()["@context"]
-    return _extend(None, [{member: value for member, value in core.items() if member != "@protected"}])
-
-
-def _extend(active: Mapping[str, Any] | None, parts: list[dict[str, Any]]) -> Mapping[str, Any]:
-    options = {
-        "base": "",
-        "processingMode": "json-ld-1.1",
-        "documentLoader": _load_bundled,
-        "contextResolver": PyldResolver({}, _load_bundled),
-    }
-    processor = pyld.JsonLdProcessor()
-    start = processor.process_context(None, None, options) if active is None else active
-    result: Mapping[str, Any] = processor.process_context(start, parts, options)
-    return result
-
-
-def _load_bundled(url: str, _options: Any) -> dict[str, Any]:
-    """PyLD's document loader: everything a user's context names is gathered before, so only the core's own are left."""
-    if urlsplit(url).fragment or url not in bundled_contexts():
-        raise LdContextNotAvailable(f"@context {url} is not among the bundled contexts")
-    return {"contentType": "application/ld+json", "contextUrl": None, "documentUrl": url,
-            "document": bundled_contexts()[url]}  # fmt: skip
+    active = {**active, "mappings": mappings}
+    return TermMap(active, context, frozenset(gathered.documents), frozenset(gathered.stored))

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import unquote
+from uuid import NAMESPACE_URL, uuid5
 
 from schemas.terms import CORE_CONTEXT
 
@@ -47,6 +49,25 @@ _SMART_DATA_MODELS_URLS: Final = (
     "https://smart-data-models.github.io/{}/context.jsonld",
 )
 _CORE_URL: Final = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(-v\d+\.\d+)?\.jsonld")
+
+
+_LOCAL_ID: Final = "urn:ngsi-ld:jsonldContext:"
+_HOSTED_PATH: Final = "/ngsi-ld/v1/jsonldContexts/"
+
+
+def hosted_id(url: str) -> str | None:
+    """The identifier in the address under which a hub serves one of its contexts (clause 6.30), whatever its host.
+
+    Identifiers are unique, so the host need not be looked at: a hub has several names, and clients name it relatively.
+    """
+    _, found, tail = url.partition(_HOSTED_PATH)
+    local_id = unquote(tail)
+    return local_id if found and local_id.startswith(_LOCAL_ID) else None
+
+
+def bundled_id(url: str) -> str:
+    """The identifier of the bundled context that is published at ``url``."""
+    return url if url.startswith(_LOCAL_ID) else f"{_LOCAL_ID}{uuid5(NAMESPACE_URL, url)}"
 
 
 def is_core_context(url: str) -> bool:
