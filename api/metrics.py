@@ -37,6 +37,9 @@ PENDING_AGE: Final = Gauge("minamo_deliveries_oldest_seconds", "Age of the oldes
 FEED_LAG: Final = Gauge(
     "minamo_feed_lag_events", "Change events written and not yet read, by consumer (an upper bound)", ["consumer"]
 )
+EVENTS_SKIPPED: Final = Counter(
+    "minamo_events_skipped_total", "Change events that could not be processed and were passed over", ["consumer"]
+)
 QUARANTINE_HELD: Final = Gauge("minamo_quarantine_held", "Messages in quarantine, by reason", ["reason"])
 REQUESTS: Final = Counter("minamo_http_requests_total", "HTTP requests, by method and status", ["method", "status"])
 REQUEST_LATENCY: Final = Histogram(

@@ -118,6 +118,8 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     parts.wake_on(events.CHANNEL, alert_loop.wake)
     parts.wake_on(events.CHANNEL, subscription_worker.wake)
     parts.wake_on(deliveries.CHANNEL, delivery_worker.wake)
+    parts.health.add("alert rules", alert_loop.check)
+    parts.health.add("subscriptions", subscription_worker.check)
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())

@@ -221,8 +221,8 @@ class ChangeFeed:
         self._limit = limit
 
     @asynccontextmanager
-    async def batch(self) -> AsyncIterator[tuple[AsyncConnection, list[ChangeEvent]]]:
-        """The next events and the transaction to put their effects into.
+    async def batch(self, limit: int | None = None) -> AsyncIterator[tuple[AsyncConnection, list[ChangeEvent]]]:
+        """The next events (at most ``limit``) and the transaction to put their effects into.
 
         The position moves on in the same transaction: when the block raises, the events come again; when it ends,
         they never do. The list is empty when there is nothing new or another process reads for this consumer.
@@ -233,10 +233,11 @@ class ChangeFeed:
                 yield connection, []
                 return
             window = position.window or position.now
-            events = await self._read(connection, position, window)
+            limit = limit or self._limit
+            events = await self._read(connection, position, window, limit)
             yield connection, events
             if events or position.window is not None or position.done is None or position.stale:
-                advanced = position.advanced(events, window, self._limit)
+                advanced = position.advanced(events, window, limit)
                 await connection.execute(_SAVE, {**advanced, "name": self._name, "here": position.here})
 
     async def _claim(self, connection: AsyncConnection) -> _Position | None:
@@ -260,13 +261,15 @@ class ChangeFeed:
             raise LookupError(f"there is no consumer {self._name} of change events")
         return position
 
-    async def _read(self, connection: AsyncConnection, position: _Position, window: str) -> list[ChangeEvent]:
+    async def _read(
+        self, connection: AsyncConnection, position: _Position, window: str, limit: int
+    ) -> list[ChangeEvent]:
         parameters = {
             "done": position.done,
             "window": window,
             "after": position.after,
             "late": position.late,
-            "limit": self._limit,
+            "limit": limit,
         }
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
             await cursor.execute(_READ, parameters)

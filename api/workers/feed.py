@@ -7,22 +7,30 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from api.health import PartDown
+from api.metrics import EVENTS_SKIPPED
 from broker.errors import StoreUnavailable
 from context_store.events import ChangeEvent, ChangeFeed
 
 log = structlog.get_logger(__name__)
 
 _PAUSE_AFTER_ERROR_S: Final = 1.0
+_TRIES: Final = 5  # of one event alone, before it is passed over
+_ALONE_AFTER_ERROR: Final = 1000  # events that are taken one by one after a batch has failed
 
 Process = Callable[[AsyncConnection, list[ChangeEvent]], Awaitable[None]]
 
 
 class FeedLoop:
-    """Brings the events of ``feed`` to ``process``, each batch exactly once, until cancelled."""
+    """Brings the events of ``feed`` to ``process``, each batch exactly once, until cancelled.
+
+    A batch that fails comes again. Then its events are taken one by one, so that a single one that cannot be
+    processed is found; after five tries it is passed over, with an error in the log and in the metrics, because all
+    those behind it matter more. Meanwhile :meth:`check` says that the part is down.
+    """
 
     def __init__(self, name: str, feed: ChangeFeed, process: Process, *, poll_s: float) -> None:
         self._name = name
@@ -30,32 +38,57 @@ class FeedLoop:
         self._process = process
         self._poll_s = poll_s
         self._wake = asyncio.Event()
+        self._error: str | None = None
+        self._failures = 0
+        self._alone = 0
 
     def wake(self) -> None:
         """There may be new events."""
         self._wake.set()
 
+    async def check(self) -> None:
+        """For health: raises :class:`PartDown` while the last batch has failed."""
+        if self._error is not None:
+            raise PartDown(self._error)
+
     async def run(self) -> None:
-        """Work until cancelled. A batch that fails comes again, after a pause and with the error in the log."""
+        """Work until cancelled."""
         while True:
             self._wake.clear()
             try:
-                if await self.step():
-                    continue
+                worked = await self.step()
             except StoreUnavailable as exc:
                 log.warning("feed.store_unavailable", consumer=self._name, error=str(exc))
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            except psycopg.Error:
-                log.exception("feed.failed", consumer=self._name)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the part says so and goes on
+                self._fail(exc)
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            await self._rest()
+            else:
+                self._error = None
+                self._failures = 0
+                if not worked:
+                    await self._rest()
 
     async def step(self) -> int:
         """One batch; returns how many events it had."""
-        async with self._feed.batch() as (connection, events):
-            if events:
+        async with self._feed.batch(1 if self._alone else None) as (connection, events):
+            if events and self._failures >= _TRIES:
+                self._pass_over(events)
+            elif events:
                 await self._process(connection, events)
-            return len(events)
+        self._alone = max(0, self._alone - len(events))
+        return len(events)
+
+    def _fail(self, error: Exception) -> None:
+        log.exception("feed.failed", consumer=self._name)
+        self._error = f"{type(error).__name__}: {error}"
+        self._failures = self._failures + 1 if self._alone else 0
+        self._alone = _ALONE_AFTER_ERROR
+
+    def _pass_over(self, events: list[ChangeEvent]) -> None:
+        EVENTS_SKIPPED.labels(self._name).inc(len(events))
+        for event in events:
+            log.error("feed.passed_over", consumer=self._name, event_id=event.event_id, entity=event.entity_id)
 
     async def _rest(self) -> None:
         try:

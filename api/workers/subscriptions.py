@@ -68,6 +68,10 @@ class SubscriptionWorker:
         """There may be new change events."""
         self._changes.wake()
 
+    async def check(self) -> None:
+        """For health: raises while the changes cannot be processed."""
+        await self._changes.check()
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
