@@ -34,6 +34,7 @@ from tests.support.folders import free_port, temporary_folder
 ROOT: Final = Path(__file__).parents[1]
 WATER_LEVEL: Final = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 WATER_OBSERVED: Final = "https://smartdatamodels.org/dataModel.Environment/WaterObserved"
+_LINE_BYTES: Final = 16 * 1024 * 1024
 _CHILD_S: Final = 120.0  # longest wait for anything a child process is asked to say
 
 
@@ -123,10 +124,10 @@ class Child:
         """Its number."""
         return self._process.pid
 
-    async def line(self) -> str:
+    async def line(self, within_s: float = _CHILD_S) -> str:
         """The next line it says. Raises when it ended instead."""
         assert self._process.stdout is not None
-        text = await asyncio.wait_for(self._process.stdout.readline(), _CHILD_S)
+        text = await asyncio.wait_for(self._process.stdout.readline(), within_s)
         if not text:
             raise RuntimeError(f"a process of the measurement ended with {await self._process.wait()}")
         return text.decode().strip()
@@ -136,9 +137,9 @@ class Child:
         said = await self.line()
         assert said == "ready", said
 
-    async def report(self) -> dict[str, Any]:
+    async def report(self, within_s: float = _CHILD_S) -> dict[str, Any]:
         """The JSON object it says next."""
-        document: dict[str, Any] = orjson.loads(await self.line())
+        document: dict[str, Any] = orjson.loads(await self.line(within_s))
         return document
 
     def go(self) -> None:
@@ -174,6 +175,7 @@ async def child(
             stdin=PIPE,
             stdout=output if output is not None else PIPE,
             stderr=output,
+            limit=_LINE_BYTES,
         )
     finally:
         if output is not None:
