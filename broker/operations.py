@@ -9,7 +9,7 @@ something was written. Attributes that a request does not mention stay untouched
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -168,6 +168,19 @@ def delete_attribute(
     _require(stored, attribute, doomed or (NO_DATASET,))
     attributes, changes = _apply(stored.attributes, {attribute: dict(doomed)}, lambda _old, _given, _name: None)
     return _changed(stored, EntityFragment(), attributes, stored.scopes, changes, now)
+
+
+def drop_attributes(stored: ExpandedEntity, attributes: Set[str], now: datetime) -> EntityChange:
+    """Clause 5.6.21 with ``drop``: all instances of these attributes are removed; the IRI of ``scope`` is one."""
+    doomed = {iri: instances for iri, instances in stored.attributes.items() if iri in attributes}
+    kept, changes = _apply(stored.attributes, doomed, lambda _old, _given, _name: None)
+    scopes = () if SCOPE in attributes else stored.scopes
+    return _changed(stored, EntityFragment(), kept, scopes, changes, now)
+
+
+def keep_attributes(stored: ExpandedEntity, attributes: Set[str], now: datetime) -> EntityChange:
+    """Clause 5.6.21 with ``keep``: all other attributes are removed. The scope is no attribute and stays."""
+    return drop_attributes(stored, stored.attributes.keys() - attributes, now)
 
 
 def _require(entity: ExpandedEntity, attribute: str, datasets: Iterable[str]) -> None:

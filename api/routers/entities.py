@@ -44,6 +44,7 @@ from api.ngsild.queries import (
     read_local,
 )
 from api.ngsild.resource import Resource, location
+from api.routers.purge import PurgeEntities
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
@@ -194,7 +195,7 @@ def entity_routes(hub: Hub, store: EntityStore) -> list[BaseRoute]:
             PATCH=entities.merge,
             DELETE=entities.delete,
         ),
-        Resource("/entities", GET=entities.query, POST=entities.create),
+        Resource("/entities", GET=entities.query, POST=entities.create, DELETE=PurgeEntities(hub).purge),
         Resource("/entityOperations/query", POST=entities.post_query),
     ]
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``DELETE /entities``: purging what matches a query, or some attributes of it (clauses 5.6.21 and 6.4.3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.hub import Hub
+from api.negotiation import existing_tenant, linked_terms
+from api.ngsild.parameters import Parameters
+from api.ngsild.queries import FILTER_PARAMETERS, check_width, entity_query, query_of_parameters
+from broker.entities import EntityChange, ExpandedEntity
+from broker.errors import BadRequestData
+from broker.jsonld import TermMap
+from broker.operations import delete_entity, drop_attributes, keep_attributes
+from broker.query import linked_depth
+from context_store.entity_batch import EntityBatch
+from context_store.purge import Purge
+
+_PARAMETERS: Final = FILTER_PARAMETERS | {"attrs", "keep", "drop", "geometryProperty"}
+_NEEDED: Final = frozenset(("id", "type"))  # members without which an entity is none
+
+Change = Callable[[ExpandedEntity, datetime], EntityChange]
+
+
+class PurgeEntities:
+    """The operation Purge Entities."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._purge = Purge(hub.database, EntityBatch(hub.database, hub.terms, hub.history))
+
+    async def purge(self, request: Request) -> Response:
+        """Purge Entities: implements 6.4.3.3."""
+        parameters = Parameters(request, _PARAMETERS)
+        terms = await linked_terms(request, self._hub.contexts)
+        given = query_of_parameters(parameters)
+        query = entity_query(given, terms, attributes=_attributes(parameters, "attrs", terms))
+        if query.q is not None and linked_depth(query.q):
+            raise BadRequestData("A purge cannot follow Relationships to other entities")
+        check_width(given, query)
+        change = _change(parameters, terms)
+        await self._purge.run(await existing_tenant(request, self._hub.tenants), query, change)
+        return Response(status_code=204)
+
+
+def _attributes(parameters: Parameters, name: str, terms: TermMap) -> tuple[str, ...]:
+    """The attributes (IRIs) that a parameter names."""
+    names = parameters.names(name)
+    for attribute in names:
+        if "{" in attribute or "}" in attribute:
+            raise BadRequestData(f"{attribute!r} names an attribute of a linked entity, which a purge cannot follow")
+        if attribute in _NEEDED:
+            raise BadRequestData(f"{name} names attributes; {attribute!r} is none")
+    return tuple(map(terms.expand_term, names))
+
+
+def _change(parameters: Parameters, terms: TermMap) -> Change:
+    """What is to be done to each entity."""
+    if "keep" in parameters and "drop" in parameters:
+        raise BadRequestData("Only one of keep and drop can be given")
+    if "keep" in parameters:
+        kept = frozenset(_attributes(parameters, "keep", terms))
+        return lambda entity, now: keep_attributes(entity, kept, now)
+    if "drop" in parameters:
+        dropped = frozenset(_attributes(parameters, "drop", terms))
+        return lambda entity, now: drop_attributes(entity, dropped, now)
+    return lambda entity, _now: delete_entity(entity)
