@@ -36,6 +36,7 @@ def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
         directory,
         store,
         batch_max=hub.settings.batch_max_readings,
+        batch_max_wait_s=hub.settings.batch_max_wait_ms / 1000,
         on_commit=_count,
     )
     return pipeline, directory

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pipeline from message to committed reading: decode, batch, commit, and only then acknowledge.
 
-While one batch is being committed the next one is decoded and gathers; there is no timer, so a single reading does
-not wait and a flood of them shares each commit. Memory is bounded: the broker sends no more than ``receive_maximum``
-messages that are not acknowledged yet.
+While one batch is being committed the next one is decoded and gathers; by default there is no timer, so a single
+reading does not wait and a flood of them shares each commit. Memory is bounded: the broker sends no more than
+``receive_maximum`` messages that are not acknowledged yet.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import orjson
 import structlog
@@ -33,6 +33,8 @@ from broker.times import to_text
 from ingest.decode import Decoder, Message, device_key
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MAX_S: Final = 5.0
@@ -82,17 +84,20 @@ class Pipeline:
         store: ReadingStore,
         *,
         batch_max: int = 1000,
+        batch_max_wait_s: float = 0.0,
         on_commit: Callable[[CommitSummary, float], None] | None = None,
     ) -> None:
         self._decoder = decoder
         self._directory = directory
         self._store = store
         self._batch_max = batch_max
+        self._batch_max_wait_s = batch_max_wait_s
         self._on_commit = on_commit
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._next = _Batch()
         self._decoded = asyncio.Event()
+        self._full = asyncio.Event()
         self._taken = asyncio.Event()
         self.store_available = True
 
@@ -138,8 +143,12 @@ class Pipeline:
     async def _commit_all(self, acknowledger: Acknowledger) -> None:
         while True:
             await self._decoded.wait()
+            if self._batch_max_wait_s:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._batch_max_wait_s)
             batch, self._next = self._next, _Batch()
             self._decoded.clear()
+            self._full.clear()
             self._taken.set()
             await self._process(batch, acknowledger)
 
@@ -151,11 +160,13 @@ class Pipeline:
         return messages
 
     async def _directory_for(self, messages: list[Message]) -> None:
-        """Look for new devices when a message comes from an unknown one, before it is called unknown."""
+        """Look for new devices when a message comes from an unknown one, before it is called unknown.
+
+        While the registry cannot be read nobody is: the message waits, as it would for its commit.
+        """
         keys = {device_key(topic) for topic in {message.topic for message in messages}}
         if any(key is not None and self._directory.find(key) is None for key in keys):
-            with contextlib.suppress(StoreUnavailable):
-                await self._directory.refresh()
+            await self._insist(self._directory.refresh)
 
     def _decode(self, messages: list[Message]) -> None:
         batch, find, decode = self._next, self._directory.find, self._decoder.decode
@@ -166,6 +177,8 @@ class Pipeline:
                 batch.quarantined.append(fault)
         batch.messages += messages
         self._decoded.set()
+        if len(batch.messages) >= self._batch_max:
+            self._full.set()
 
     async def _process(self, batch: _Batch, acknowledger: Acknowledger) -> None:
         messages, quarantined = batch.messages, batch.quarantined
@@ -179,10 +192,16 @@ class Pipeline:
 
     async def _commit(self, observations: list[Observation], quarantined: list[Quarantined], since: datetime) -> None:
         """Commit, however long the database is away."""
+        summary = await self._insist(lambda: self._store.commit(observations, quarantined))
+        if self._on_commit is not None:
+            self._on_commit(summary, (datetime.now(since.tzinfo) - since).total_seconds())
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work`` again and again until the database is there for it."""
         delay = _RETRY_FIRST_S
         while True:
             try:
-                summary = await self._store.commit(observations, quarantined)
+                answer = await work()
             except StoreUnavailable as exc:
                 if self.store_available:
                     log.warning("ingest.store_unavailable", error=str(exc), waiting=self.waiting)
@@ -193,9 +212,7 @@ class Pipeline:
             if not self.store_available:
                 log.info("ingest.store_back")
             self.store_available = True
-            if self._on_commit is not None:
-                self._on_commit(summary, (datetime.now(since.tzinfo) - since).total_seconds())
-            return
+            return answer
 
     async def _one_by_one(self, messages: list[Message], error: UnstorableBatch) -> list[Quarantined]:
         """The database refuses something in the batch: find it, keep the rest, set it aside; returns what was."""

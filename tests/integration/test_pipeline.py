@@ -19,6 +19,7 @@ from broker.errors import StoreUnavailable
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
+from context_store.devices import CachedDeviceDirectory
 from ingest.client import MqttAddress
 from ingest.pipeline import Pipeline
 from support.hub import hub_for
@@ -170,6 +171,28 @@ async def test_a_device_registered_a_moment_ago_is_known_at_its_first_message(hu
         assert await asyncio.to_thread(device.flush, 10) == 0
         assert await count(hub, "attribute_instance") == 1
         assert await count(hub, "quarantine") == 0
+    device.close()
+
+
+async def test_no_device_is_called_unknown_while_the_registry_cannot_be_read(
+    hub: Hub, mosquitto: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await connect(hub, mosquitto)
+    read = CachedDeviceDirectory.refresh
+    away = True
+
+    async def refresh(directory: CachedDeviceDirectory) -> bool:
+        if away:
+            raise StoreUnavailable("away for the test")
+        return await read(directory)
+
+    monkeypatch.setattr(CachedDeviceDirectory, "refresh", refresh)
+    async with running(hub, mosquitto):
+        await asyncio.to_thread(device.publish, reading(1))
+        assert await asyncio.to_thread(device.flush, 1) == 1
+        away = False
+        assert await asyncio.to_thread(device.flush, 10) == 0
+        assert device.quarantined == []
     device.close()
 
 
