@@ -60,6 +60,16 @@ class Representation:
         """Whether the entity's member (``id``, ``type``, ``scope`` or an attribute IRI) is written."""
         return (self.pick is None or member in self.pick) and member not in self.omit
 
+    def writes_attribute(self, iri: str) -> bool:
+        """Whether the attribute is written, if it has an instance that is :meth:`chosen`."""
+        return self.writes(iri) and (self.attrs is None or iri in self.attrs)
+
+    def chosen(self, instances: dict[str, Instance]) -> dict[str, Instance]:
+        """The instances of an attribute that are written, by datasetId."""
+        if self.datasets is None:
+            return instances
+        return {name: item for name, item in instances.items() if name in self.datasets}
+
 
 NORMALIZED: Final = Representation()
 SIMPLIFIED: Final = Representation(Form.SIMPLIFIED)
@@ -94,10 +104,9 @@ def _add_times(result: dict[str, Any], entity: ExpandedEntity, options: Represen
 def _add_attributes(result: dict[str, Any], entity: ExpandedEntity, terms: TermMap, options: Representation) -> None:
     projected = options.pick is not None or options.omit or options.attrs is not None
     for iri, instances in entity.attributes.items():
-        if projected and not (options.writes(iri) and (options.attrs is None or iri in options.attrs)):
+        if projected and not options.writes_attribute(iri):
             continue
-        if options.datasets is not None:
-            instances = {name: item for name, item in instances.items() if name in options.datasets}
+        instances = options.chosen(instances)
         if instances:
             result[terms.compact_iri(iri)] = represent_attribute(instances, terms, options)
 

@@ -8,7 +8,7 @@ have been collected yet (clause 4.5.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +94,14 @@ class EntityStore:
             async with self._database.transaction(tenant_id) as connection:
                 stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
         return _selected(stored, entity_id, types, self._clock())
+
+    async def get_all(self, tenant_id: int, ids: Collection[str]) -> dict[str, ExpandedEntity]:
+        """Those entities of ``ids`` that there are, by id."""
+        with _refusals():
+            async with self._database.transaction(tenant_id) as connection:
+                found = await get_entities(connection, tenant_id, ids)
+        now = self._clock()
+        return {name: stored.entity for name, stored in found.items() if not _is_expired(stored.entity, now)}
 
     async def query(
         self, tenant_id: int, query: EntityQuery, *, limit: int, offset: int = 0, count: bool = False

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +11,8 @@ from api.ngsild.parameters import Parameters
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, InvalidRequest, OperationNotSupported
 from broker.jsonld import TermMap
+from broker.linked import LinkedForm
+from broker.query.members import Member, members_depth, parse_members
 from broker.representations import Form, Representation, parse_language_filter, represent, represent_feature
 from broker.validation import check_dataset
 from schemas.terms import GEO_JSON, LOCATION
@@ -19,10 +20,10 @@ from schemas.terms import GEO_JSON, LOCATION
 PROJECTION_PARAMETERS: Final = frozenset(
     ("attrs", "pick", "omit", "datasetId", "lang", "format", "options", "geometryProperty")
 )
-UNSUPPORTED_PARAMETERS: Final = frozenset(
-    ("join", "joinLevel", "containedBy", "orderBy", "orderFrom", "orderGeometry", "collation")
-)
-"""Known to the specification, and refused rather than passed over."""
+JOIN_PARAMETERS: Final = frozenset(("join", "joinLevel", "containedBy"))
+ORDER_PARAMETERS: Final = frozenset(("orderBy", "orderFrom", "orderGeometry", "collation"))
+UNSUPPORTED_PARAMETERS: Final = JOIN_PARAMETERS | ORDER_PARAMETERS
+"""Not for queries of temporal evolutions, which refuse them rather than pass them over."""
 ENTITY_MAP_PARAMETERS: Final = frozenset(("entityMap", "entityMapLifetime"))
 """Known and passed over: a broker declines an EntityMap by returning none (clause 5.5.14)."""
 
@@ -43,9 +44,14 @@ _AGGREGATED_VALUES: Final = "aggregatedValues"
 class Projection:
     """The representation, and which attributes (IRIs) an entity needs one of to be in the answer at all."""
 
-    representation: Representation
+    form: LinkedForm
     required_attributes: tuple[str, ...] = ()
     geometry_property: str = LOCATION
+
+    @property
+    def representation(self) -> Representation:
+        """How the entities themselves are written, linked ones aside."""
+        return self.form.representation
 
     @property
     def attributes(self) -> frozenset[str]:
@@ -53,11 +59,14 @@ class Projection:
         named = self.representation.attrs or self.representation.pick or frozenset()
         return named - _CORE_MEMBERS - _TIME_MEMBERS
 
-    def write(self, entity: ExpandedEntity, terms: TermMap, media_type: str) -> dict[str, Any]:
-        """``entity`` as JSON without ``@context``; empty when nothing of it is left."""
+    def write(
+        self, entity: ExpandedEntity, terms: TermMap, media_type: str, form: LinkedForm | None = None
+    ) -> dict[str, Any]:
+        """``entity`` as JSON without ``@context``; empty when nothing is left. ``form`` is that of a linked one."""
+        representation = (form or self.form).representation
         if media_type != GEO_JSON:
-            return represent(entity, terms, self.representation)
-        return represent_feature(entity, terms, self.representation, self.geometry_property)
+            return represent(entity, terms, representation)
+        return represent_feature(entity, terms, representation, self.geometry_property)
 
 
 def entity_form(parameters: Parameters) -> Representation:
@@ -90,35 +99,54 @@ def temporal_form(parameters: Parameters) -> tuple[Representation, bool]:
 
 
 def projection_of_parameters(
-    parameters: Parameters, terms: TermMap, media_type: str, form: Representation
+    parameters: Parameters, terms: TermMap, media_type: str, form: Representation, *, depth: int | None = None
 ) -> Projection:
-    """The projection that URL parameters ask for; raises ``BadRequestData`` and ``OperationNotSupported``."""
-    _check_support(parameters)
+    """The projection that URL parameters ask for; raises ``BadRequestData`` and ``OperationNotSupported``.
+
+    ``depth`` is how many Relationships are followed; None for operations that follow none.
+    """
+    if depth is None:
+        _check_support(parameters)
     return _projection(
         parameters,
         terms,
         media_type,
         form=form,
-        members={name: _split(parameters.text(name)) for name in ("attrs", "pick", "omit") if name in parameters},
+        depth=depth or 0,
+        members={
+            name: parse_members(parameters.text(name) or "", name)
+            for name in ("attrs", "pick", "omit")
+            if name in parameters
+        },
         datasets=parameters.names("datasetId"),
         language=parameters.text("lang"),
     )
 
 
 def projection_of_body(
-    body: Any, parameters: Parameters, terms: TermMap, media_type: str, form: Representation
+    body: Any,
+    parameters: Parameters,
+    terms: TermMap,
+    media_type: str,
+    form: Representation,
+    *,
+    depth: int | None = None,
 ) -> Projection:
-    """The projection that a Query body asks for; ``form`` comes from URL parameters."""
-    _check_support(parameters)
-    if body.get("join", "@none") != "@none":
-        raise OperationNotSupported("Linked Entity retrieval is not supported")
+    """The projection that a Query body asks for; ``form`` comes from URL parameters, ``depth`` is as above."""
+    if depth is None and body.get("join", "@none") != "@none":
+        raise OperationNotSupported("Linked Entity retrieval is not for this operation")
     datasets = body.get("datasetId", ())
     return _projection(
         parameters,
         terms,
         media_type,
         form=form,
-        members={name: tuple(body[name]) for name in ("attrs", "pick", "omit") if name in body},
+        depth=depth or 0,
+        members={
+            name: tuple(member for text in body[name] for member in parse_members(text, name))
+            for name in ("attrs", "pick", "omit")
+            if name in body
+        },
         datasets=[datasets] if isinstance(datasets, str) else datasets,
         language=body.get("lang"),
     )
@@ -127,7 +155,7 @@ def projection_of_body(
 def _check_support(parameters: Parameters) -> None:
     for name, value in parameters.items():
         if name in UNSUPPORTED_PARAMETERS and (name, value) != ("join", "@none"):
-            raise OperationNotSupported(f"Parameter {name!r} is not supported")
+            raise OperationNotSupported(f"Parameter {name!r} is not for this operation")
 
 
 def _projection(
@@ -136,7 +164,8 @@ def _projection(
     media_type: str,
     *,
     form: Representation,
-    members: dict[str, tuple[str, ...]],
+    depth: int,
+    members: dict[str, tuple[Member, ...]],
     datasets: Sequence[str],
     language: str | None,
 ) -> Projection:
@@ -145,41 +174,62 @@ def _projection(
     geometry_property = parameters.text("geometryProperty")
     if geometry_property is not None and media_type != GEO_JSON:
         raise BadRequestData(f"geometryProperty needs Accept: {GEO_JSON}")
-    attrs = _attributes(members["attrs"], terms) if "attrs" in members else None
-    pick = _members(members["pick"], terms) if "pick" in members else None
-    required = attrs or (pick if pick and not pick & (_CORE_MEMBERS | _TIME_MEMBERS) else None)
-    representation = replace(
+    form = replace(
         form,
-        attrs=attrs,
-        pick=pick,
-        omit=_members(members.get("omit", ()), terms),
         datasets=frozenset(check_dataset(dataset, "datasetId") for dataset in datasets) if datasets else None,
         languages=parse_language_filter(language) if language else (),
     )
+    _check_depth(members, depth)
+    attrs = _attributes(members["attrs"], terms) if "attrs" in members else None
+    linked = _linked_form(form, members.get("pick"), members.get("omit"), terms)
+    linked = replace(linked, representation=replace(linked.representation, attrs=attrs))
+    pick = linked.representation.pick
+    required = attrs or (pick if pick and not pick & (_CORE_MEMBERS | _TIME_MEMBERS) else None)
     geometry = LOCATION if geometry_property is None else terms.expand_term(geometry_property)
-    return Projection(representation, tuple(sorted(required or ())), geometry)
+    return Projection(linked, tuple(sorted(required or ())), geometry)
 
 
-def _split(text: str | None) -> tuple[str, ...]:
-    """The terms of clause 4.21: ``a,b`` or ``a|b``."""
-    return tuple(re.split(r"[,|]", text or ""))
+def _check_depth(members: dict[str, tuple[Member, ...]], depth: int) -> None:
+    """Raise ``BadRequestData`` when a selection follows more Relationships than the request does (5.7.2.4)."""
+    for name, chosen in members.items():
+        if members_depth(chosen) > depth:
+            raise BadRequestData(
+                f"{name} names members of linked entities, which needs a join with a joinLevel of as many steps"
+            )
 
 
-def _members(names: Sequence[str], terms: TermMap) -> frozenset[str]:
+def _linked_form(
+    form: Representation, pick: tuple[Member, ...] | None, omit: tuple[Member, ...] | None, terms: TermMap
+) -> LinkedForm:
+    """The form of an entity of which these members are picked or omitted, and of the entities linked to it.
+
+    A member with a selection of its own is picked, and never omitted; what is linked and not selected from is whole.
+    """
+    linked = {}
+    for member in (*(pick or ()), *(omit or ())):
+        if member.linked:
+            picked, omitted = (member.linked, None) if pick else (None, member.linked)
+            linked[terms.expand_term(member.name)] = _linked_form(form, picked, omitted, terms)
+    representation = replace(
+        form,
+        pick=_members(pick, terms) if pick is not None else None,
+        omit=_members(tuple(member for member in omit or () if not member.linked), terms),
+    )
+    return LinkedForm(representation, linked, LinkedForm(form))
+
+
+def _members(members: Sequence[Member], terms: TermMap) -> frozenset[str]:
     """Members of an entity: those of the core as they are, attributes as IRIs."""
+    names = [member.name for member in members]
     return frozenset(
-        name if name in _CORE_MEMBERS or name in _TIME_MEMBERS else _attribute(name, terms) for name in names
+        name if name in _CORE_MEMBERS or name in _TIME_MEMBERS else terms.expand_term(name) for name in names
     )
 
 
-def _attributes(names: Sequence[str], terms: TermMap) -> frozenset[str]:
-    for name in names:
-        if name in _CORE_MEMBERS:
-            raise BadRequestData(f"attrs names attributes; {name!r} is none, pick takes it")
-    return frozenset(_attribute(name, terms) for name in names)
-
-
-def _attribute(name: str, terms: TermMap) -> str:
-    if "{" in name or "}" in name:
-        raise BadRequestData(f"{name!r} names an attribute of a linked entity, which needs a join")
-    return terms.expand_term(name)
+def _attributes(members: Sequence[Member], terms: TermMap) -> frozenset[str]:
+    for member in members:
+        if member.name in _CORE_MEMBERS:
+            raise BadRequestData(f"attrs names attributes; {member.name!r} is none, pick takes it")
+        if member.linked:
+            raise BadRequestData("attrs names attributes of the entities themselves; pick takes those of linked ones")
+    return frozenset(terms.expand_term(member.name) for member in members)

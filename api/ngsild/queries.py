@@ -40,7 +40,7 @@ _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "entityMapLifetime": str, "ordering": dict, "temporalQ": dict, "aggrParams": dict,
 }  # fmt: skip
 _TEMPORAL_MEMBERS: Final = ("temporalQ", "aggrParams")
-_UNSUPPORTED_MEMBERS: Final = ("joinLevel", "containedBy", "ordering", "aggrParams")
+_NOT_TEMPORAL_MEMBERS: Final = ("joinLevel", "containedBy", "ordering", "aggrParams")
 _TEMPORAL_QUERY: Final[dict[str, type | tuple[type, ...]]] = {
     "timerel": str, "timeAt": str, "endTimeAt": str, "timeproperty": str, "lastN": int,
     "aggrMethods": (list, str), "aggrPeriodDuration": str,
@@ -103,9 +103,9 @@ def check_query_body(body: Mapping[str, Any], *, temporal: bool = False) -> None
     for name in _TEMPORAL_MEMBERS:
         if name in body and not temporal:
             raise BadRequestData(f"Member {name!r} is for queries of temporal evolutions")
-    for name in _UNSUPPORTED_MEMBERS:
-        if name in body:
-            raise OperationNotSupported(f"Queries with {name!r} are not supported")
+    for name in _NOT_TEMPORAL_MEMBERS:
+        if name in body and temporal:
+            raise OperationNotSupported(f"Queries of temporal evolutions with {name!r} are not supported")
 
 
 def _is_filled(value: Any, kind: type) -> bool:
@@ -169,10 +169,10 @@ def text_list(value: str | list[str] | None) -> tuple[str, ...]:
     return tuple(value or ())
 
 
-def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ...] = ()) -> EntityQuery:
+def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ...] = (), depth: int = 0) -> EntityQuery:
     """The query with its languages parsed and its names expanded; an entity has one of ``attributes`` (IRIs).
 
-    Raises ``BadRequestData`` and ``TooComplexQuery``.
+    ``depth`` is how many Relationships ``q`` may follow. Raises ``BadRequestData`` and ``TooComplexQuery``.
     """
     if given.csf is not None:
         parse_q(given.csf, terms.expand_term)  # without context sources, that it can be read is all there is to it
@@ -181,7 +181,7 @@ def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ..
         id_pattern=parse_id_pattern(given.id_pattern) if given.id_pattern else None,
         types=parse_types(given.types, terms.expand_term) if given.types else None,
         attributes=attributes,
-        q=_q(given, terms),
+        q=_q(given, terms, depth),
         geo=_geo(given, terms.expand_term),
         scope=parse_scopes(given.scope_q) if given.scope_q else None,
         selectors=tuple(_selector(selector, terms.expand_term) for selector in given.selectors),
@@ -202,11 +202,11 @@ def check_width(given: QueryInput, query: EntityQuery) -> None:
     raise BadRequestData("The query is too wide: give at least one of type, attrs, q, georel, or local=true")
 
 
-def _q(given: QueryInput, terms: TermMap) -> QueryTree | None:
+def _q(given: QueryInput, terms: TermMap, depth: int) -> QueryTree | None:
     if given.q is None:
         return None
     tree = parse_q(given.q, terms.expand_term, expand_values=given.expand_values)
-    if linked_depth(tree):
+    if linked_depth(tree) > depth:
         raise BadRequestData("q follows a Relationship, which needs a join with a joinLevel of at least as many steps")
     return tree
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,12 +23,13 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
+from api.ngsild.linked import LinkedWriter, retrieval_of_body, retrieval_of_parameters
 from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
     ENTITY_MAP_PARAMETERS,
+    JOIN_PARAMETERS,
     PROJECTION_PARAMETERS,
-    UNSUPPORTED_PARAMETERS,
     Projection,
     entity_form,
     projection_of_body,
@@ -49,6 +51,7 @@ from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
 from broker.jsonld import TermMap
+from broker.linked import Join, LinkedRetrieval
 from broker.operations import delete_entity, merge_entity, replace_entity
 from broker.representations import Form, feature_collection
 from broker.simplified import expand_simplified
@@ -57,11 +60,21 @@ from broker.validation import check_uri
 from context_store.entity_store import EntityStore
 from schemas.terms import GEO_JSON
 
-_RETRIEVE: Final = PROJECTION_PARAMETERS | UNSUPPORTED_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
+_RETRIEVE: Final = PROJECTION_PARAMETERS | JOIN_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
 _QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS
 _POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
 _SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a query asks for: of which entities, how written, how far linked, and which page."""
+
+    entities: QueryInput
+    projection: Projection
+    retrieval: LinkedRetrieval
+    page: Page
 
 
 class Entities:
@@ -87,11 +100,14 @@ class Entities:
         parameters = Parameters(request, _RETRIEVE)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
-        projection = projection_of_parameters(parameters, terms, media_type, entity_form(parameters))
+        retrieval = retrieval_of_parameters(parameters)
+        form = entity_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         entity = await self._store.get(tenant_id, entity_id, types=parameters.types(terms))
-        payload = projection.write(entity, terms, media_type)
-        if not payload or not _has_any(entity, projection.required_attributes):
+        written = await LinkedWriter(self._store, tenant_id, retrieval).write([entity], projection, terms, media_type)
+        payload = _collection(written, media_type) if retrieval.join is Join.FLAT else written[0]
+        if not written[0] or not _has_any(entity, projection.required_attributes):
             raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
         return answer(request, payload, terms, media_type)
 
@@ -145,9 +161,11 @@ class Entities:
         parameters = Parameters(request, _QUERY)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
-        projection = projection_of_parameters(parameters, terms, media_type, entity_form(parameters))
-        given = query_of_parameters(parameters)
-        return await self._answer_query(request, given, projection, page, (terms, media_type))
+        retrieval = retrieval_of_parameters(parameters)
+        form = entity_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
+        asked = _Asked(query_of_parameters(parameters), projection, retrieval, page)
+        return await self._answer_query(request, asked, terms, media_type)
 
     async def post_query(self, request: Request) -> Response:
         """Query Entities by POST: implements 6.23.3.1."""
@@ -156,26 +174,25 @@ class Entities:
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_query_body(document.body)
-        projection = projection_of_body(document.body, parameters, document.terms, media_type, entity_form(parameters))
-        given = query_of_body(document.body, read_local(parameters))
-        return await self._answer_query(request, given, projection, page, (document.terms, media_type))
+        body, terms = document.body, document.terms
+        retrieval = retrieval_of_body(body)
+        form = entity_form(parameters)
+        projection = projection_of_body(body, parameters, terms, media_type, form, depth=retrieval.depth)
+        asked = _Asked(query_of_body(body, read_local(parameters)), projection, retrieval, page)
+        return await self._answer_query(request, asked, terms, media_type)
 
-    async def _answer_query(
-        self,
-        request: Request,
-        given: QueryInput,
-        projection: Projection,
-        page: Page,
-        form: tuple[TermMap, str],
-    ) -> Response:
-        terms, media_type = form
-        query = entity_query(given, terms, attributes=projection.required_attributes)
-        check_width(given, query)
+    async def _answer_query(self, request: Request, asked: _Asked, terms: TermMap, media_type: str) -> Response:
+        projection, page = asked.projection, asked.page
+        query = entity_query(
+            asked.entities, terms, attributes=projection.required_attributes, depth=asked.retrieval.depth
+        )
+        check_width(asked.entities, query)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         result = await self._store.query(tenant_id, query, limit=page.limit, offset=page.offset, count=page.count)
         links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
         written = answering_terms(terms, media_type)
-        payload = _write_all(result.entities, projection, written, media_type)
+        writer = LinkedWriter(self._store, tenant_id, asked.retrieval)
+        payload = _collection(await writer.write(result.entities, projection, written, media_type), media_type)
         headers = count_header(result.total)
         return answer(request, payload, written, media_type, links=links, headers=headers)
 
@@ -224,10 +241,7 @@ def _has_any(entity: ExpandedEntity, attributes: Iterable[str]) -> bool:
     return not wanted or any(name in entity.attributes for name in wanted)
 
 
-def _write_all(
-    entities: Iterable[ExpandedEntity], projection: Projection, terms: TermMap, media_type: str
-) -> list[dict[str, Any]] | dict[str, Any]:
-    written = (projection.write(entity, terms, media_type) for entity in entities)
+def _collection(written: list[dict[str, Any]], media_type: str) -> list[dict[str, Any]] | dict[str, Any]:
     if media_type == GEO_JSON:
         return feature_collection(written)
     return [item for item in written if item]
