@@ -7,7 +7,10 @@ Size and time are limited as a whole, redirects are few and each is checked like
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
@@ -17,6 +20,7 @@ from adapters.webhook import ForbiddenDestination, GuardedTransport, check_url
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 MAX_REDIRECTS: Final = 3
+MAX_FRESH: Final = timedelta(days=365)
 _HEADERS: Final = {
     "Accept": "application/ld+json, application/json;q=0.9, */*;q=0.1",
     "Accept-Encoding": "identity",  # a small answer cannot become a huge one
@@ -26,10 +30,14 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FetchedContext:
-    """One answer: ``document`` is None when the server says that the one with the ETag asked for is still right."""
+    """One answer: ``document`` is None when the server says that the one with the ETag asked for is still right.
+
+    ``fresh_for`` is how long the server says that it is right (clause 6.3.16), or None.
+    """
 
     document: dict[str, Any] | None
     etag: str | None
+    fresh_for: timedelta | None = None
 
 
 class HttpContextLoader:
@@ -77,8 +85,9 @@ class HttpContextLoader:
     async def _fetch(self, url: str, headers: dict[str, str]) -> FetchedContext:
         async with self._client.stream("GET", url, headers=headers) as response:
             etag = response.headers.get("ETag")
+            fresh_for = freshness(response.headers, datetime.now(UTC))
             if response.status_code == httpx.codes.NOT_MODIFIED and headers:
-                return FetchedContext(None, etag or headers["If-None-Match"])
+                return FetchedContext(None, etag or headers["If-None-Match"], fresh_for)
             if response.status_code != httpx.codes.OK:
                 raise _unavailable(url, f"the server answers with HTTP {response.status_code}")
             body = await self._read(url, response)
@@ -88,7 +97,7 @@ class HttpContextLoader:
             raise BadRequestData(f"@context {url} is not valid: the document is not JSON") from exc
         if not isinstance(document, dict):
             raise BadRequestData(f"@context {url} is not valid: the document is not a JSON object")
-        return FetchedContext(document, etag)
+        return FetchedContext(document, etag, fresh_for)
 
     async def _read(self, url: str, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -97,6 +106,28 @@ class HttpContextLoader:
             if len(body) > self._max_bytes:
                 raise _unavailable(url, f"the document is larger than {self._max_bytes} bytes")
         return bytes(body)
+
+
+def freshness(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How long an answer is fresh by Cache-Control or Expires (RFC 9111, 4.2.1), at most a year; None: not said."""
+    ages: dict[str, int] = {}
+    for directive in headers.get("cache-control", "").lower().split(","):
+        name, _, value = directive.strip().partition("=")
+        if value.strip('"').isdecimal() and len(value) <= 12:
+            ages[name] = int(value.strip('"'))
+        elif name in ("no-cache", "no-store"):
+            return timedelta(0)
+    for name in ("s-maxage", "max-age"):
+        if name in ages:
+            return min(timedelta(seconds=ages[name]), MAX_FRESH)
+    if "expires" not in headers:
+        return None
+    try:
+        expires = parsedate_to_datetime(headers["expires"])
+    except ValueError:
+        return timedelta(0)  # "0" and the like mean that it has expired
+    remaining = (expires if expires.tzinfo else expires.replace(tzinfo=UTC)) - now
+    return max(timedelta(0), min(remaining, MAX_FRESH))
 
 
 async def _check_request(request: httpx.Request) -> None:

@@ -19,6 +19,7 @@ from api.middleware import Compression, RequestMetrics, SecurityHeaders, TokenAc
 from api.ngsild import ngsi_ld_routes
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
+from api.routers.contexts import context_routes
 from api.routers.devices import devices_router
 from api.routers.stations import Notice, stations_router
 from api.routers.subscriptions import subscription_routes
@@ -44,6 +45,7 @@ def create_app(
     install_problem_details(app)
     app.router.routes.extend(ngsi_ld_routes(hub))
     app.router.routes.extend(subscription_routes(hub))
+    app.router.routes.extend(context_routes(hub))
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
     app.include_router(stations_router(hub, notice))
     app.include_router(alerts_router(hub, wakes or Wakes()))

@@ -18,6 +18,7 @@ from context_store.database import Database
 from context_store.deliveries import DeliveryStore
 from context_store.devices import DeviceStore
 from context_store.entities import EntityWriter
+from context_store.hosted_contexts import HostedContexts
 from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.quarantine import QuarantineStore
 from context_store.tenants import Tenants
@@ -39,6 +40,7 @@ class Hub:
     devices: DeviceStore
     quarantine: QuarantineStore
     context_loader: CachedContextLoader
+    hosted_contexts: HostedContexts
     alert_rules: AlertRuleStore
     alerts: AlertStore
     deliveries: DeliveryStore
@@ -58,19 +60,23 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     terms = TermIds(database)
     history = Partitions(database, HISTORY)
     loader = CachedContextLoader(database, http, refresh_after=timedelta(hours=settings.context_refresh_hours))
+    tenants = Tenants(database)
+    hosted = HostedContexts(database, tenants)
+    limits = ContextLimits(max_documents=settings.context_max_documents)
     try:
         yield Hub(
             settings=settings,
             database=database,
-            tenants=Tenants(database),
+            tenants=tenants,
             terms=terms,
-            contexts=ContextResolver(loader, limits=ContextLimits(max_documents=settings.context_max_documents)),
+            contexts=ContextResolver(loader, hosted=hosted, limits=limits),
             history=history,
             changes=Partitions(database, CHANGES),
             writer=EntityWriter(terms, history),
             devices=DeviceStore(database),
             quarantine=QuarantineStore(database),
             context_loader=loader,
+            hosted_contexts=hosted,
             alert_rules=AlertRuleStore(),
             alerts=AlertStore(),
             deliveries=DeliveryStore(database),

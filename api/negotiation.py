@@ -142,7 +142,7 @@ def link_context(request: Request) -> str | None:
 
 async def linked_terms(request: Request, contexts: ContextResolver) -> TermMap:
     """The terms of a request without a body: those of its Link header, or the core's alone (clause 6.3.5)."""
-    return await contexts.resolve(link_context(request))
+    return await contexts.resolve(link_context(request), tenant_name(request))
 
 
 async def read_document(request: Request, contexts: ContextResolver, max_bytes: int) -> Document:
@@ -158,7 +158,7 @@ async def read_document(request: Request, contexts: ContextResolver, max_bytes: 
         raise InvalidRequest("The body is not a JSON object")
     context = body_context(request, media_type, body)
     rest = {name: value for name, value in body.items() if name != "@context"}
-    return Document(rest, await contexts.resolve(context))
+    return Document(rest, await contexts.resolve(context, tenant_name(request)))
 
 
 def body_context(request: Request, media_type: str, body: Mapping[str, Any]) -> Any:
@@ -175,14 +175,24 @@ def body_context(request: Request, media_type: str, body: Mapping[str, Any]) -> 
     return body["@context"]
 
 
+def tenant_name(request: Request) -> str:
+    """The name of the tenant addressed (clause 6.3.14)."""
+    return request.headers.get(TENANT_HEADER) or DEFAULT_TENANT
+
+
+def own_url(request: Request, path: str) -> str:
+    """``path`` of this hub as an address for others: under the name by which the client knows it."""
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}{path}"
+
+
 async def existing_tenant(request: Request, tenants: Tenants) -> int:
     """The number of the tenant addressed (clause 6.3.14); raises ``NonexistentTenant``."""
-    return await tenants.find(request.headers.get(TENANT_HEADER) or DEFAULT_TENANT)
+    return await tenants.find(tenant_name(request))
 
 
 async def created_tenant(request: Request, tenants: Tenants) -> int:
     """The same for operations that create information: a new tenant comes into being with it (clause 5.5.10)."""
-    return await tenants.find_or_create(request.headers.get(TENANT_HEADER) or DEFAULT_TENANT)
+    return await tenants.find_or_create(tenant_name(request))
 
 
 def answering_terms(terms: TermMap, media_type: str) -> TermMap:

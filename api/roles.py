@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from adapters.webhook import HttpSender
 from api.alert_rules import webhooks_of
 from api.app import create_app
+from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
@@ -37,7 +38,7 @@ from api.workers.subscriptions import SubscriptionWorker
 from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
 from context_store import alerts as alert_channel
-from context_store import deliveries, events
+from context_store import caches, deliveries, events
 from context_store.listener import Listener
 from context_store.migrate import migrate
 from ingest.client import MqttAddress, MqttClient
@@ -147,9 +148,11 @@ async def maintained(hub: Hub, database_url: str) -> AsyncIterator[None]:
 async def run(parts: Parts, hub: Hub, *, on_started: Callable[[], None] | None = None) -> None:
     """Run ``parts`` until SIGINT or SIGTERM; raises :class:`RoleEnded` when a task ends before that."""
     parts.health.add("database", hub.database.ping)
-    if parts.wakers:
-        wakers = {channel: _all(calls) for channel, calls in parts.wakers.items()}
-        parts.add("listener", Listener(hub.database, wakers).run())
+    watch = ContextWatch(hub)
+    parts.wake_on(caches.CHANNEL, watch.wake)
+    parts.add("contexts", watch.run())
+    wakers = {channel: _all(calls) for channel, calls in parts.wakers.items()}
+    parts.add("listener", Listener(hub.database, wakers).run())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -65,9 +65,14 @@ def hosted_id(url: str) -> str | None:
     return local_id if found and local_id.startswith(_LOCAL_ID) else None
 
 
+def local_id(name: str) -> str:
+    """The identifier of a context that the hub hosts; ``name`` is unique among them."""
+    return _LOCAL_ID + name
+
+
 def bundled_id(url: str) -> str:
     """The identifier of the bundled context that is published at ``url``."""
-    return url if url.startswith(_LOCAL_ID) else f"{_LOCAL_ID}{uuid5(NAMESPACE_URL, url)}"
+    return url if url.startswith(_LOCAL_ID) else local_id(str(uuid5(NAMESPACE_URL, url)))
 
 
 def is_core_context(url: str) -> bool:

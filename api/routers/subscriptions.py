@@ -21,7 +21,9 @@ from api.negotiation import (
     existing_tenant,
     linked_terms,
     negotiate,
+    own_url,
     read_document,
+    tenant_name,
 )
 from api.ngsild.paging import PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
@@ -60,10 +62,10 @@ class Subscriptions:
         document = expand_subscription(given.body, given.terms)
         subscription_id = check_uri(given.body.get("id", f"urn:ngsi-ld:Subscription:{uuid4()}"), "id")
         check_expiry(document, datetime.now(UTC))
-        await self._check(document, subscription_id)
-        if "jsonldContext" not in document and (url := context_url(given.terms.context)) is not None:
-            document["jsonldContext"] = url
+        await self._check(document, subscription_id, tenant_name(request))
         tenant_id = await created_tenant(request, self._hub.tenants)
+        if "jsonldContext" not in document:
+            document["jsonldContext"] = await self._linkable(request, tenant_id, given.terms.context)
         await self._store.create(tenant_id, subscription_id, document, given.terms.context)
         return Response(status_code=201, headers={"Location": location("subscriptions", subscription_id)})
 
@@ -105,7 +107,7 @@ class Subscriptions:
         stored = await self._store.get(tenant_id, subscription_id)
         now = datetime.now(UTC)
         check_expiry(_given(fragment), now)
-        await self._check(_changed(stored.document, fragment, now), subscription_id)
+        await self._check(_changed(stored.document, fragment, now), subscription_id, tenant_name(request))
 
         def change(document: Document) -> Document:
             changed = _changed(document, fragment, now)
@@ -122,7 +124,16 @@ class Subscriptions:
         await self._store.delete(await existing_tenant(request, self._hub.tenants), subscription_id)
         return Response(status_code=204)
 
-    async def _check(self, document: Document, subscription_id: str) -> None:
+    async def _linkable(self, request: Request, tenant_id: int, context: Any) -> str:
+        """The address that stands for ``context`` in notifications; the hub gives it one when it has none (5.13.1)."""
+        if (url := context_url(context)) is not None:
+            return url
+        local_id = await self._hub.hosted_contexts.add_implicitly(tenant_id, context, datetime.now(UTC))
+        url = own_url(request, location("jsonldContexts", local_id))
+        await self._hub.contexts.resolve(url, tenant_name(request))
+        return url
+
+    async def _check(self, document: Document, subscription_id: str, tenant: str) -> None:
         """Whether the document is one the hub can serve; raises what :func:`read_subscription` raises."""
         subscription = read_subscription(document, subscription_id)
         try:
@@ -130,7 +141,7 @@ class Subscriptions:
         except ForbiddenDestination as exc:
             raise BadRequestData(f"notification.endpoint.uri: {exc}") from exc
         if "jsonldContext" in document:
-            await self._hub.contexts.resolve(document["jsonldContext"])
+            await self._hub.contexts.resolve(document["jsonldContext"], tenant)
 
 
 def _given(fragment: Document) -> Document:

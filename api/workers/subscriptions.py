@@ -100,7 +100,7 @@ class NotificationMaker:
 
     async def context_of(self, entry: Indexed) -> NotificationContext:
         """The ``@context`` of its notifications; raises ``LdContextNotAvailable``."""
-        terms = await self._contexts.resolve(entry.context)
+        terms = await self._contexts.resolve(entry.context, await self._tenants.name(entry.tenant_id))
         return notification_context(entry.context, terms, core_terms(), entry.subscription.endpoint.accept)
 
     async def delivery(

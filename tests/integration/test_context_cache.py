@@ -24,6 +24,7 @@ pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 class Answer:
     document: dict[str, Any] | None
     etag: str | None = None
+    fresh_for: timedelta | None = None
 
 
 @dataclass
