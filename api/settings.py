@@ -71,6 +71,15 @@ class Settings(BaseSettings):
         "Language of the command line; auto: Japanese when LC_ALL, LC_MESSAGES or LANG says so, else English.",
         "コマンドラインの言語。auto は環境変数 LC_ALL、LC_MESSAGES、LANG に従う。",
     )
+    context_source_alias: str | None = setting(
+        None,
+        "general",
+        "Pseudonym of this hub towards other NGSI-LD brokers, by which they detect loops (a token of RFC 7230); empty: "
+        "made from the database.",
+        "他の NGSI-LD ブローカーに対するこのハブの別名（ループ検出用、RFC 7230 のトークン）。"
+        "空ならデータベースから作る。",
+        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
+    )
 
     # database
     database_url: SecretStr | None = setting(

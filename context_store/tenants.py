@@ -14,6 +14,9 @@ _SELECT: Final = "select tenant_id from tenant where name = %s"
 _INSERT: Final = "insert into tenant (name) values (%s) on conflict (name) do nothing"
 _NAME: Final = "select name from tenant where tenant_id = %s"
 
+# The cluster and the database in it.
+_IDENTITY: Final = "select concat_ws('/', system_identifier, current_database()) from pg_control_system()"
+
 
 class Tenants:
     """Tenant numbers by name, cached: tenants are never renamed."""
@@ -51,3 +54,10 @@ class Tenants:
                 raise NonexistentTenant(f"Tenant number {tenant_id} does not exist")
             self._names[tenant_id] = row[0]
         return self._names[tenant_id]
+
+
+async def hub_identity(database: Database) -> str:
+    """What tells this hub's database from every other one, copies on other servers included."""
+    async with database.transaction(ALL_TENANTS) as connection:
+        row = await (await connection.execute(_IDENTITY)).fetchone()
+    return "" if row is None else str(row[0])

@@ -8,7 +8,9 @@ from starlette.routing import BaseRoute
 from api.hub import Hub
 from api.routers.attributes import attribute_routes
 from api.routers.batch import batch_routes
+from api.routers.discovery import discovery_routes
 from api.routers.entities import entity_routes
+from api.routers.info import info_routes
 from api.routers.temporal import temporal_routes
 from context_store.entity_store import EntityStore
 from context_store.temporal import TemporalStore
@@ -22,5 +24,7 @@ def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
         *entity_routes(hub, entities),
         *attribute_routes(hub, entities),
         *batch_routes(hub),
+        *discovery_routes(hub),
+        *info_routes(hub),
         *temporal_routes(hub, history),
     ]
