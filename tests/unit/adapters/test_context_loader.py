@@ -6,12 +6,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
-from adapters.context_loader import HttpContextLoader
+from adapters.context_loader import MAX_FRESH, HttpContextLoader, freshness
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 
@@ -155,3 +156,30 @@ async def test_credentials_in_a_url_are_refused() -> None:
     with pytest.raises(LdContextNotAvailable, match="credentials"):
         await contexts.load("http://user:secret@example.org/context.jsonld")
     await contexts.aclose()
+
+
+class TestFreshness:
+    """6.3.16: "Implementations shall comply with the Expires header field ... or a max-age or s-maxage"."""
+
+    NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"cache-control": "max-age=300"}, 300),
+            ({"cache-control": "public, max-age=300, s-maxage=60"}, 60),
+            ({"cache-control": 'Max-Age="300"'}, 300),
+            ({"cache-control": "max-age=300", "expires": "Sat, 21 Nov 2026 12:00:05 GMT"}, 300),
+            ({"cache-control": "no-cache"}, 0),
+            ({"expires": "Sat, 21 Nov 2026 12:00:05 GMT"}, 5),
+            ({"expires": "Sat, 21 Nov 2026 11:00:00 GMT"}, 0),
+            ({"expires": "0"}, 0),
+            ({"cache-control": "max-age=99999999999"}, MAX_FRESH.total_seconds()),
+        ],
+    )
+    def test_what_the_server_says_counts(self, headers: dict[str, str], seconds: float) -> None:
+        assert freshness(headers, self.NOW) == timedelta(seconds=seconds)
+
+    @pytest.mark.parametrize("headers", [{}, {"cache-control": "public"}, {"cache-control": "max-age=soon"}])
+    def test_a_server_may_say_nothing(self, headers: dict[str, str]) -> None:
+        assert freshness(headers, self.NOW) is None

@@ -199,6 +199,59 @@ class TestResolving:
         assert (await resolver.resolve("https://a.org/c")).expand_term("waterLevel") == "https://example.org/waterLevel"
 
 
+class Hosted:
+    """The contexts that tenants store, by tenant and identifier."""
+
+    def __init__(self, documents: dict[tuple[str, str], Any]) -> None:
+        self.documents = documents
+
+    async def find(self, local_id: str, tenant: str) -> dict[str, Any] | None:
+        return self.documents.get((tenant, local_id))
+
+
+class TestHostedContexts:
+    NAME = "urn:ngsi-ld:jsonldContext:1"
+    URL = "http://hub/ngsi-ld/v1/jsonldContexts/urn:ngsi-ld:jsonldContext:1"
+
+    def resolver(self) -> ContextResolver:
+        return ContextResolver(hosted=Hosted({("a", self.NAME): {"@context": USER}}))
+
+    @pytest.mark.parametrize("url", [NAME, URL, "/ngsi-ld/v1/jsonldContexts/urn%3Angsi-ld%3AjsonldContext%3A1", [URL]])
+    async def test_every_form_of_its_address_means_it(self, url: Any) -> None:
+        assert (await self.resolver().resolve(url, "a")).expand_term("waterLevel") == "https://example.org/waterLevel"
+
+    async def test_it_is_not_known_to_other_tenants(self) -> None:
+        resolver = self.resolver()
+        await resolver.resolve(self.URL, "a")
+        with pytest.raises(LdContextNotAvailable):
+            await resolver.resolve(self.URL, "b")
+
+    async def test_it_is_forgotten_by_its_identifier(self) -> None:
+        resolver = self.resolver()
+        terms = await resolver.resolve(self.URL, "a")
+        assert await resolver.resolve(self.URL, "a") is terms
+        resolver.forget(self.NAME)
+        assert await resolver.resolve(self.URL, "a") is not terms
+
+    async def test_uses_of_stored_documents_are_counted(self) -> None:
+        resolver = self.resolver()
+        for context in (self.URL, [self.URL], MINAMO_CONTEXT, USER):
+            await resolver.resolve(context, "a")
+        uses = resolver.uses.take()
+        assert {document.url: use.count for document, use in uses.items()} == {self.NAME: 2}
+        resolver.uses.put_back(uses)
+        assert resolver.uses.take() == uses
+
+    async def test_a_document_that_changed_while_it_was_read_is_not_kept(self) -> None:
+        class Changing(Hosted):
+            async def find(self, local_id: str, tenant: str) -> dict[str, Any] | None:
+                resolver.forget_stored()
+                return await super().find(local_id, tenant)
+
+        resolver = ContextResolver(hosted=Changing({("a", self.NAME): {"@context": USER}}))
+        assert await resolver.resolve(self.URL, "a") is not await resolver.resolve(self.URL, "a")
+
+
 class TestInvalidContexts:
     @pytest.mark.parametrize("context", [5, True, "not a url", [3], {"a": 5}, {"@vocab": 7}, {"a": {"@id": 3}}])
     async def test_what_is_no_context_is_bad_request_data(self, context: Any) -> None:
