@@ -20,10 +20,12 @@ from psycopg import AsyncConnection
 
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, ResourceNotFound, TooComplexQuery
+from broker.expiry import expire_attributes, is_expired, without_expired
 from broker.operations import UpdateOutcome, create_entity, delete_entity, existing
-from broker.query import EntityQuery, TypeTree, matches
+from broker.query import EntityQuery, Ordering, TypeTree, matches
 from context_store.database import Database
 from context_store.entities import EntityWriter, StoredEntity, from_row, get_entities, lock_entities
+from context_store.ordering import Collations
 from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
 
 Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
@@ -38,7 +40,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class EntityPage:
-    """Entities in the order of their ids; ``more`` when others follow; ``total`` when it was asked for."""
+    """Entities in the order asked for, else by id; ``more`` when others follow; ``total`` when it was asked for."""
 
     entities: tuple[ExpandedEntity, ...]
     more: bool
@@ -52,6 +54,7 @@ class EntityStore:
         self._database = database
         self._writer = writer
         self._clock = clock
+        self._collations = Collations(database)
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
@@ -59,7 +62,7 @@ class EntityStore:
             async with self._database.transaction(tenant_id) as connection:
                 stored = (await lock_entities(connection, tenant_id, [entity.id])).get(entity.id)
                 now = self._clock()
-                if stored is not None and _is_expired(stored.entity, now):
+                if stored is not None and is_expired(stored.entity, now):
                     await self._write(connection, tenant_id, stored.key, delete_entity(stored.entity), now)
                     stored = None
                 change = create_entity(stored.entity if stored else None, entity, now)
@@ -82,6 +85,8 @@ class EntityStore:
                 stored = (await lock_entities(connection, tenant_id, [entity_id])).get(entity_id)
                 now = self._clock()
                 entity = _selected(stored, entity_id, types, now)
+                if stored is not None:
+                    entity = await self._expire(connection, tenant_id, stored, now)
                 outcome = operation(entity, now)
                 change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome
                 if change.after is not change.before and stored is not None:
@@ -101,15 +106,34 @@ class EntityStore:
             async with self._database.transaction(tenant_id) as connection:
                 found = await get_entities(connection, tenant_id, ids)
         now = self._clock()
-        return {name: stored.entity for name, stored in found.items() if not _is_expired(stored.entity, now)}
+        return {
+            name: without_expired(stored.entity, now)
+            for name, stored in found.items()
+            if not is_expired(stored.entity, now)
+        }
 
     async def query(
-        self, tenant_id: int, query: EntityQuery, *, limit: int, offset: int = 0, count: bool = False
+        self,
+        tenant_id: int,
+        query: EntityQuery,
+        *,
+        ordering: Ordering | None = None,
+        limit: int,
+        offset: int = 0,
+        count: bool = False,
     ) -> EntityPage:
         """One page of the entities that match; ``limit`` may be 0 when only the ``count`` is wanted."""
-        live = _is_live(self._clock())
+        if ordering is not None:
+            await self._collations.ensure(ordering.collation)
+        now = self._clock()
+        live = _is_live(now)
         page = select_entities(
-            query, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=("entity_key", *ENTITY_COLUMNS)
+            query,
+            tenant_id=tenant_id,
+            limit=limit + 1,
+            offset=offset,
+            ordering=ordering,
+            columns=("entity_key", *ENTITY_COLUMNS),
         ).where(live)
         total = None
         rows: list[tuple[Any, ...]] = []
@@ -121,8 +145,17 @@ class EntityStore:
                     counted = count_entities(query, tenant_id=tenant_id).where(live)
                     row = await (await connection.execute(*to_psycopg(counted))).fetchone()
                     total = int(row[0]) if row else 0
-        entities = tuple(from_row(row).entity for row in rows[:limit])
+        entities = tuple(without_expired(from_row(row).entity, now) for row in rows[:limit])
         return EntityPage(entities, len(rows) > limit > 0, total)
+
+    async def _expire(
+        self, connection: AsyncConnection, tenant_id: int, stored: StoredEntity, now: datetime
+    ) -> ExpandedEntity:
+        """The entity after what has expired of it was removed, should it not have been collected yet."""
+        change = expire_attributes(stored.entity, now)
+        if change.after is not change.before:
+            await self._write(connection, tenant_id, stored.key, change, now)
+        return change.entity
 
     async def _write(
         self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange, now: datetime
@@ -132,13 +165,9 @@ class EntityStore:
 
 def _selected(stored: StoredEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:
     entity = existing(stored.entity if stored else None, entity_id)
-    if _is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
+    if is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
         raise ResourceNotFound(f"Entity {entity_id} does not exist" + (" with such a type" if types else ""))
-    return entity
-
-
-def _is_expired(entity: ExpandedEntity, now: datetime) -> bool:
-    return entity.expires_at is not None and entity.expires_at <= now
+    return without_expired(entity, now)
 
 
 def _is_live(now: datetime) -> sa.ColumnElement[bool]:

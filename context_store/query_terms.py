@@ -35,10 +35,10 @@ from schemas.terms import NO_DATASET
 Condition = sa.ColumnElement[bool]
 Json = sa.ColumnElement[Any]
 
-_VALUE_MEMBERS: Final[tuple[LiteralString, ...]] = ("value", "json", "valueList", "vocab")
+VALUE_MEMBERS: Final[tuple[LiteralString, ...]] = ("value", "json", "valueList", "vocab")
 _WITHOUT_TEXT: Final = frozenset({ValueKind.NUMBER, ValueKind.BOOLEAN})  # kinds that no text can equal
 _ENTITY_TIMES: Final = {"createdAt": "created_at", "modifiedAt": "modified_at", "expiresAt": "expires_at"}
-_FRACTION_ZEROS: Final = "([.]0+|([.][0-9]*[1-9])0*)?Z$"
+FRACTION_ZEROS: Final = "([.]0+|([.][0-9]*[1-9])0*)?Z$"
 _ORDER: Final = {
     Operator.GREATER: ">",
     Operator.GREATER_EQUAL: ">=",
@@ -71,17 +71,19 @@ def _path_condition(term: Term, path: AttributePath | LinkedPath, source: Source
         return _linked_condition(term, path, source)
     if not path.names:
         return sa.func.coalesce(_single_condition(term, _entity_time(path.member or "", source)), sa.false())
-    froms, key, body = _instances(path.names, source)
+    froms, key, body = path_instances(path.names, source)
     condition = _instance_condition(term, path, key, body)
     return sa.exists(sa.select(sa.literal_column("1")).select_from(*froms).where(condition))
 
 
 def _linked_condition(term: Term, path: LinkedPath, source: Source) -> Condition:
     """Some entity that the Relationship points at, of one of the types, meets the rest of the path."""
-    instances = _each(_get(source.table.c.document, path.relationship))
-    objects = sa.func.coalesce(_get(instances.c.value, _fixed("object")), _get(instances.c.value, _fixed("objectList")))
+    instances = _each(member_of(source.table.c.document, path.relationship))
+    objects = sa.func.coalesce(
+        member_of(instances.c.value, fixed("object")), member_of(instances.c.value, fixed("objectList"))
+    )
     items = _path_query(objects, "$[*]")
-    item_id = sa.func.coalesce(_as_text(_get(items.c.item, _fixed("object"))), _as_text(items.c.item))
+    item_id = sa.func.coalesce(as_text(member_of(items.c.item, fixed("object"))), as_text(items.c.item))
     linked = source.table.alias() if isinstance(source.table, sa.Table) else _entity_of(source).alias()
     conditions = [linked.c.tenant_id == source.tenant, linked.c.id == item_id]
     if path.types:
@@ -107,38 +109,38 @@ def _each(value: Json) -> sa.TableValuedAlias:
 
 def _path_query(value: Json, path: LiteralString) -> sa.TableValuedAlias:
     """``jsonb_path_query`` with a fixed path: rows of one item; none when ``value`` is null."""
-    items = sa.func.jsonb_path_query(value, _fixed(path))
+    items = sa.func.jsonb_path_query(value, fixed(path))
     return items.table_valued(sa.column("item", JSONB)).render_derived()
 
 
-def _get(value: Json, key: str | sa.ColumnElement[str]) -> Json:
+def member_of(value: Json, key: str | sa.ColumnElement[str]) -> Json:
     """``value -> key``; a key that comes from a query is bound."""
     name = sa.literal(key, sa.Text) if isinstance(key, str) else key
     return value.op("->", return_type=JSONB())(name)
 
 
-def _fixed(name: LiteralString) -> sa.ColumnElement[str]:
+def fixed(name: LiteralString) -> sa.ColumnElement[str]:
     """A name that the code itself sets, as a constant: the statement is shorter and sooner compiled."""
     return sa.literal_column(f"'{name}'", sa.Text)
 
 
-def _as_text(value: Json) -> sa.ColumnElement[Any]:
+def as_text(value: Json) -> sa.ColumnElement[Any]:
     """The text of a JSON string, compared by code points."""
     return value.op("#>>", return_type=sa.Text())(sa.literal_column("'{}'"))
 
 
 def _has_languages(body: Json) -> Condition:
-    return body.op("?", return_type=sa.Boolean())(_fixed("languageMap"))
+    return body.op("?", return_type=sa.Boolean())(fixed("languageMap"))
 
 
-def _instances(names: tuple[str, ...], source: Source) -> tuple[list[sa.FromClause], Json, Json]:
+def path_instances(names: tuple[str, ...], source: Source) -> tuple[list[sa.FromClause], Json, Json]:
     """The instances at the end of a path as FROM items, with the columns for datasetId and instance."""
     attributes: Json = source.table.c.document
     froms: list[sa.FromClause] = []
     for name in names:
         if froms:
-            attributes = _get(froms[-1].c.value, _fixed("attrs"))
-        froms.append(_each(_get(attributes, name)))
+            attributes = member_of(froms[-1].c.value, fixed("attrs"))
+        froms.append(_each(member_of(attributes, name)))
     return froms, froms[-1].c.key, froms[-1].c.value
 
 
@@ -148,23 +150,23 @@ def _instance_condition(term: Term, path: AttributePath, key: Json, body: Json) 
         dataset = sa.case((key != NO_DATASET, sa.func.to_jsonb(key)), else_=sa.null())
         return _single_condition(term, dataset)
     if path.member is not None:
-        return _single_condition(term, _get(body, path.member))
+        return _single_condition(term, member_of(body, path.member))
     if path.trailing and path.trailing != ("*",):
-        value = _first_of(body, (*_VALUE_MEMBERS, "languageMap"))
+        value = first_of(body, (*VALUE_MEMBERS, "languageMap"))
         inner = value.op("#>", return_type=JSONB())(text_array(path.trailing))
         return _single_condition(term, inner)
     return _whole_condition(term, path, body)
 
 
-def _first_of(body: Json, members: tuple[LiteralString, ...]) -> Json:
-    return sa.func.coalesce(*(_get(body, _fixed(member)) for member in members), type_=JSONB())
+def first_of(body: Json, members: tuple[LiteralString, ...]) -> Json:
+    return sa.func.coalesce(*(member_of(body, fixed(member)) for member in members), type_=JSONB())
 
 
 def _entity_time(member: str, source: Source) -> Json:
     """``createdAt`` and its like as a JSON string in the canonical form; null when the entity has none."""
-    moment = sa.func.timezone(_fixed("UTC"), source.table.c[_ENTITY_TIMES[member]])
-    digits = sa.func.to_char(moment, _fixed('YYYY-MM-DD"T"HH24:MI:SS.US'))
-    return sa.func.to_jsonb(sa.func.rtrim(sa.func.rtrim(digits, _fixed("0")), _fixed(".")).concat(_fixed("Z")))
+    moment = sa.func.timezone(fixed("UTC"), source.table.c[_ENTITY_TIMES[member]])
+    digits = sa.func.to_char(moment, fixed('YYYY-MM-DD"T"HH24:MI:SS.US'))
+    return sa.func.to_jsonb(sa.func.rtrim(sa.func.rtrim(digits, fixed("0")), fixed(".")).concat(fixed("Z")))
 
 
 def _single_condition(term: Term, target: Json) -> Condition:
@@ -187,7 +189,7 @@ def _whole_condition(term: Term, path: AttributePath, body: Json) -> Condition:
     """The condition on the whole value of an instance, whatever kind of attribute it is."""
     operator, operand = term.operator, term.operand
     equality = operator in (Operator.EQUAL, Operator.UNEQUAL)
-    value = _first_of(body, (*_VALUE_MEMBERS, "object") if equality else _VALUE_MEMBERS)
+    value = first_of(body, (*VALUE_MEMBERS, "object") if equality else VALUE_MEMBERS)
     whole = not path.trailing
     if not whole:  # [*]: any language, and nothing else has such a member
         value = value.op("#>", return_type=JSONB())(text_array(path.trailing))
@@ -213,7 +215,7 @@ def _any_target(
     texts = [text for literal in values_of(operand) for text in _object_texts(literal)]
     if texts and whole:
         objects = [json.dumps([{"object": text}]) for text in texts] + [json.dumps(text) for text in texts]
-        conditions.append(sa.func.coalesce(_contains_any(_get(body, _fixed("objectList")), objects), sa.false()))
+        conditions.append(sa.func.coalesce(_contains_any(member_of(body, fixed("objectList")), objects), sa.false()))
     return sa.or_(*conditions)
 
 
@@ -243,18 +245,18 @@ def _languages_without(term: Term, body: Json) -> Condition:
     some, hits = _language_values(body), _language_values(body)
     return sa.and_(
         _has_languages(body),
-        _exists_in(some, _is("string", some.c.item)),
+        _exists_in(some, is_json("string", some.c.item)),
         sa.not_(_exists_in(hits, _pattern(term.operand, hits.c.item, wanted=True))),
     )
 
 
-def _is(json_type: LiteralString, target: Json) -> Condition:
-    return sa.func.jsonb_typeof(target) == _fixed(json_type)
+def is_json(json_type: LiteralString, target: Json) -> Condition:
+    return sa.func.jsonb_typeof(target) == fixed(json_type)
 
 
-def _typed(target: Json) -> Json:
+def typed(target: Json) -> Json:
     """The value of a JSON-LD typed value, or the target itself."""
-    return sa.func.coalesce(_get(target, _fixed("@value")), target, type_=JSONB())
+    return sa.func.coalesce(member_of(target, fixed("@value")), target, type_=JSONB())
 
 
 def _equal(operand: Operand, target: Json) -> Condition:
@@ -283,24 +285,24 @@ def _equal_json(value: Value) -> tuple[str, ...]:
 
 def _ordered(operator: Operator, value: Value, target: Json) -> Condition:
     """``> >= < <=`` for a target of the same data type."""
-    scalar, symbol = _typed(target), _ORDER[operator]
+    scalar, symbol = typed(target), _ORDER[operator]
     if value.kind is ValueKind.NUMBER:
         limit = sa.cast(sa.literal(json.dumps(value.content), sa.Text), JSONB)
-        return sa.and_(_is("number", scalar), scalar.op(symbol, return_type=sa.Boolean())(limit))
-    text: sa.ColumnElement[Any] = _as_text(scalar)
-    conditions = [_is("string", scalar)]
+        return sa.and_(is_json("number", scalar), scalar.op(symbol, return_type=sa.Boolean())(limit))
+    text: sa.ColumnElement[Any] = as_text(scalar)
+    conditions = [is_json("string", scalar)]
     if value.kind is not ValueKind.TEXT:
         conditions.append(text.op("~", return_type=sa.Boolean())(sa.literal(TEMPORAL_SHAPES[value.kind], sa.Text)))
     if value.kind in (ValueKind.DATE_TIME, ValueKind.TIME):
-        text = sa.func.regexp_replace(text, _FRACTION_ZEROS, r"\2", type_=sa.Text())
+        text = sa.func.regexp_replace(text, FRACTION_ZEROS, r"\2", type_=sa.Text())
     limit_text = sa.literal(str(value.content), sa.Text)
     return sa.and_(*conditions, sa.collate(text, "C").op(symbol, return_type=sa.Boolean())(limit_text))
 
 
 def _pattern(pattern: Pattern, target: Json, *, wanted: bool) -> Condition:
     """Whether the target is a string that matches (``wanted``), or a string that does not."""
-    scalar = _typed(target)
-    return sa.and_(_is("string", scalar), pattern_condition(pattern.text, _as_text(scalar), wanted=wanted))
+    scalar = typed(target)
+    return sa.and_(is_json("string", scalar), pattern_condition(pattern.text, as_text(scalar), wanted=wanted))
 
 
 def pattern_condition(pattern: str, text: sa.ColumnElement[Any], *, wanted: bool = True) -> Condition:

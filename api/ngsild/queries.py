@@ -14,12 +14,14 @@ from broker.query import (
     EntityQuery,
     EntitySelector,
     GeoQuery,
+    Ordering,
     QueryTree,
     attribute_names,
     linked_depth,
     parse_geo,
     parse_id_pattern,
     parse_ids,
+    parse_ordering,
     parse_q,
     parse_scopes,
     parse_types,
@@ -45,6 +47,7 @@ _TEMPORAL_QUERY: Final[dict[str, type | tuple[type, ...]]] = {
     "timerel": str, "timeAt": str, "endTimeAt": str, "timeproperty": str, "lastN": int,
     "aggrMethods": (list, str), "aggrPeriodDuration": str,
 }  # fmt: skip
+_ORDERING: Final[dict[str, type]] = {"orderBy": list, "coordinates": list, "geometry": str, "collation": str}
 _SYSTEM_ATTRIBUTES: Final = frozenset(
     NGSI_LD + name for name in ("createdAt", "modifiedAt", "deletedAt", "expiresAt", "observedAt")
 )
@@ -65,6 +68,10 @@ class QueryInput:
     coordinates: str | list[Any] | None = None
     geoproperty: str | None = None
     scope_q: str | None = None
+    order_by: str | tuple[str, ...] | None = None
+    order_from: str | list[Any] | None = None
+    order_geometry: str | None = None
+    collation: str | None = None
     csf: str | None = None
     local: bool | None = None
 
@@ -82,6 +89,10 @@ def query_of_parameters(parameters: Parameters) -> QueryInput:
         coordinates=parameters.text("coordinates"),
         geoproperty=parameters.text("geoproperty"),
         scope_q=parameters.text("scopeQ"),
+        order_by=parameters.text("orderBy"),
+        order_from=parameters.text("orderFrom"),
+        order_geometry=parameters.text("orderGeometry"),
+        collation=parameters.text("collation"),
         csf=parameters.text("csf"),
         local=read_local(parameters),
     )
@@ -126,6 +137,7 @@ def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
             raise BadRequestData(f"Member {name!r} of geoQ is not a text")
     if not isinstance(geo.get("coordinates", ""), str | list):
         raise BadRequestData("Member 'coordinates' of geoQ is not a list")
+    ordering = _ordering_of_body(body.get("ordering", {}))
     return QueryInput(
         selectors=tuple(body.get("entities", ())),
         q=body.get("q"),
@@ -135,8 +147,37 @@ def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
         coordinates=geo.get("coordinates"),
         geoproperty=geo.get("geoproperty"),
         scope_q=body.get("scopeQ"),
+        order_by=tuple(ordering["orderBy"]) if "orderBy" in ordering else None,
+        order_from=ordering.get("coordinates"),
+        order_geometry=ordering.get("geometry"),
+        collation=ordering.get("collation"),
         csf=body.get("csf"),
         local=local,
+    )
+
+
+def _ordering_of_body(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The OrderingParams of clause 5.2.43, with members of the right types."""
+    for name, value in given.items():
+        if name not in _ORDERING:
+            raise BadRequestData(f"{name!r} is not a member of ordering")
+        if not isinstance(value, _ORDERING[name]) or (name == "orderBy" and not _is_filled(value, str)):
+            raise BadRequestData(f"Member {name!r} of ordering has a value of the wrong type")
+    return given
+
+
+def requested_order(given: QueryInput, terms: TermMap) -> Ordering | None:
+    """The order of clause 4.23, None when none is asked for; raises ``BadRequestData``."""
+    if given.order_by is None:
+        if (given.order_from, given.order_geometry, given.collation) != (None, None, None):
+            raise BadRequestData("orderFrom, orderGeometry and collation need an orderBy")
+        return None
+    return parse_ordering(
+        given.order_by,
+        terms.expand_term,
+        collation=given.collation,
+        geometry=given.order_geometry,
+        coordinates=given.order_from,
     )
 
 

@@ -29,6 +29,7 @@ from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
     ENTITY_MAP_PARAMETERS,
     JOIN_PARAMETERS,
+    ORDER_PARAMETERS,
     PROJECTION_PARAMETERS,
     Projection,
     entity_form,
@@ -44,6 +45,7 @@ from api.ngsild.queries import (
     query_of_body,
     query_of_parameters,
     read_local,
+    requested_order,
 )
 from api.ngsild.resource import Resource, location
 from api.routers.purge import PurgeEntities
@@ -61,7 +63,7 @@ from context_store.entity_store import EntityStore
 from schemas.terms import GEO_JSON
 
 _RETRIEVE: Final = PROJECTION_PARAMETERS | JOIN_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
-_QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS
+_QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | ORDER_PARAMETERS | PAGE_PARAMETERS
 _POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
 _SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
@@ -188,7 +190,10 @@ class Entities:
         )
         check_width(asked.entities, query)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        result = await self._store.query(tenant_id, query, limit=page.limit, offset=page.offset, count=page.count)
+        ordering = requested_order(asked.entities, terms)
+        result = await self._store.query(
+            tenant_id, query, ordering=ordering, limit=page.limit, offset=page.offset, count=page.count
+        )
         links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
         written = answering_terms(terms, media_type)
         writer = LinkedWriter(self._store, tenant_id, asked.retrieval)

@@ -5,6 +5,7 @@ from broker.query.geo import parse_geo
 from broker.query.geometry import indexed_geometry
 from broker.query.identity import parse_id_pattern, parse_ids
 from broker.query.match import compile_query, matches
+from broker.query.ordering import Ordering, parse_ordering
 from broker.query.q import parse_q
 from broker.query.scopes import parse_scopes
 from broker.query.tokens import Limits
@@ -27,6 +28,7 @@ __all__ = [
     "Expand",
     "GeoQuery",
     "Limits",
+    "Ordering",
     "QueryTree",
     "ScopeTree",
     "TypeTree",
@@ -38,6 +40,7 @@ __all__ = [
     "parse_geo",
     "parse_id_pattern",
     "parse_ids",
+    "parse_ordering",
     "parse_q",
     "parse_scopes",
     "parse_types",

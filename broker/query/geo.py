@@ -52,7 +52,7 @@ def parse_geo(
     if len(georel) > limits.length:
         raise TooComplexQuery(f"georel is longer than {limits.length} characters")
     relation, distance_m = _georel(georel)
-    reference = _reference(geometry, coordinates)
+    reference = parse_reference(geometry, coordinates)
     target = LOCATION if geoproperty is None else expand(geoproperty)
     require_storable(target, "geoproperty")
     return GeoQuery(relation, reference, target, distance_m)
@@ -85,8 +85,8 @@ def _near(text: str, modifier: str) -> tuple[GeoRelation, float]:
     return relation, distance_m
 
 
-def _reference(geometry: str, coordinates: str | list[Any]) -> str:
-    """The reference geometry as canonical GeoJSON text."""
+def parse_reference(geometry: str, coordinates: str | list[Any]) -> str:
+    """A reference geometry as canonical GeoJSON text; raises ``BadRequestData`` and ``TooComplexQuery``."""
     if geometry not in _DEPTH:
         raise BadRequestData(f"geometry is {geometry!r}; one of {', '.join(_DEPTH)} is expected")
     if isinstance(coordinates, str):

@@ -80,6 +80,15 @@ def parse_q(text: str, expand: Expand, *, expand_values: Iterable[str] = (), lim
     return parse_formula(Scanner(text, "q", limits or Limits()), lambda scanner: _term(scanner, names), "|")
 
 
+def parse_path(scanner: Scanner, expand: Expand) -> AttributePath:
+    """Read a path that stays within the entity, where the scanner stands; other languages use it too."""
+    start = scanner.position
+    path = _attribute(scanner, _Names(expand, frozenset()))
+    if isinstance(path, LinkedPath):
+        scanner.fail("a path that stays within the entity is expected here", start)
+    return path
+
+
 def _term(scanner: Scanner, names: _Names) -> Term:
     """``QueryTerm = Attribute [(Operator / patternOp / notPatternOp) value] / "!" Attribute``."""
     if scanner.take_symbol("!"):
