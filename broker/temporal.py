@@ -14,8 +14,9 @@ from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.representations import Form, Representation, represent, represent_instance
 from broker.times import to_text
-from schemas.terms import NO_DATASET, NULL
+from schemas.terms import NGSI_LD, NO_DATASET, NULL
 
+SCOPE: Final = NGSI_LD + "scope"
 INSTANCE_ID: Final = "urn:ngsi-ld:instance:"  # followed by the number of the history row
 
 
@@ -58,6 +59,11 @@ class HistoricInstance:
     recorded_at: datetime
     place: datetime
     removed: bool = False
+
+    @property
+    def order(self) -> tuple[datetime, datetime, int]:
+        """Where it stands among others; corrections of the same time as the hub learned of them."""
+        return self.place, self.recorded_at, self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,17 @@ def _time_property(name: str | None) -> TimeProperty:
         raise BadRequestData(f"timeproperty is {name!r}; one of {', '.join(TimeProperty)} is expected") from None
 
 
+def newest(instances: Iterable[tuple[int, HistoricInstance]], most: int) -> list[tuple[int, HistoricInstance]]:
+    """The newest ``most`` of each attribute of each entity; an instance comes with a number of its entity."""
+    seen: dict[tuple[int, str], int] = {}
+    result = []
+    for key, item in sorted(instances, key=lambda pair: pair[1].order, reverse=True):
+        count = seen[key, item.attribute] = seen.get((key, item.attribute), 0) + 1
+        if count <= most:
+            result.append((key, item))
+    return result
+
+
 def cut_to_page(
     instances: Sequence[tuple[int, HistoricInstance]], query: TemporalQuery, most: int
 ) -> tuple[list[tuple[int, HistoricInstance]], Cut | None]:
@@ -141,15 +158,19 @@ def represent_temporal(
     *,
     values_of: TimeProperty | None = None,
     cut_off: Iterable[HistoricInstance] = (),
+    deleted_at: datetime | None = None,
 ) -> dict[str, Any]:
     """The temporal representation of ``entity`` (clause 4.5.6), or with ``values_of`` the simplified one (4.5.9).
 
     ``values_of`` is the time property that goes with each value. Of ``entity`` only what is no attribute is taken.
-    ``cut_off`` has one instance of each attribute that is all on other pages: it is written as empty.
+    ``cut_off`` has one instance of each attribute that is all on other pages: it is written as empty. ``deleted_at``
+    is when the entity was deleted, if it was.
     """
     options = replace(options, form=Form.NORMALIZED)
     bare = replace(entity, attributes={}, scopes=())
     result = represent(bare, terms, options)
+    if deleted_at is not None and options.sys_attrs and options.writes("deletedAt"):
+        result["deletedAt"] = to_text(deleted_at)
     by_attribute: dict[str, list[HistoricInstance]] = {}
     for item in instances:
         by_attribute.setdefault(item.attribute, []).append(item)
@@ -169,13 +190,15 @@ def represent_temporal(
 
 
 def _is_wanted(attribute: str, options: Representation) -> bool:
+    if attribute == SCOPE:
+        return options.writes("scope")
     return options.writes(attribute) and (options.attrs is None or attribute in options.attrs)
 
 
 def _instance(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
     recorded = to_text(item.recorded_at)
     times = {"deletedAt": recorded} if item.removed else {"createdAt": recorded, "modifiedAt": recorded}
-    written: dict[str, Any] = represent_instance({**_complete(item), **times}, item.dataset, terms, options)
+    written: dict[str, Any] = represent_instance({**times, **_complete(item)}, item.dataset, terms, options)
     if item.removed:
         written["deletedAt"] = recorded  # it is what the instance tells, wanted with sysAttrs or not (clause 4.5.7)
     written["instanceId"] = f"{INSTANCE_ID}{item.key}"
@@ -186,6 +209,8 @@ def _complete(item: HistoricInstance) -> Instance:
     """The instance with its value; what was removed has the NGSI-LD Null (clause 4.5.7)."""
     if not item.removed:
         return item.instance
+    if item.attribute == SCOPE:
+        return {**item.instance, "value": []}
     kind = item.instance["type"]
     return {**item.instance, VALUE_MEMBER[kind]: _null(kind)}
 

@@ -20,12 +20,19 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from broker.entities import VALUE_MEMBER, ExpandedEntity, Instance
 from broker.errors import ResourceNotFound
 from broker.query import EntityQuery
-from broker.temporal import Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page
+from broker.temporal import SCOPE, Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page, newest
 from broker.times import to_text
 from context_store.database import Database
-from context_store.entities import StoredEntity, from_row, get_entities
 from context_store.history import KIND_NAME, typed_value
-from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
+from context_store.identities import (
+    IDENTITY,
+    Identity,
+    entities_in_window,
+    find_identities,
+    scope_instances,
+    window_attributes,
+)
+from context_store.query_sql import ENTITY, count_entities, select_entities, to_psycopg
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
 
@@ -57,21 +64,22 @@ _HEAD: Final[LiteralString] = """
            and (i.removed = %(removed)s::boolean or %(removed)s::boolean is null)
            and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)
 """
-_BY_OBSERVED: Final[LiteralString] = """
+_IN_OBSERVED: Final[LiteralString] = """
            and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz
          order by i.observed_at"""
-_BY_RECORDED: Final[LiteralString] = """
+_IN_RECORDED: Final[LiteralString] = """
            and i.recorded_at >= %(start)s::timestamptz and i.recorded_at < %(end)s::timestamptz
          order by i.recorded_at"""
-_FIRST: Final[LiteralString] = " limit %(limit)s) i"
-_LAST: Final[LiteralString] = " desc limit %(limit)s) i"
+# Corrections of the same time stand in the order in which the hub learned of them.
+_FIRST: Final[LiteralString] = ", i.recorded_at, i.instance_key limit %(limit)s) i"
+_LAST: Final[LiteralString] = " desc, i.recorded_at desc, i.instance_key desc limit %(limit)s) i"
 
 # (by the time of observation, only the newest) -> the instances of some attributes of some entities.
 _INSTANCES: Final[dict[tuple[bool, bool], LiteralString]] = {
-    (True, False): _HEAD + _BY_OBSERVED + _FIRST,
-    (True, True): _HEAD + _BY_OBSERVED + _LAST,
-    (False, False): _HEAD + _BY_RECORDED + _FIRST,
-    (False, True): _HEAD + _BY_RECORDED + _LAST,
+    (True, False): _HEAD + _IN_OBSERVED + _FIRST,
+    (True, True): _HEAD + _IN_OBSERVED + _LAST,
+    (False, False): _HEAD + _IN_RECORDED + _FIRST,
+    (False, True): _HEAD + _IN_RECORDED + _LAST,
 }
 
 _HISTORY: Final = sa.Table(
@@ -96,6 +104,7 @@ class TemporalEntity:
     instances: tuple[HistoricInstance, ...] = ()
     cut_off: tuple[HistoricInstance, ...] = ()
     """One instance of each attribute whose instances are all on other pages."""
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +125,13 @@ class _Found:
     read: dict[int, list[HistoricInstance]]
     cut: Cut | None
 
-    def of(self, stored: StoredEntity) -> TemporalEntity:
+    def of(self, identity: Identity) -> TemporalEntity:
         """What was found of one entity."""
-        kept = self.kept.get(stored.key, ())
+        key = identity.keys[-1]
+        kept = self.kept.get(key, ())
         shown = {item.attribute for item in kept}
-        cut_off = {item.attribute: item for item in self.read.get(stored.key, ()) if item.attribute not in shown}
-        return TemporalEntity(stored.entity, tuple(kept), tuple(cut_off.values()))
+        cut_off = {item.attribute: item for item in self.read.get(key, ()) if item.attribute not in shown}
+        return TemporalEntity(identity.entity, tuple(kept), tuple(cut_off.values()), identity.deleted_at)
 
 
 def _by_entity(instances: Iterable[tuple[int, HistoricInstance]]) -> dict[int, list[HistoricInstance]]:
@@ -147,11 +157,11 @@ class TemporalStore:
         Raises :class:`ResourceNotFound` when there is no such entity.
         """
         async with self._database.transaction(tenant_id) as connection:
-            stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
-            if stored is None:
+            identity = (await find_identities(connection, tenant_id, [entity_id])).get(entity_id)
+            if identity is None:
                 raise ResourceNotFound(f"Entity {entity_id} does not exist")
-            found = await self._instances(connection, tenant_id, [stored.key], query, attributes)
-        return TemporalPage((found.of(stored),), found.cut)
+            found = await self._instances(connection, tenant_id, [identity], query, attributes)
+        return TemporalPage((found.of(identity),), found.cut)
 
     async def query(
         self,
@@ -168,41 +178,46 @@ class TemporalStore:
         evolving = _has_instances(
             tenant_id, query, await self._numbers(attributes), await self._numbers(query.datasets)
         )
-        columns = ("entity_key", *ENTITY_COLUMNS)
-        page = select_entities(entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=columns)
+        numbers = await self._numbers(window_attributes(entities)) or ()
+        window = entities_in_window(entities, numbers, _bounds(query), _axis(query))
+        page = select_entities(entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=("id",))
         total = None
         async with self._database.transaction(tenant_id) as connection:
-            rows = await (await connection.execute(*to_psycopg(page.where(evolving)))).fetchall() if limit else []
+            ids = await _first_column(connection, page.where(evolving).add_cte(window)) if limit else []
             if count:
-                counted = count_entities(entities, tenant_id=tenant_id).where(evolving)
-                row = await (await connection.execute(*to_psycopg(counted))).fetchone()
-                total = int(row[0]) if row else 0
-            stored = [from_row(row) for row in rows[:limit]]
-            keys = [item.key for item in stored]
-            found = await self._instances(connection, tenant_id, keys, query, attributes)
-        evolved = tuple(found.of(item) for item in stored)
-        return TemporalPage(evolved, found.cut, len(rows) > limit > 0, total)
+                counted = count_entities(entities, tenant_id=tenant_id).where(evolving).add_cte(window)
+                total = int((await _first_column(connection, counted))[0])
+            known = await find_identities(connection, tenant_id, ids[:limit])
+            found = await self._instances(connection, tenant_id, list(known.values()), query, attributes)
+        evolved = tuple(found.of(known[entity_id]) for entity_id in ids[:limit] if entity_id in known)
+        return TemporalPage(evolved, found.cut, len(ids) > limit > 0, total)
 
     async def _instances(
         self,
         connection: AsyncConnection,
         tenant_id: int,
-        keys: Sequence[int],
+        identities: Sequence[Identity],
         query: TemporalQuery,
         attributes: Collection[str] | None,
     ) -> _Found:
-        """The instances of the entities with these keys."""
-        slots = await self._slots(connection, tenant_id, keys, attributes)
-        if not slots:
-            return _Found({}, {}, None)
-        datasets = await self._numbers(query.datasets)
-        statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
-        rows = await (await connection.execute(statement, values)).fetchall()
-        by_observed = query.time_property is TimeProperty.OBSERVED_AT
-        names = await self._terms.names({number for row in rows for number in row[1:3]})
-        instances = [(row[0], _from_row(row, names, by_observed=by_observed)) for row in rows]
+        """The instances of these entities, all lives of one under the number of its newest."""
+        entity_of = {key: identity.keys[-1] for identity in identities for key in identity.keys}
+        instances: list[tuple[int, HistoricInstance]] = []
+        slots = await self._slots(connection, tenant_id, list(entity_of), attributes)
+        if slots:
+            datasets = await self._numbers(query.datasets)
+            statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
+            rows = await (await connection.execute(statement, values)).fetchall()
+            names = await self._terms.names({number for row in rows for number in row[1:3]})
+            by_observed = query.time_property is TimeProperty.OBSERVED_AT
+            instances = [(entity_of[row[0]], _from_row(row, names, by_observed=by_observed)) for row in rows]
+        if (attributes is None or SCOPE in attributes) and (query.datasets is None or NO_DATASET in query.datasets):
+            scopes = await scope_instances(connection, list(entity_of), _bounds(query), self._max_instances + 1)
+            instances += [(entity_of[key], item) for key, item in scopes]
+        if query.last_n is not None:
+            instances = newest(instances, query.last_n)
         kept, cut = cut_to_page(instances, query, self._max_instances)
-        kept.sort(key=lambda item: (item[1].place, item[1].key), reverse=query.last_n is not None)
+        kept.sort(key=lambda item: item[1].order, reverse=query.last_n is not None)
         return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut)
 
     async def _slots(
@@ -249,7 +264,7 @@ def _bounds(query: TemporalQuery) -> dict[str, Any]:
     removed: bool | None = None
     if query.time_property is TimeProperty.DELETED_AT:
         removed = True
-    elif query.restricted:
+    elif query.restricted and query.time_property is not TimeProperty.OBSERVED_AT:
         removed = False
     return {
         "start": query.start.isoformat() if query.start else "-infinity",
@@ -259,15 +274,28 @@ def _bounds(query: TemporalQuery) -> dict[str, Any]:
     }
 
 
+def _axis(query: TemporalQuery) -> str:
+    return "observed_at" if query.time_property is TimeProperty.OBSERVED_AT else "recorded_at"
+
+
+async def _first_column(connection: AsyncConnection, statement: sa.Select[Any]) -> list[Any]:
+    rows = await (await connection.execute(*to_psycopg(statement))).fetchall()
+    return [row[0] for row in rows]
+
+
 def _has_instances(
     tenant_id: int, query: TemporalQuery, attribute_ids: Sequence[int] | None, dataset_ids: Sequence[int] | None
 ) -> sa.ColumnElement[bool]:
     """Whether an entity has an instance that the temporal query finds."""
     bounds = _bounds(query)
     columns = _HISTORY.c
-    axis = columns.observed_at if query.time_property is TimeProperty.OBSERVED_AT else columns.recorded_at
+    axis = columns[_axis(query)]
+    tenant = sa.literal(tenant_id, sa.Integer)
     found: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
-        columns.entity_key == ENTITY.c.entity_key, columns.tenant_id == sa.literal(tenant_id, sa.Integer)
+        IDENTITY.c.tenant_id == tenant,
+        IDENTITY.c.id == ENTITY.c.id,
+        columns.entity_key == IDENTITY.c.entity_key,
+        columns.tenant_id == tenant,
     )
     for column, numbers in ((columns.attribute_id, attribute_ids), (columns.dataset_id, dataset_ids)):
         if numbers is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/temporal/entities``: how entities evolved (clauses 6.18 and 6.19), read from history."""
+"""``/temporal/entities``: how entities evolved (clauses 6.18 to 6.22): reading history, and all routes."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ from api.ngsild.queries import (
 )
 from api.ngsild.resource import Resource
 from api.routers.entities import entity_id_of
+from api.routers.temporal_provision import TemporalProvision
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.jsonld import TermMap
 from broker.temporal import Cut, TemporalQuery, represent_temporal, temporal_query
+from context_store.evolution import EvolutionStore
 from context_store.temporal import TemporalEntity, TemporalStore
 
 _TIMES: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"))
@@ -62,7 +64,13 @@ class _Asked:
         values_of = self.query.time_property if self.as_values else None
         representation = self.projection.representation
         return represent_temporal(
-            found.entity, found.instances, terms, representation, values_of=values_of, cut_off=found.cut_off
+            found.entity,
+            found.instances,
+            terms,
+            representation,
+            values_of=values_of,
+            cut_off=found.cut_off,
+            deleted_at=found.deleted_at,
         )
 
 
@@ -148,10 +156,19 @@ class TemporalEntities:
 def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
     """The resources of temporal evolutions."""
     temporal = TemporalEntities(hub, store)
+    provision = TemporalProvision(hub, EvolutionStore(hub.database, hub.terms, hub.history))
+    one = "/temporal/entities/{entity_id}"
     return [
-        Resource("/temporal/entities/{entity_id}", GET=temporal.retrieve),
-        Resource("/temporal/entities", GET=temporal.query),
+        Resource(one, GET=temporal.retrieve, DELETE=provision.delete),
+        Resource("/temporal/entities", GET=temporal.query, POST=provision.upsert),
         Resource("/temporal/entityOperations/query", POST=temporal.post_query),
+        Resource(f"{one}/attrs", POST=provision.append),
+        Resource(f"{one}/attrs/{{attribute}}", DELETE=provision.delete_attribute),
+        Resource(
+            f"{one}/attrs/{{attribute}}/{{instance_id}}",
+            PATCH=provision.replace_instance,
+            DELETE=provision.delete_instance,
+        ),
     ]
 
 

@@ -25,6 +25,8 @@ TABLES = (
     "alert",
     "alert_event",
     "jsonld_context",
+    "entity_identity",
+    "scope_instance",
 )
 INSERT = """insert into entity (tenant_id, id, types, document, created_at, modified_at)
             values (%s, 'urn:x:1', '{urn:x:T}', '{}', now(), now())"""
