@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -15,8 +16,9 @@ from starlette.responses import Response
 from api.problem_details import TENANT_HEADER, UnacceptableRequest, problem
 from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import ContextResolver, TermMap, core_terms
+from context_store.hosted_contexts import HostedContexts, implicit_id
 from context_store.tenants import DEFAULT_TENANT, Tenants
-from schemas.contexts import is_core_context
+from schemas.contexts import hosted_path, is_core_context
 from schemas.terms import CONTEXT_LINK_REL, CORE_CONTEXT, GEO_JSON, JSON, JSON_LD, MERGE_PATCH
 
 REPRESENTATIONS: Final = (JSON, JSON_LD)
@@ -158,7 +160,28 @@ async def read_document(request: Request, contexts: ContextResolver, max_bytes: 
         raise InvalidRequest("The body is not a JSON object")
     context = body_context(request, media_type, body)
     rest = {name: value for name, value in body.items() if name != "@context"}
-    return Document(rest, await contexts.resolve(context, tenant_name(request)))
+    terms = await contexts.resolve(context, tenant_name(request))
+    if context_url(terms) is None and _is_query(request) and negotiate(request, GEO_REPRESENTATIONS) == JSON:
+        terms = await _linkable(request, contexts, terms)
+    return Document(rest, terms)
+
+
+def _is_query(request: Request) -> bool:
+    """Whether it is one of the queries by POST: of all requests with a body, they alone are answered in its terms."""
+    return request.url.path.rstrip("/").endswith("/entityOperations/query")
+
+
+async def _linkable(request: Request, contexts: ContextResolver, terms: TermMap) -> TermMap:
+    """``terms`` of an inline ``@context`` with an address of their own, for a Link in the answer (clause 5.13.1)."""
+    hosted: HostedContexts = request.app.state.hub.hosted_contexts
+    tenant = tenant_name(request)
+    url = own_url(request, hosted_path(implicit_id(terms.context)))
+    if not contexts.knows(url, tenant):
+        tenant_id = await hosted.tenant_id(tenant)
+        if tenant_id is None:
+            return terms
+        await hosted.add_implicitly(tenant_id, terms.context, datetime.now(UTC))
+    return await contexts.resolve(url, tenant)
 
 
 def body_context(request: Request, media_type: str, body: Mapping[str, Any]) -> Any:

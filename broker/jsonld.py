@@ -241,6 +241,10 @@ class ContextResolver:
             self.uses.count(terms.stored, datetime.now(UTC))
         return terms
 
+    def knows(self, url: str, tenant: str = "") -> bool:
+        """Whether a term map of ``url`` is at hand."""
+        return self._known(tenant, url) is not None
+
     async def validate(self, context: Any) -> None:
         """Raise :class:`BadRequestData` when ``context`` is none; what it only refers to is not fetched."""
         gathered = _Gathered()
@@ -342,6 +346,8 @@ class ContextResolver:
             if document is not None:
                 into.stored.add(StoredDocument(name, into.tenant))
                 return document
+            if url == name or url.startswith("/"):
+                raise LdContextNotAvailable(f"@context {url} does not exist")
         if self._loader is None:
             raise LdContextNotAvailable(f"@context {url} is not among the bundled contexts")
         document = await self._loader.load(url)

@@ -48,6 +48,14 @@ _DELETE: Final[LiteralString] = "delete from jsonld_context where tenant_id = %s
 _USE: Final[LiteralString] = """
     update jsonld_context set uses = uses + %s, last_usage = greatest(last_usage, %s) where tenant_id = %s and url = %s
 """
+_REMOVE_UNUSED: Final[LiteralString] = """
+    delete from jsonld_context
+    where kind = 'ImplicitlyCreated' and coalesce(last_usage, fetched_at) < %s and not exists (
+        select from subscription
+        where subscription.tenant_id = jsonld_context.tenant_id
+            and position(jsonld_context.local_id in subscription.document ->> 'jsonldContext') > 0
+    )
+"""
 
 
 class Kind(StrEnum):
@@ -71,6 +79,12 @@ class ContextEntry:
     uses: int = 0
     document: dict[str, Any] | None = None
     is_bundled: bool = False
+
+
+def implicit_id(context: Any) -> str:
+    """The identifier of an inline ``@context``."""
+    name = orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode()
+    return local_id(str(uuid5(NAMESPACE_URL, name)))
 
 
 class HostedContexts:
@@ -104,8 +118,7 @@ class HostedContexts:
 
     async def add_implicitly(self, tenant_id: int, context: Any, now: datetime) -> str:
         """The identifier under which an inline ``@context`` can be linked to; equal ones of a tenant share it."""
-        name = orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode()
-        identifier = local_id(str(uuid5(NAMESPACE_URL, name)))
+        identifier = implicit_id(context)
         await self._insert(tenant_id, identifier, Kind.IMPLICITLY_CREATED, context, now)
         return identifier
 
@@ -160,6 +173,12 @@ class HostedContexts:
         for owner, rows in by_owner.items():
             async with self._database.transaction(owner) as connection:
                 await connection.cursor().executemany(_USE, rows)
+
+    async def remove_unused(self, before: datetime) -> int:
+        """Forget addresses given to inline contexts that were used last before then, and that no subscription names."""
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            removed = await connection.execute(_REMOVE_UNUSED, (before,))
+            return removed.rowcount
 
     async def version(self) -> int:
         """Changes when a stored context was changed or deleted by any process."""

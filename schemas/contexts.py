@@ -65,6 +65,11 @@ def hosted_id(url: str) -> str | None:
     return local_id if found and local_id.startswith(_LOCAL_ID) else None
 
 
+def hosted_path(local_id: str) -> str:
+    """The path under which a hub serves a context."""
+    return _HOSTED_PATH + local_id
+
+
 def local_id(name: str) -> str:
     """The identifier of a context that the hub hosts; ``name`` is unique among them."""
     return _LOCAL_ID + name

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from starlette.requests import Request
@@ -15,13 +15,11 @@ from api.context_uses import write_uses
 from api.hub import Hub
 from api.negotiation import content_type, created_tenant, negotiate, own_url, read_json, tenant_name
 from api.ngsild.parameters import Parameters
-from api.ngsild.resource import Resource, location
+from api.ngsild.resource import Resource
 from broker.errors import BadRequestData, InvalidRequest, OperationNotSupported, ResourceNotFound
 from broker.times import to_text
 from context_store.hosted_contexts import ContextEntry, Kind
-from schemas.contexts import is_core_context
-
-COLLECTION: Final = "jsonldContexts"
+from schemas.contexts import hosted_path, is_core_context
 
 
 class Contexts:
@@ -44,7 +42,7 @@ class Contexts:
         await self._hub.contexts.validate(context)
         tenant_id = await created_tenant(request, self._hub.tenants)
         local_id = await self._store.add(tenant_id, context, datetime.now(UTC))
-        return Response(status_code=201, headers={"Location": location(COLLECTION, local_id)})
+        return Response(status_code=201, headers={"Location": hosted_path(local_id)})
 
     async def list(self, request: Request) -> Response:
         """List @contexts: implements 6.29.3.2."""
@@ -109,8 +107,8 @@ def context_routes(hub: Hub) -> list[BaseRoute]:
     """The resources of stored contexts."""
     contexts = Contexts(hub)
     return [
-        Resource(f"/{COLLECTION}", GET=contexts.list, POST=contexts.add),
-        Resource(f"/{COLLECTION}/{{context_id}}", GET=contexts.serve, DELETE=contexts.delete),
+        Resource("/jsonldContexts", GET=contexts.list, POST=contexts.add),
+        Resource("/jsonldContexts/{context_id}", GET=contexts.serve, DELETE=contexts.delete),
     ]
 
 
@@ -123,7 +121,7 @@ def _kinds(given: str | None) -> tuple[Kind, ...]:
 
 
 def _url(entry: ContextEntry, request: Request) -> str:
-    return entry.url or own_url(request, location(COLLECTION, entry.local_id))
+    return entry.url or own_url(request, hosted_path(entry.local_id))
 
 
 def _metadata(entry: ContextEntry, request: Request) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from broker.subscriptions import (
 from broker.times import to_text
 from broker.validation import check_uri
 from context_store.subscriptions import StoredSubscription, SubscriptionStore
+from schemas.contexts import hosted_path
 
 _SYS_ATTRS: Final = "sysAttrs"
 _PREFERENCE: Final = re.compile(r'\s*ngsi-ld\s*=\s*"?(\d+\.\d+)"?\s*(?:;.*)?', re.IGNORECASE)
@@ -129,7 +130,7 @@ class Subscriptions:
         if (url := context_url(context)) is not None:
             return url
         local_id = await self._hub.hosted_contexts.add_implicitly(tenant_id, context, datetime.now(UTC))
-        url = own_url(request, location("jsonldContexts", local_id))
+        url = own_url(request, hosted_path(local_id))
         await self._hub.contexts.resolve(url, tenant_name(request))
         return url
 

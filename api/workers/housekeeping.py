@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 _EVENT_DAYS_AHEAD: Final = 3
 _HISTORY_DAYS_AHEAD: Final = 40
 _EVERY_MINUTES: Final = 30
+_UNUSED_CONTEXTS: Final = timedelta(days=30)  # addresses of inline contexts that nobody has asked for
 _UNREAD_MARGIN: Final = timedelta(hours=1)  # events written by transactions that were open for long
 
 
@@ -38,8 +39,9 @@ async def remove_expired(hub: Hub, now: datetime) -> None:
     removed = await hub.deliveries.purge(horizon)
     if hub.settings.history_retention_days is not None:
         dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
-    if dropped or removed:
-        log.info("housekeeping.removed", partitions=dropped, deliveries=removed)
+    contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)
+    if dropped or removed or contexts:
+        log.info("housekeeping.removed", partitions=dropped, deliveries=removed, contexts=contexts)
 
 
 async def _event_horizon(hub: Hub, horizon: datetime) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
 CONTEXTS = "/ngsi-ld/v1/jsonldContexts"
 ENTITIES = "/ngsi-ld/v1/entities"
+QUERY = "/ngsi-ld/v1/entityOperations/query"
 RIVER = {"level": "https://x.test/level"}
 REL = 'rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 
@@ -262,6 +263,26 @@ class TestImplicitlyCreated:
         url = (await client.get(created.headers["Location"])).json()["jsonldContext"]
         assert (await client.get(url)).json() == {"@context": context}
         assert (await client.get(CONTEXTS + "?kind=ImplicitlyCreated")).json() == [url]
+
+    async def test_a_query_by_post_gets_a_link_to_its_inline_context(self, client: httpx.AsyncClient) -> None:
+        """6.3.6: "If the target response's MIME type is application/json such response shall include a Link"."""
+        entity = {"id": "urn:ngsi-ld:River:abe", "type": "River", "https://x.test/level": 1}
+        assert (await client.post(ENTITIES, json=entity)).status_code == 201
+        query = {"type": "Query", "q": "level==1", "@context": [MINAMO_CONTEXT, RIVER]}
+        headers = {"Content-Type": "application/ld+json", "Accept": "application/json"}
+        for _ in range(2):
+            response = await client.post(QUERY, content=orjson.dumps(query), headers=headers)
+            assert response.json()[0]["level"] == {"type": "Property", "value": 1}
+            url = response.links["http://www.w3.org/ns/json-ld#context"]["url"]
+            assert (await client.get(url)).json() == {"@context": [MINAMO_CONTEXT, RIVER]}
+        assert (await client.get(CONTEXTS + "?kind=ImplicitlyCreated")).json() == [url]
+
+    async def test_what_nobody_asks_for_any_more_is_removed(self, hub: Hub) -> None:
+        now = datetime.now(UTC)
+        await hub.hosted_contexts.add_implicitly(1, [RIVER], now - timedelta(days=2))
+        hosted = await hub.hosted_contexts.add(1, RIVER, now - timedelta(days=2))
+        assert await hub.hosted_contexts.remove_unused(now - timedelta(days=1)) == 1
+        assert (await hub.hosted_contexts.get(1, hosted)).document == {"@context": RIVER}
 
     @pytest.mark.parametrize("query", ["?kind=other", "?details=other", "?kind="])
     async def test_lists_know_their_parameters(self, client: httpx.AsyncClient, query: str) -> None:
