@@ -14,7 +14,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.hub import Hub
-from api.negotiation import body_context, content_type, created_tenant, existing_tenant, link_context, read_json
+from api.negotiation import (
+    body_context,
+    content_type,
+    created_tenant,
+    existing_tenant,
+    link_context,
+    read_json,
+    tenant_name,
+)
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.problem_details import UnacceptableRequest, problem
@@ -142,7 +150,7 @@ class EntityOperations:
         return await self._finish(await find_tenant(request, self._hub.tenants), items, result)
 
     async def _read_item(self, request: Request, media_type: str, given: dict[str, Any], reader: Reader) -> BatchItem:
-        terms = await self._hub.contexts.resolve(body_context(request, media_type, given))
+        terms = await self._hub.contexts.resolve(body_context(request, media_type, given), tenant_name(request))
         entity_id = check_uri(given.get("id", given.get("@id")), "id")
         body = {name: value for name, value in given.items() if name != "@context"}
         return BatchItem(entity_id, reader(entity_id, body, terms))
