@@ -24,7 +24,7 @@ from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter, creation
 from context_store.events import NOTIFY, insert_updates
-from context_store.history import InstanceRows, NumberRows, Place, RowKey, value_hash
+from context_store.history import InstanceRows, NumberRows, RowKey, value_hash
 from context_store.partitions import Partitions
 from context_store.quarantine import insert_quarantined
 from context_store.terms import TermIds
@@ -60,15 +60,17 @@ IsKnown = Callable[[RowKey], Awaitable[bool]]
 
 
 class _Entity:
-    """What a batch knows of one entity."""
+    """What a batch knows of one entity; ``newest`` and ``values`` are by attribute and dataset, and run ahead of
+    ``attributes`` until the batch is folded."""
 
-    __slots__ = ("attributes", "changed", "key", "newest", "tenant_id")
+    __slots__ = ("attributes", "changed", "key", "newest", "tenant_id", "values")
 
     def __init__(self, key: int, tenant_id: int) -> None:
         self.key = key
         self.tenant_id = tenant_id
         self.attributes: dict[str, Slot] = {}
         self.newest: dict[tuple[str, str], datetime] = {}
+        self.values: dict[tuple[str, str], Any] = {}
         self.changed: set[str] = set()
 
     def load(self, attribute: str, slot: Slot | None) -> None:
@@ -77,28 +79,33 @@ class _Entity:
         for dataset, instance in self.attributes[attribute].items():
             observed_at = instance.get("observedAt")
             self.newest[attribute, dataset] = datetime.fromisoformat(observed_at) if observed_at else _OLDEST
+            self.values[attribute, dataset] = instance.get("value")
 
 
 class _Batch:
-    """One batch being folded into the present state; pure but for the question whether a reading is known."""
+    """One batch of readings and the present state of what they are of.
+
+    First :meth:`add` decides what becomes of each reading, in their order; then the history rows are known. The rest
+    of the work, :meth:`fold`, is done while the database inserts them.
+    """
 
     def __init__(self, entities: dict[tuple[int, str], _Entity], term_ids: dict[str, int], now: datetime) -> None:
         self._entities = entities
         self._term_ids = term_ids
         self._now_text = to_text(now)
+        self._current: list[tuple[_Entity, datetime, int, list[tuple[AttributeMapping, Any]]]] = []
         self.numbers = NumberRows()
         self.others = InstanceRows()
         self.events: list[tuple[int, bytes, int]] = []
         self.fates: Counter[str] = Counter()
 
     async def add(self, observation: Observation, is_known: IsKnown) -> None:
-        """Fold one observation in; ``is_known`` tells whether a reading's history key is already stored."""
+        """Decide about one observation; ``is_known`` tells whether a reading's history key is already stored."""
         device, observed_at, values = observation
         entity = self._entities[device.tenant_id, device.entity_id]
         term_ids = self._term_ids
         source_id = term_ids[device.key]
-        observed_text = to_text(observed_at)
-        changes = []
+        current = []
         for mapping, value in values:
             attribute, dataset = mapping.attribute, mapping.dataset
             newest = entity.newest.get((attribute, dataset), _OLDEST)
@@ -108,30 +115,40 @@ class _Batch:
             elif observed_at < newest:
                 fate = "late"
             else:
-                fate = await self._tie(entity, mapping, value, place, is_known)
+                fate = await self._tie(
+                    entity.values.get((attribute, dataset)), (*place, value_hash(value)), value, is_known
+                )
             self.fates[fate] += 1
             if fate == "repeated":
                 continue
-            instance = self._instance(mapping, value, observed_text)
             if type(value) is float:
                 self.numbers.add(place, value, mapping.unit_code)
             else:
-                self.others.add(place, instance)
+                self.others.add(place, self._instance(mapping, value, to_text(observed_at)))
             if fate != "late":
-                changes.append(self._make_current(entity, mapping, instance, observed_at))
-        if changes:
-            self.events.append((entity.key, orjson.dumps(changes), source_id))
+                entity.newest[attribute, dataset] = observed_at
+                entity.values[attribute, dataset] = value
+                current.append((mapping, value))
+        if current:
+            self._current.append((entity, observed_at, source_id, current))
 
-    async def _tie(
-        self, entity: _Entity, mapping: AttributeMapping, value: Any, place: Place, is_known: IsKnown
-    ) -> str:
-        current = entity.attributes[mapping.attribute].get(mapping.dataset)
-        if current is not None and current.get("value") == value and type(current["value"]) is not bool:
+    async def _tie(self, present: Any, key: RowKey, value: Any, is_known: IsKnown) -> str:
+        """What becomes of a reading of the very moment that the ``present`` value is of."""
+        if present == value and type(present) is not bool:
             return "repeated"
-        key = (*place, value_hash(value))
         if key in self.numbers or key in self.others or await is_known(key):
             return "repeated"
         return "corrections"
+
+    def fold(self) -> None:
+        """Bring what was decided into the present state, and make the events of it."""
+        for entity, observed_at, source_id, values in self._current:
+            text = to_text(observed_at)
+            changes = [
+                self._make_current(entity, mapping, self._instance(mapping, value, text)) for mapping, value in values
+            ]
+            self.events.append((entity.key, orjson.dumps(changes), source_id))
+        self._current.clear()
 
     def _instance(self, mapping: AttributeMapping, value: Any, observed_text: str) -> Instance:
         instance: Instance = {
@@ -145,16 +162,13 @@ class _Batch:
             instance["unitCode"] = mapping.unit_code
         return instance
 
-    def _make_current(
-        self, entity: _Entity, mapping: AttributeMapping, instance: Instance, observed_at: datetime
-    ) -> dict[str, Any]:
+    def _make_current(self, entity: _Entity, mapping: AttributeMapping, instance: Instance) -> dict[str, Any]:
         attribute, dataset = mapping.attribute, mapping.dataset
         slot = entity.attributes.setdefault(attribute, {})
         before = slot.get(dataset)
         if before is not None:
             instance["createdAt"] = before.get("createdAt", self._now_text)
         slot[dataset] = instance
-        entity.newest[attribute, dataset] = observed_at
         entity.changed.add(attribute)
         return {"attribute": attribute, "dataset": dataset, "before": before, "after": instance}
 
@@ -227,6 +241,7 @@ class PostgresReadingStore:
         async with connection.pipeline():
             await batch.numbers.insert(connection, now)
             await batch.others.insert(connection, now)
+            batch.fold()
             keys, patches = batch.patches()
             if keys:
                 await connection.execute(_UPDATE, {"keys": keys, "patches": patches, "now": now})

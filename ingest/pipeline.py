@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MAX_S: Final = 5.0
-_DECODED_AT_ONCE: Final = 100  # messages, about half a millisecond
+_DECODED_AT_ONCE: Final = 40  # messages, a fraction of a millisecond: the commit under way has to go on
 
 
 class DeviceDirectory(Protocol):
