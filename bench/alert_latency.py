@@ -61,7 +61,7 @@ class Arrivals:
     async def wait_for(self, count: int) -> None:
         """Return when so many have come by both ways, or after a while."""
         deadline = time.monotonic() + _LAST_ALERT_S
-        while min(len(self.events), len(self.webhooks)) < count and time.monotonic() < deadline:
+        while min(len(self.events), len(self.webhooks)) < count and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 

@@ -67,7 +67,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One round: messages and seconds from the first one sent to the last one done, and processor seconds by process."""
+    """One round: messages, seconds from the first one sent to the last one done, processor seconds by process."""
 
     count: int
     seconds: float
