@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from broker.aggregation import Aggregation
 from broker.entities import VALUE_MEMBER, AttributeKind, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.jsonld import TermMap
@@ -43,6 +44,8 @@ class TemporalQuery:
     last_n: int | None = None
     datasets: frozenset[str] | None = None
     """Only instances of these datasets; ``@none`` is the default one."""
+    aggregation: Aggregation | None = None
+    """What to compute of them in the place of the instances themselves; ``last_n`` has no effect then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ a hypertable; both order by time without sorting and skip what lies outside of t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
@@ -17,11 +17,13 @@ import sqlalchemy as sa
 from psycopg import AsyncConnection
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from broker.aggregation import AggregatedPeriod, Aggregation
 from broker.entities import VALUE_MEMBER, ExpandedEntity, Instance
 from broker.errors import ResourceNotFound
 from broker.query import EntityQuery
 from broker.temporal import SCOPE, Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page, newest
 from broker.times import to_text
+from context_store.aggregates import aggregate
 from context_store.database import Database
 from context_store.history import KIND_NAME, typed_value
 from context_store.identities import (
@@ -105,6 +107,8 @@ class TemporalEntity:
     cut_off: tuple[HistoricInstance, ...] = ()
     """One instance of each attribute whose instances are all on other pages."""
     deleted_at: datetime | None = None
+    periods: tuple[AggregatedPeriod, ...] = ()
+    """In the place of the instances, when the query aggregates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class _Found:
     kept: dict[int, list[HistoricInstance]]
     read: dict[int, list[HistoricInstance]]
     cut: Cut | None
+    periods: dict[int, list[AggregatedPeriod]] = field(default_factory=dict)
 
     def of(self, identity: Identity) -> TemporalEntity:
         """What was found of one entity."""
@@ -131,7 +136,8 @@ class _Found:
         kept = self.kept.get(key, ())
         shown = {item.attribute for item in kept}
         cut_off = {item.attribute: item for item in self.read.get(key, ()) if item.attribute not in shown}
-        return TemporalEntity(identity.entity, tuple(kept), tuple(cut_off.values()), identity.deleted_at)
+        periods = tuple(self.periods.get(key, ()))
+        return TemporalEntity(identity.entity, tuple(kept), tuple(cut_off.values()), identity.deleted_at, periods)
 
 
 def _by_entity(instances: Iterable[tuple[int, HistoricInstance]]) -> dict[int, list[HistoricInstance]]:
@@ -204,6 +210,9 @@ class TemporalStore:
         entity_of = {key: identity.keys[-1] for identity in identities for key in identity.keys}
         instances: list[tuple[int, HistoricInstance]] = []
         slots = await self._slots(connection, tenant_id, list(entity_of), attributes)
+        if query.aggregation is not None:
+            wanted = [(key, attribute, entity_of[key]) for key, attribute in slots]
+            return await self._aggregated(connection, tenant_id, wanted, query, query.aggregation)
         if slots:
             datasets = await self._numbers(query.datasets)
             statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
@@ -219,6 +228,19 @@ class TemporalStore:
         kept, cut = cut_to_page(instances, query, self._max_instances)
         kept.sort(key=lambda item: item[1].order, reverse=query.last_n is not None)
         return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut)
+
+    async def _aggregated(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        slots: Sequence[tuple[int, int, int]],
+        query: TemporalQuery,
+        aggregation: Aggregation,
+    ) -> _Found:
+        datasets = await self._numbers(query.datasets)
+        values = {"tenant_id": tenant_id, "datasets": datasets, **_bounds(query)}
+        periods = await aggregate(connection, self._terms, aggregation, slots, values, _axis(query))
+        return _Found({}, {}, None, periods)
 
     async def _slots(
         self,
@@ -274,7 +296,7 @@ def _bounds(query: TemporalQuery) -> dict[str, Any]:
     }
 
 
-def _axis(query: TemporalQuery) -> str:
+def _axis(query: TemporalQuery) -> LiteralString:
     return "observed_at" if query.time_property is TimeProperty.OBSERVED_AT else "recorded_at"
 
 

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import answer, answering_terms, existing_tenant, linked_terms, negotiate, read_document
+from api.ngsild.aggregation import AGGREGATION_PARAMETERS, EvolutionForm, read_form, split_body
 from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
@@ -20,7 +21,6 @@ from api.ngsild.projection import (
     Projection,
     projection_of_body,
     projection_of_parameters,
-    temporal_form,
 )
 from api.ngsild.queries import (
     FILTER_PARAMETERS,
@@ -36,17 +36,18 @@ from api.ngsild.queries import (
 from api.ngsild.resource import Resource
 from api.routers.entities import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
+from broker.aggregation import represent_aggregated
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.jsonld import TermMap
+from broker.representations import Representation
 from broker.temporal import Cut, TemporalQuery, represent_temporal, temporal_query
 from context_store.evolution import EvolutionStore
 from context_store.temporal import TemporalEntity, TemporalStore
 
 _TIMES: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"))
 _FORM: Final = frozenset(("attrs", "pick", "omit", "datasetId", "lang", "format", "options"))
-_AGGREGATION: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))
-_RETRIEVE: Final = _TIMES | _FORM | _AGGREGATION | ENTITY_MAP_PARAMETERS
-_POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format"}
+_RETRIEVE: Final = _TIMES | _FORM | AGGREGATION_PARAMETERS | ENTITY_MAP_PARAMETERS
+_POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format"} | AGGREGATION_PARAMETERS
 _QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS | UNSUPPORTED_PARAMETERS
 
 
@@ -57,12 +58,14 @@ class _Asked:
     entities: QueryInput
     query: TemporalQuery
     projection: Projection
-    as_values: bool
+    form: EvolutionForm
 
     def write(self, found: TemporalEntity, terms: TermMap) -> dict[str, Any]:
         """One evolution as JSON."""
-        values_of = self.query.time_property if self.as_values else None
         representation = self.projection.representation
+        if self.query.aggregation is not None:
+            return represent_aggregated(found.entity, found.periods, self.query.aggregation, terms, representation)
+        values_of = self.query.time_property if self.form.as_values else None
         return represent_temporal(
             found.entity,
             found.instances,
@@ -87,14 +90,14 @@ class TemporalEntities:
         parameters = Parameters(request, _RETRIEVE)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
-        form, as_values = temporal_form(parameters)
-        projection = projection_of_parameters(parameters, terms, media_type, form)
-        query = _temporal_query(parameters, projection)
+        form = read_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form.representation)
+        query = _temporal_query(parameters, projection, form)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         page = await self._store.retrieve(tenant_id, entity_id, query, projection.attributes or None)
         found = page.entities[0]
-        payload = _Asked(QueryInput(), query, projection, as_values).write(found, terms)
-        if not payload or (projection.attributes and not (found.instances or found.cut_off)):
+        payload = _Asked(QueryInput(), query, projection, form).write(found, terms)
+        if not payload or (projection.attributes and not (found.instances or found.cut_off or found.periods)):
             raise ResourceNotFound(f"Entity {entity_id} has nothing of what is asked for in this time")
         status, headers = _extent(page.cut)
         return answer(request, payload, terms, media_type, status=status, headers=headers)
@@ -105,10 +108,10 @@ class TemporalEntities:
         parameters = Parameters(request, _QUERY)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
-        form, as_values = temporal_form(parameters)
-        projection = projection_of_parameters(parameters, terms, media_type, form)
-        query = _temporal_query(parameters, projection)
-        asked = _Asked(query_of_parameters(parameters), query, projection, as_values)
+        form = read_form(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form.representation)
+        query = _temporal_query(parameters, projection, form)
+        asked = _Asked(query_of_parameters(parameters), query, projection, form)
         return await self._answer_query(request, asked, page, terms, media_type)
 
     async def post_query(self, request: Request) -> Response:
@@ -117,11 +120,13 @@ class TemporalEntities:
         parameters = Parameters(request, _POST_QUERY)
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
-        check_query_body(document.body, temporal=True)
-        form, as_values = temporal_form(parameters)
-        projection = projection_of_body(document.body, parameters, document.terms, media_type, form)
-        query = temporal_of_body(document.body.get("temporalQ", {}), projection.representation.datasets)
-        asked = _Asked(query_of_body(document.body, read_local(parameters)), query, projection, as_values)
+        body, aggregation = split_body(document.body)
+        check_query_body(body, temporal=True)
+        form = EvolutionForm(Representation(), aggregation=aggregation) if aggregation else read_form(parameters)
+        projection = projection_of_body(body, parameters, document.terms, media_type, form.representation)
+        query = temporal_of_body(body.get("temporalQ", {}), projection.representation.datasets)
+        query = replace(query, aggregation=form.aggregation)
+        asked = _Asked(query_of_body(body, read_local(parameters)), query, projection, form)
         return await self._answer_query(request, asked, page, document.terms, media_type)
 
     async def _answer_query(
@@ -172,8 +177,8 @@ def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
     ]
 
 
-def _temporal_query(parameters: Parameters, projection: Projection) -> TemporalQuery:
-    return temporal_query(
+def _temporal_query(parameters: Parameters, projection: Projection, form: EvolutionForm) -> TemporalQuery:
+    query = temporal_query(
         timerel=parameters.text("timerel"),
         time_at=parameters.time("timeAt"),
         end_time_at=parameters.time("endTimeAt"),
@@ -181,6 +186,7 @@ def _temporal_query(parameters: Parameters, projection: Projection) -> TemporalQ
         last_n=parameters.integer("lastN", least=1),
         datasets=projection.representation.datasets,
     )
+    return replace(query, aggregation=form.aggregation)
 
 
 def _extent(cut: Cut | None) -> tuple[int, dict[str, str]]:

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Aggregating history in the database (clause 4.5.19): the same statements for native partitions and for a hypertable.
+
+Periods begin at the start of the query's range, or with the first instance of the entity when that is open. Numbers
+are added as ``numeric``: exact, so that the answer does not depend on the order in which partitions are read, and
+0.1 + 0.2 is 0.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+
+from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
+from broker.errors import TooManyResults
+from context_store.history import KIND_NAME
+from context_store.terms import NO_TERM, TermIds
+from schemas.terms import NO_DATASET
+
+MAX_PERIODS: Final = 100_000
+"""How many periods of attributes one answer may have."""
+
+_SOURCE: Final[LiteralString] = """
+      from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[], %(origins)s::timestamptz[],
+                  %(endings)s::timestamptz[]) as w (entity_key, attribute_id, owner, origin, ending)
+     cross join lateral (
+        select i.*, i.AXIS as place from attribute_instance i
+         where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s and i.attribute_id = w.attribute_id
+           and i.AXIS >= %(start)s::timestamptz and i.AXIS < %(end)s::timestamptz
+           and (i.has_observed_at or not %(only_observed)s) and not i.removed
+           and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)) i
+"""
+_EXTENT: Final[LiteralString] = "select w.owner, min(i.place), max(i.place)" + _SOURCE + " group by w.owner"
+
+# What methods work on. Kinds: 1 Property, 7 ListProperty.
+_OPERANDS: Final[LiteralString] = """
+     cross join lateral (
+        select case when i.kind in (1, 7) and jsonb_typeof(i.json_value) = 'array'
+                    then jsonb_array_length(i.json_value)::numeric end as size,
+               case when i.kind = 1 then coalesce(
+                    case when jsonb_typeof(i.json_value) = 'number' then i.json_value::numeric end,
+                    i.number_value::numeric, i.boolean_value::int::numeric) end as number,
+               case when i.kind = 1 then coalesce(i.text_value,
+                    case when i.json_value ->> '@type' ~ '(DateTime|Date|Time)$' then i.json_value ->> '@value' end)
+                    end as text,
+               case when i.kind = 1 and i.json_value ->> '@type' ~ '(^|[^e])Time$'
+                     and i.json_value ->> '@value' ~ '^([01][0-9]|2[0-3])(:[0-5][0-9]){2}([.,][0-9]+)?Z?$'
+                    then extract(epoch from rtrim(translate(i.json_value ->> '@value', ',', '.'), 'Z')::time) end
+                    as clock) o
+"""
+_METHODS: Final[dict[AggregationMethod, LiteralString]] = {
+    AggregationMethod.TOTAL_COUNT: "to_jsonb(count(*))",
+    AggregationMethod.DISTINCT_COUNT: "to_jsonb(count(distinct i.value_hash))",
+    AggregationMethod.SUM: "to_jsonb(sum(coalesce(o.number, o.size))::float8)",
+    AggregationMethod.AVG: "coalesce(to_jsonb(avg(coalesce(o.number, o.size))::float8), to_jsonb(to_char("
+    "make_interval(secs => round(avg(o.clock), 3)::float8), 'HH24:MI:SS.MS') || 'Z'))",
+    AggregationMethod.MIN: "coalesce(to_jsonb(min(coalesce(o.number, o.size))::float8),"
+    ' to_jsonb(min(o.text collate "C")))',
+    AggregationMethod.MAX: "coalesce(to_jsonb(max(coalesce(o.number, o.size))::float8),"
+    ' to_jsonb(max(o.text collate "C")))',
+    AggregationMethod.STDDEV: "to_jsonb(stddev_pop(o.number)::float8)",
+    AggregationMethod.SUMSQ: "to_jsonb(sum(o.number * o.number)::float8)",
+}
+_COUNTS: Final = frozenset({AggregationMethod.TOTAL_COUNT, AggregationMethod.DISTINCT_COUNT})
+
+_LENGTH: Final[LiteralString] = (
+    "make_interval(months => %(months)s::int, days => %(days)s::int, secs => %(seconds)s::float8)"
+)
+# The period of an instance as (begins, ends).
+_WHOLE: Final[LiteralString] = "cross join lateral (select w.origin as begins, w.ending as ends) p"
+_FIXED: Final[LiteralString] = (
+    f"cross join lateral (select date_bin({_LENGTH}, i.place, w.origin) as begins) b"
+    f" cross join lateral (select b.begins, timezone('UTC', timezone('UTC', b.begins) + {_LENGTH}) as ends) p"
+)
+# Months differ in length: the mean length gives the number of the period but for one up or down, and the calendar
+# decides. All borders are counted from the origin: a month after 31 January is the last of February, two are 31 March.
+_CALENDAR: Final[LiteralString] = f"""
+     cross join lateral (
+        select max(timezone('UTC', c.begins)) as begins, max(timezone('UTC', timezone('UTC', w.origin) +
+               (c.number + 1) * {_LENGTH})) as ends
+          from (select n as number, timezone('UTC', w.origin) + n * {_LENGTH} as begins
+                  from generate_series(
+                       floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int - 1,
+                       floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int + 1) n) c
+         where timezone('UTC', c.begins) <= i.place) p
+"""
+
+
+async def aggregate(
+    connection: AsyncConnection,
+    terms: TermIds,
+    aggregation: Aggregation,
+    slots: Sequence[tuple[int, int, int]],
+    values: Mapping[str, Any],
+    axis: LiteralString,
+) -> dict[int, list[AggregatedPeriod]]:
+    """The periods of ``slots`` (numbers of life, attribute and entity) by entity; attributes in their order, then time.
+
+    ``values`` are ``tenant_id``, ``datasets`` and the bounds of the range. Raises :class:`TooManyResults`.
+    """
+    period = aggregation.period
+    places = {
+        **values,
+        "keys": [key for key, _, _ in slots],
+        "attributes": [attribute for _, attribute, _ in slots],
+        "owners": [owner for _, _, owner in slots],
+        "origins": [None] * len(slots),
+        "endings": [None] * len(slots),
+    }
+    start, end = _given(values["start"]), _given(values["end"])
+    borders: dict[int, tuple[datetime | None, datetime | None]] = {}
+    if start is None or (end is None and period.is_whole_range):
+        rows = await (await connection.execute(_on(axis, _EXTENT), places)).fetchall()
+        borders = {owner: (first, last) for owner, first, last in rows}
+    nothing = (None, None)
+    places["origins"] = [start or borders.get(owner, nothing)[0] for owner in places["owners"]]
+    places["endings"] = [end or borders.get(owner, nothing)[1] for owner in places["owners"]]
+    places |= _length(period) | {"limit": MAX_PERIODS + 1}
+    rows = await (await connection.execute(_on(axis, _statement(aggregation)), places)).fetchall()
+    if len(rows) > MAX_PERIODS:
+        raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
+    names = await terms.names({number for row in rows for number in row[1:3]})
+    result: dict[int, list[AggregatedPeriod]] = {}
+    for row in rows:
+        result.setdefault(row[0], []).append(_from_row(row, names, aggregation))
+    return result
+
+
+def _statement(aggregation: Aggregation) -> LiteralString:
+    period = aggregation.period
+    cut = _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
+    results = ", ".join([_METHODS[method] for method in aggregation.methods])
+    return (
+        "select w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends, "
+        + results
+        + _SOURCE
+        + cut
+        + _OPERANDS
+        + " group by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends"
+        + " order by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins limit %(limit)s"
+    )
+
+
+def _on(axis: LiteralString, statement: LiteralString) -> LiteralString:
+    return statement.replace("AXIS", axis)
+
+
+def _given(bound: str) -> datetime | None:
+    return None if bound.endswith("infinity") else datetime.fromisoformat(bound)
+
+
+def _length(period: Period) -> dict[str, Any]:
+    return {
+        "months": period.months,
+        "days": period.days,
+        "seconds": period.microseconds / 1e6,
+        "mean_seconds": period.seconds,
+    }
+
+
+def _from_row(row: tuple[Any, ...], names: Mapping[int, str], aggregation: Aggregation) -> AggregatedPeriod:
+    _, attribute_id, dataset_id, kind, begins, ends, *results = row
+    return AggregatedPeriod(
+        attribute=names[attribute_id],
+        dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
+        kind=KIND_NAME[kind],
+        start=begins.astimezone(UTC),
+        end=ends.astimezone(UTC),
+        values=tuple(
+            float(value) if type(value) is int and method not in _COUNTS else value
+            for method, value in zip(aggregation.methods, results, strict=True)
+        ),
+    )
