@@ -32,6 +32,7 @@ from api.settings import Settings
 from api.workers.alerts import AlertEvaluator
 from api.workers.deliveries import DeliveryWorker
 from api.workers.delivery_policy import make_delivery_worker
+from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
 from api.workers.subscriptions import SubscriptionWorker
@@ -109,7 +110,7 @@ async def _check_mqtt(client: MqttClient) -> None:
 
 
 def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
-    """Alert rules, subscriptions and deliveries."""
+    """Alert rules, subscriptions, deliveries, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
     evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
@@ -124,6 +125,7 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
+    parts.add("expiry", collect_expired(hub))
     parts.add("backlog gauges", watch_backlogs(hub))
 
 

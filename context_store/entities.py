@@ -19,11 +19,13 @@ from psycopg.errors import UniqueViolation
 
 from broker.entities import AttributeChange, EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists
+from broker.expiry import earliest_expiry
 from broker.query import indexed_geometry
 from context_store.events import NOTIFY, insert_event
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
+from context_store.transient import forget_expired
 from schemas.terms import NO_DATASET
 
 _COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified_at, expires_at"
@@ -36,10 +38,11 @@ _LOCK: Final[LiteralString] = f"""
 _GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
 
 _INSERT: Final[LiteralString] = """
-    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at)
+    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at,
+                        attributes_expire_at)
     values (%(tenant_id)s, %(id)s, %(types)s, %(document)s::jsonb,
             st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), %(scopes)s, %(created_at)s, %(modified_at)s,
-            %(expires_at)s)
+            %(expires_at)s, %(attributes_expire_at)s)
     returning entity_key
 """
 
@@ -50,7 +53,8 @@ _UPDATE: Final[LiteralString] = """
 _UPDATE_INDEXED: Final[LiteralString] = """
     update entity
        set document = %(document)s::jsonb, modified_at = %(modified_at)s, types = %(types)s, scopes = %(scopes)s,
-           location = st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), expires_at = %(expires_at)s
+           location = st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), expires_at = %(expires_at)s,
+           attributes_expire_at = %(attributes_expire_at)s
      where entity_key = %(key)s
 """
 _DELETE: Final[LiteralString] = "delete from entity where entity_key = %s"
@@ -147,6 +151,7 @@ class EntityWriter:
         times = {now, *add_instances(rows, (tenant_id, key), changes, ids, source_id, now)}
         await self._history.ensure(times)
         await rows.insert(connection, now)
+        await forget_expired(connection, place, changes, ids, now)
 
 
 def term_names(changes: Iterable[AttributeChange]) -> set[str]:
@@ -193,6 +198,7 @@ def _row(entity: ExpandedEntity) -> dict[str, Any]:
         "created_at": entity.created_at,
         "modified_at": entity.modified_at,
         "expires_at": entity.expires_at,
+        "attributes_expire_at": earliest_expiry(entity.attributes),
     }
 
 
@@ -203,6 +209,7 @@ def indexed_differs(before: ExpandedEntity, after: ExpandedEntity) -> bool:
         or before.scopes != after.scopes
         or before.expires_at != after.expires_at
         or indexed_geometry(before) != indexed_geometry(after)
+        or earliest_expiry(before.attributes) != earliest_expiry(after.attributes)
     )
 
 

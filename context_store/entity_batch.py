@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, NgsiLdError
+from broker.expiry import earliest_expiry, expire_attributes, is_expired
 from broker.operations import UpdateOutcome, delete_entity
 from broker.query import indexed_geometry
 from context_store.database import Database
@@ -29,6 +30,7 @@ from context_store.events import NOTIFY, insert_event
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
+from context_store.transient import forget_expired
 
 Operation = Callable[[ExpandedEntity | None, datetime], EntityChange | UpdateOutcome]
 """From the stored entity (None when there is none) and the time to what becomes of it; raises ``NgsiLdError``."""
@@ -38,12 +40,13 @@ _TRIES: Final = 5  # how often a batch starts anew when others create the same e
 
 # New entities in the order of their ids, as all writers create them; those that exist by now are left out.
 _INSERT: Final[LiteralString] = """
-    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at)
+    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at,
+                        attributes_expire_at)
     select %(tenant_id)s, r.id, r.types, r.document, st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326),
-           r.scopes, r.created_at, r.modified_at, r.expires_at
+           r.scopes, r.created_at, r.modified_at, r.expires_at, r.attributes_expire_at
       from json_to_recordset(%(rows)s::json) as r (
            id text, types text[], document jsonb, location text, scopes text[], created_at timestamptz,
-           modified_at timestamptz, expires_at timestamptz)
+           modified_at timestamptz, expires_at timestamptz, attributes_expire_at timestamptz)
      order by r.id
         on conflict (tenant_id, id) do nothing
     returning id, entity_key
@@ -60,10 +63,11 @@ _UPDATE: Final[LiteralString] = """
 _UPDATE_INDEXED: Final[LiteralString] = """
     update entity e
        set document = r.document, modified_at = r.modified_at, types = r.types, scopes = r.scopes,
-           location = st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326), expires_at = r.expires_at
+           location = st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326), expires_at = r.expires_at,
+           attributes_expire_at = r.attributes_expire_at
       from json_to_recordset(%(rows)s::json) as r (
            entity_key bigint, types text[], document jsonb, location text, scopes text[], modified_at timestamptz,
-           expires_at timestamptz)
+           expires_at timestamptz, attributes_expire_at timestamptz)
      where e.entity_key = r.entity_key
 """
 
@@ -97,12 +101,7 @@ class _Plan:
 
     def decide(self, item: BatchItem) -> Outcome:
         """Do the operation of ``item``."""
-        row = self.rows.get(item.entity_id)
-        if row is None or row.entity is None:
-            row = _Row()
-        elif row.key is not None and _is_expired(row.entity, self.now):
-            self._record(item.entity_id, row, delete_entity(row.entity))
-            row = _Row()
+        row = self._present(item.entity_id)
         try:
             outcome = item.operation(row.entity, self.now)
         except NgsiLdError as error:
@@ -111,6 +110,19 @@ class _Plan:
         if change.after is not change.before:
             self._record(item.entity_id, row, change)
         return outcome
+
+    def _present(self, entity_id: str) -> _Row:
+        """The row of an entity without what has expired; a new one when there is no such entity."""
+        row = self.rows.get(entity_id)
+        if row is None or row.entity is None:
+            return _Row()
+        if row.key is not None and is_expired(row.entity, self.now):
+            self._record(entity_id, row, delete_entity(row.entity))
+            return _Row()
+        expired = expire_attributes(row.entity, self.now)
+        if expired.after is not expired.before:
+            self._record(entity_id, row, expired)
+        return row
 
     def _record(self, entity_id: str, row: _Row, change: EntityChange) -> None:
         row.entity = change.after
@@ -184,6 +196,8 @@ class EntityBatch:
             times |= add_instances(instances, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now)
         await self._history.ensure(times)
         await instances.insert(connection, plan.now)
+        for row, change in plan.writes:
+            await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
         async with connection.pipeline():
             for row, change in plan.writes:
                 place = (tenant_id, row.key or 0, change.entity.id, change.entity.types)
@@ -233,12 +247,9 @@ def _record(key: int | None, entity: ExpandedEntity) -> Mapping[str, Any]:
         "created_at": entity.created_at,
         "modified_at": entity.modified_at,
         "expires_at": entity.expires_at,
+        "attributes_expire_at": earliest_expiry(entity.attributes),
     }
 
 
 def _rows_of(stored: Mapping[str, StoredEntity]) -> dict[str, _Row]:
     return {name: _Row(found.key, found.entity, found.entity) for name, found in stored.items()}
-
-
-def _is_expired(entity: ExpandedEntity, now: datetime) -> bool:
-    return entity.expires_at is not None and entity.expires_at <= now
