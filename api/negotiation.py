@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.problem_details import TENANT_HEADER, UnacceptableRequest, problem
+from broker.conformance import NEWEST, Version, conform_entity
 from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import ContextResolver, TermMap, core_terms
 from context_store.hosted_contexts import HostedContexts, implicit_id
@@ -26,6 +27,10 @@ REPRESENTATIONS: Final = (JSON, JSON_LD)
 GEO_REPRESENTATIONS: Final = (JSON, JSON_LD, GEO_JSON)
 """What Retrieve Entity and Query Entities answer with."""
 
+_PREFERENCE: Final = re.compile(r'\s*ngsi-ld\s*=\s*"?([1-9]\d{0,2})\.(\d{1,3})"?\s*(?:;.*)?', re.IGNORECASE)
+_ENTITY_PATH: Final = re.compile(r".*/ngsi-ld/v1/(temporal/)?(entities(/.+)?|entityOperations/query)/?")
+_SIMPLIFIED: Final = frozenset(("simplified", "keyValues", "temporalValues", "aggregatedValues"))
+_WEIGHT: Final = re.compile(r"0(\.\d*)?|1(\.0*)?")
 _LINK: Final = re.compile(r"<([^>]*)>((?:\s*;\s*[^\s;,=]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
 _LINK_PARAMETER: Final = re.compile(r";\s*([^\s;,=]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]*))")
 
@@ -62,10 +67,7 @@ def _media_range(text: str) -> tuple[str, float]:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return media_range, float(value)
-            except ValueError:
-                break
+            return media_range, float(value) if _WEIGHT.fullmatch(value.strip()) else 1.0
     return media_range, 1.0
 
 
@@ -257,7 +259,8 @@ def answer(
     """``payload`` (an object or a list of objects) as clause 6.3.6 wants it for ``media_type``.
 
     JSON links to the ``@context``; JSON-LD and GeoJSON have it in the body, GeoJSON not when ``Prefer: body=json``.
-    ``links`` are further Link values.
+    ``links`` are further Link values. With ``Prefer: ngsi-ld=1.5`` entities are written as that version knew them, with
+    status 203 when that changes them.
     """
     links = list(links)
     if media_type == JSON or (media_type == GEO_JSON and _prefers_plain_body(request)):
@@ -268,9 +271,36 @@ def answer(
     else:
         payload = {**payload, "@context": answered_context(terms)}
     given = dict(headers or {})
+    version = preferred_version(request)
+    if version is not None and media_type in REPRESENTATIONS:
+        given["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
+        conformed = _conformed(request, payload, version)
+        if conformed != payload:
+            payload, status = conformed, 203 if status == 200 else status
     if links:
         given["Link"] = ", ".join(links)
     return Response(orjson.dumps(payload), status, given, media_type)
+
+
+def preferred_version(request: Request) -> Version | None:
+    """The version of the specification that the client prefers; None when it has no preference, or an unreadable one.
+
+    Versions to come are answered with the newest that the hub knows.
+    """
+    for part in ",".join(request.headers.getlist("prefer")).split(","):
+        if found := _PREFERENCE.fullmatch(part):
+            return min((int(found[1]), int(found[2])), NEWEST)
+    return None
+
+
+def _conformed(request: Request, payload: Any, version: Version) -> Any:
+    """``payload`` with entities as ``version`` knows them; other resources and simplified values are what they are."""
+    form = f"{request.query_params.get('options', '')},{request.query_params.get('format', '')}".split(",")
+    if not _ENTITY_PATH.fullmatch(request.url.path) or not _SIMPLIFIED.isdisjoint(form):
+        return payload
+    if isinstance(payload, list):
+        return [conform_entity(item, version) for item in payload]
+    return conform_entity(payload, version)
 
 
 def _prefers_plain_body(request: Request) -> bool:

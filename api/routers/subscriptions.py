@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -46,7 +45,6 @@ from context_store.subscriptions import StoredSubscription, SubscriptionStore
 from schemas.contexts import hosted_path
 
 _SYS_ATTRS: Final = "sysAttrs"
-_PREFERENCE: Final = re.compile(r'\s*ngsi-ld\s*=\s*"?(\d+\.\d+)"?\s*(?:;.*)?', re.IGNORECASE)
 
 
 class Subscriptions:
@@ -82,8 +80,7 @@ class Subscriptions:
         found, more, total = await self._store.page(tenant_id, limit=page.limit, offset=page.offset, count=page.count)
         links = page_links(request, page, media_type, more=more)
         payload = [_shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
-        headers = count_header(total) | _applied_preference(request)
-        return answer(request, payload, terms, media_type, links=links, headers=headers)
+        return answer(request, payload, terms, media_type, links=links, headers=count_header(total))
 
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Subscription: implements 6.11.3.1."""
@@ -94,7 +91,7 @@ class Subscriptions:
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         stored = await self._store.get(await existing_tenant(request, self._hub.tenants), subscription_id)
         payload = _shown(stored, terms, sys_attrs=sys_attrs)
-        return answer(request, payload, terms, media_type, headers=_applied_preference(request))
+        return answer(request, payload, terms, media_type)
 
     async def update(self, request: Request) -> Response:
         """Update Subscription: implements 6.11.3.2."""
@@ -167,15 +164,6 @@ def _shown(stored: StoredSubscription, terms: TermMap, *, sys_attrs: bool) -> di
 
 def _id_of(request: Request) -> str:
     return check_uri(request.path_params["subscription_id"], "The subscription id")
-
-
-def _applied_preference(request: Request) -> dict[str, str]:
-    """Subscriptions look the same in all versions, so any version preferred is the one applied (4.3.6.8, 6.3.6)."""
-    for part in ",".join(request.headers.getlist("prefer")).split(","):
-        found = _PREFERENCE.fullmatch(part)
-        if found:
-            return {"Preference-Applied": f"ngsi-ld={found[1]}"}
-    return {}
 
 
 def subscription_routes(hub: Hub) -> list[BaseRoute]:

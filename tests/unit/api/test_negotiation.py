@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 from starlette.requests import Request
+from starlette.responses import Response
 
 from api.negotiation import (
     GEO_REPRESENTATIONS,
@@ -58,6 +59,8 @@ class TestAccept:
             ("application/ld+json, application/json", JSON),
             ("application/json;q=0.5, application/ld+json", JSON_LD),
             ("application/json;q=0.5, */*", JSON_LD),
+            ("application/json;q=nan, application/ld+json;q=0.9", JSON),
+            ("application/json;q=0, application/*", JSON_LD),
             ("application/geo+json", GEO_JSON),
             ("text/html, application/geo+json;q=0.1", GEO_JSON),
             ("Application/LD+JSON", JSON_LD),
@@ -204,3 +207,39 @@ class TestAnswer:
         terms = await ContextResolver().resolve({"水位": "https://x.test/level"})
         assert answering_terms(terms, JSON) is core_terms()
         assert answering_terms(terms, JSON_LD) is terms
+
+
+class TestPreferredVersion:
+    """6.3.6: the answer tells "which version of the NGSI-LD specification the payload body conforms to"."""
+
+    ENTITY: ClassVar = {"id": "urn:a", "type": "T", "kind": {"type": "VocabProperty", "vocab": "good"}}
+
+    def answered(self, prefer: str, path: str = "/ngsi-ld/v1/entities/urn:a", query: bytes = b"") -> Response:
+        asked = request(Prefer=prefer)
+        asked.scope.update(path=path, query_string=query)
+        return answer(asked, self.ENTITY, core_terms(), JSON)
+
+    @pytest.mark.parametrize(
+        ("prefer", "version", "status"),
+        [
+            ("ngsi-ld=1.5", "ngsi-ld=1.5", 203),
+            ('respond-async, NGSI-LD="1.5";q=0.1', "ngsi-ld=1.5", 203),
+            ("ngsi-ld=1.8", "ngsi-ld=1.8", 200),
+            ("ngsi-ld=2.0", "ngsi-ld=1.9", 200),
+            ("ngsi-ld=new", None, 200),
+            ("body=json", None, 200),
+        ],
+    )
+    def test_it_is_applied_and_told(self, prefer: str, version: str | None, status: int) -> None:
+        response = self.answered(prefer)
+        assert (response.headers.get("Preference-Applied"), response.status_code) == (version, status)
+
+    def test_an_earlier_version_changes_the_entity(self) -> None:
+        assert orjson.loads(self.answered("ngsi-ld=1.5").body)["kind"] == {"type": "Property", "value": "good"}
+
+    @pytest.mark.parametrize(
+        ("path", "query"), [("/ngsi-ld/v1/types/T", b""), ("/ngsi-ld/v1/entities/urn:a", b"options=keyValues")]
+    )
+    def test_what_is_no_entity_with_attributes_stays_as_it_is(self, path: str, query: bytes) -> None:
+        response = self.answered("ngsi-ld=1.5", path, query)
+        assert (orjson.loads(response.body), response.status_code) == (self.ENTITY, 200)
