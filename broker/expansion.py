@@ -30,6 +30,7 @@ from broker.validation import (
     check_scopes,
     check_time,
     check_uri,
+    contains_null,
     fault,
     is_geometry,
     shown,
@@ -161,11 +162,26 @@ def expand_attribute(
 ) -> dict[str, Instance]:
     """The instances by ``datasetId`` (``@none`` for the default one) of the attribute ``name``.
 
-    With ``partial``, an object is always an attribute fragment (clause 5.6.4) and never the bare value of a Property.
+    With ``partial``, an object is always an attribute fragment (clause 5.6.4) and never the bare value of a Property;
+    values are replaced as a whole, so that no NGSI-LD Null is allowed within them.
     """
     check_attribute_iri(name, terms, name)
     expander = _Expander(terms, allow_null, partial)
-    return expander.fragment(name, body) if partial else expander.attribute(name, body, name)
+    if not partial:
+        return expander.attribute(name, body, name)
+    instances = expander.fragment(name, body)
+    _check_values_whole(instances, name)
+    return instances
+
+
+def _check_values_whole(instances: dict[str, Instance], path: str) -> None:
+    """Only a merge takes values apart: elsewhere no NGSI-LD Null stands within the value of a Property (5.5.4)."""
+    for instance in instances.values():
+        value = instance.get("value")
+        if value.__class__ in (dict, list) and contains_null(value):
+            raise fault(path, f"{NULL} is not allowed within a value")
+        for iri, inner in instance.get("attrs", {}).items():
+            _check_values_whole(inner, f"{path}.{iri}")
 
 
 def check_attribute_iri(name: str, terms: TermMap, path: str) -> str:

@@ -29,7 +29,14 @@ from broker.ports import ContextLoader, HostedContextFinder
 from schemas.contexts import bundled_contexts, hosted_id, is_core_context
 
 _NAME: Final = re.compile(r"\w+")  # clause 4.6.2; \w is exactly Unicode letters, numbers and "_"
-_ABSOLUTE_IRI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20]+")
+# What nobody can see or copy: characters that Unicode lets a display ignore (bidirectional controls, which RFC 3987
+# forbids in 4.1, zero-width ones, variation selectors, fillers), blanks that are no white space, and noncharacters.
+_UNSEEN: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    r"\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff" + "".join(rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17))
+)
+_ABSOLUTE_IRI: Final = re.compile(rf"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{{}}|\\^`\x00-\x20{_UNSEEN}]+")
 _MEMORY: Final = 20_000  # names a term map remembers beyond its terms; a client that invents names cannot grow it
 
 
@@ -39,7 +46,7 @@ def is_name(text: str) -> bool:
 
 
 def is_iri(text: str) -> bool:
-    """Whether ``text`` is an absolute IRI: a scheme and no character that is forbidden in IRIs."""
+    """Whether ``text`` is an absolute IRI: a scheme, and no character that is forbidden in IRIs or cannot be seen."""
     return _ABSOLUTE_IRI.fullmatch(text) is not None
 
 

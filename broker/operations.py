@@ -112,15 +112,21 @@ def append_attributes(
 
 
 def update_attributes(stored: ExpandedEntity, fragment: EntityFragment, now: datetime) -> UpdateOutcome:
-    """Clause 5.6.2: each attribute instance is replaced as a whole, added when new, removed when it is Null."""
+    """Clause 5.6.2: each attribute instance is replaced as a whole, added when new, removed when it is Null.
+
+    A scope is replaced, but not added to an entity that has none.
+    """
     text = to_text(now)
+    refused = []
+    if fragment.scopes is not None and not stored.scopes:
+        refused.append(NotUpdated(SCOPE, "The entity has no scope that could be updated"))
 
     def updated(old: Instance | None, given: Instance, _attribute: str) -> Instance | None:
         return None if is_removal(given) else stamp(given, old, text)
 
     attributes, changes = _apply(stored.attributes, fragment.attributes, updated)
     scopes = _given_scopes(stored, fragment) if stored.scopes else ()
-    return _outcome(_changed(stored, fragment, attributes, scopes, changes, now), fragment, [])
+    return _outcome(_changed(stored, fragment, attributes, scopes, changes, now), fragment, refused)
 
 
 def partial_update_attribute(

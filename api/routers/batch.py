@@ -27,10 +27,11 @@ from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.problem_details import UnacceptableRequest, problem
 from broker.entities import EntityChange, ExpandedEntity
-from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError
+from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
 from broker.jsonld import TermMap
 from broker.operations import (
+    SCOPE,
     UpdateOutcome,
     append_attributes,
     create_entity,
@@ -70,7 +71,9 @@ class _Result:
             self.fail(entity_id, outcome)
         elif isinstance(outcome, UpdateOutcome) and outcome.not_updated:
             reasons = "; ".join(f"{entry.attribute}: {entry.reason}" for entry in outcome.not_updated)
-            self.fail(entity_id, AlreadyExists(f"Some attributes were not updated: {reasons}"))
+            missing = all(entry.attribute == SCOPE for entry in outcome.not_updated)
+            kind = ResourceNotFound if missing else AlreadyExists
+            self.fail(entity_id, kind(f"Some attributes were not updated: {reasons}"))
         else:
             self.success[entity_id] = None
             change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome

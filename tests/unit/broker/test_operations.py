@@ -266,9 +266,11 @@ class TestUpdate:
     def test_a_new_attribute_is_appended(self) -> None:
         assert update_attributes(stored(), fragment(level=1), NOW).updated == (LEVEL,)
 
-    def test_scopes_are_ignored_when_the_entity_has_none(self) -> None:
+    def test_scopes_are_not_updated_when_the_entity_has_none(self) -> None:
         before = stored()
-        assert update_attributes(before, fragment(scope="/Japan"), NOW).change.after is before
+        outcome = update_attributes(before, fragment(scope="/Japan"), NOW)
+        assert outcome.change.after is before
+        assert [entry.attribute for entry in outcome.not_updated] == [SCOPE]
 
 
 class TestPartialUpdate:
