@@ -126,7 +126,7 @@ class EntityStore:
         if ordering is not None:
             await self._collations.ensure(ordering.collation)
         now = self._clock()
-        live = _is_live(now)
+        live = is_live(now)
         page = select_entities(
             query,
             tenant_id=tenant_id,
@@ -170,7 +170,8 @@ def _selected(stored: StoredEntity | None, entity_id: str, types: TypeTree | Non
     return without_expired(entity, now)
 
 
-def _is_live(now: datetime) -> sa.ColumnElement[bool]:
+def is_live(now: datetime) -> sa.ColumnElement[bool]:
+    """The condition that an entity has not expired."""
     return sa.or_(ENTITY.c.expires_at.is_(None), ENTITY.c.expires_at > sa.literal(now, sa.TIMESTAMP(timezone=True)))
 
 

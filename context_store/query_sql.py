@@ -143,7 +143,7 @@ def count_entities(query: EntityQuery, *, tenant_id: int) -> sa.Select[Any]:
     return sa.select(sa.func.count()).select_from(ENTITY).where(condition)
 
 
-def to_psycopg(statement: sa.Select[Any]) -> tuple[bytes, dict[str, Any]]:
+def to_psycopg(statement: sa.Select[Any] | sa.Insert | sa.Delete) -> tuple[bytes, dict[str, Any]]:
     """The text of a statement with ``%(name)s`` placeholders, and its parameters, as psycopg executes them."""
     compiled = statement.compile(dialect=_DIALECT)
     return compiled.string.encode(), dict(compiled.params)

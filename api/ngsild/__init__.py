@@ -10,8 +10,10 @@ from api.routers.attributes import attribute_routes
 from api.routers.batch import batch_routes
 from api.routers.discovery import discovery_routes
 from api.routers.entities import entity_routes
+from api.routers.entity_maps import entity_map_routes
 from api.routers.info import info_routes
 from api.routers.temporal import temporal_routes
+from context_store.entity_maps import EntityMapStore
 from context_store.entity_store import EntityStore
 from context_store.temporal import TemporalStore
 
@@ -19,12 +21,14 @@ from context_store.temporal import TemporalStore
 def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
     """All routes of entities, attributes and their temporal evolution on ``hub``."""
     entities = EntityStore(hub.database, hub.writer)
+    maps = EntityMapStore(hub.database)
     history = TemporalStore(hub.database, hub.terms, max_instances=hub.settings.temporal_max_instances)
     return [
-        *entity_routes(hub, entities),
+        *entity_routes(hub, entities, maps),
         *attribute_routes(hub, entities),
         *batch_routes(hub),
         *discovery_routes(hub),
         *info_routes(hub),
+        *entity_map_routes(hub, maps, history),
         *temporal_routes(hub, history),
     ]

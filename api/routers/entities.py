@@ -23,6 +23,7 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
+from api.ngsild.entity_maps import MappedEntities, MapRequest, map_header, map_of_body, map_of_parameters
 from api.ngsild.linked import LinkedWriter, retrieval_of_body, retrieval_of_parameters
 from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
@@ -59,32 +60,35 @@ from broker.representations import Form, feature_collection
 from broker.simplified import expand_simplified
 from broker.times import to_text
 from broker.validation import check_uri
+from context_store.entity_maps import EntityMapStore
 from context_store.entity_store import EntityStore
 from schemas.terms import GEO_JSON
 
 _RETRIEVE: Final = PROJECTION_PARAMETERS | JOIN_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
-_QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | ORDER_PARAMETERS | PAGE_PARAMETERS
-_POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
+QUERY_PARAMETERS: Final = _RETRIEVE | FILTER_PARAMETERS | ORDER_PARAMETERS | PAGE_PARAMETERS
+POST_QUERY_PARAMETERS: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
 _SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a query asks for: of which entities, how written, how far linked, and which page."""
+    """What a query asks for: of which entities, how written, how far linked, which page, through which map."""
 
     entities: QueryInput
     projection: Projection
     retrieval: LinkedRetrieval
     page: Page
+    entity_map: MapRequest
 
 
 class Entities:
     """The operations on whole entities."""
 
-    def __init__(self, hub: Hub, store: EntityStore) -> None:
+    def __init__(self, hub: Hub, store: EntityStore, maps: EntityMapStore) -> None:
         self._hub = hub
         self._store = store
+        self._mapped = MappedEntities(maps, store)
         self._max_bytes = hub.settings.max_request_bytes
 
     async def create(self, request: Request) -> Response:
@@ -111,7 +115,9 @@ class Entities:
         payload = _collection(written, media_type) if retrieval.join is Join.FLAT else written[0]
         if not written[0] or not _has_any(entity, projection.required_attributes):
             raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
-        return answer(request, payload, terms, media_type)
+        asked = map_of_parameters(request, parameters)
+        headers = map_header(await self._mapped.of_one(tenant_id, entity_id, asked)) if asked.in_use else {}
+        return answer(request, payload, terms, media_type, headers=headers)
 
     async def delete(self, request: Request) -> Response:
         """Delete Entity: implements 6.5.3.2."""
@@ -160,19 +166,20 @@ class Entities:
     async def query(self, request: Request) -> Response:
         """Query Entities: implements 6.4.3.2."""
         media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request, _QUERY)
+        parameters = Parameters(request, QUERY_PARAMETERS)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
         retrieval = retrieval_of_parameters(parameters)
         form = entity_form(parameters)
         projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
-        asked = _Asked(query_of_parameters(parameters), projection, retrieval, page)
+        entity_map = map_of_parameters(request, parameters)
+        asked = _Asked(query_of_parameters(parameters), projection, retrieval, page, entity_map)
         return await self._answer_query(request, asked, terms, media_type)
 
     async def post_query(self, request: Request) -> Response:
         """Query Entities by POST: implements 6.23.3.1."""
         media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request, _POST_QUERY)
+        parameters = Parameters(request, POST_QUERY_PARAMETERS)
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_query_body(document.body)
@@ -180,7 +187,8 @@ class Entities:
         retrieval = retrieval_of_body(body)
         form = entity_form(parameters)
         projection = projection_of_body(body, parameters, terms, media_type, form, depth=retrieval.depth)
-        asked = _Asked(query_of_body(body, read_local(parameters)), projection, retrieval, page)
+        given = query_of_body(body, read_local(parameters))
+        asked = _Asked(given, projection, retrieval, page, map_of_body(request, body))
         return await self._answer_query(request, asked, terms, media_type)
 
     async def _answer_query(self, request: Request, asked: _Asked, terms: TermMap, media_type: str) -> Response:
@@ -191,24 +199,29 @@ class Entities:
         check_width(asked.entities, query)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         ordering = requested_order(asked.entities, terms)
-        result = await self._store.query(
-            tenant_id, query, ordering=ordering, limit=page.limit, offset=page.offset, count=page.count
-        )
+        status, headers = 200, {}
+        if asked.entity_map.in_use:
+            result, entity_map, new = await self._mapped.query(tenant_id, query, ordering, page, asked.entity_map)
+            status, headers = 201 if new else 200, map_header(entity_map)
+        else:
+            result = await self._store.query(
+                tenant_id, query, ordering=ordering, limit=page.limit, offset=page.offset, count=page.count
+            )
         links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
         written = answering_terms(terms, media_type)
         writer = LinkedWriter(self._store, tenant_id, asked.retrieval)
         payload = _collection(await writer.write(result.entities, projection, written, media_type), media_type)
-        headers = count_header(result.total)
-        return answer(request, payload, written, media_type, links=links, headers=headers)
+        headers |= count_header(result.total)
+        return answer(request, payload, written, media_type, status=status, links=links, headers=headers)
 
     def _page(self, parameters: Parameters) -> Page:
         settings = self._hub.settings
         return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
 
 
-def entity_routes(hub: Hub, store: EntityStore) -> list[BaseRoute]:
+def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore) -> list[BaseRoute]:
     """The resources of whole entities."""
-    entities = Entities(hub, store)
+    entities = Entities(hub, store, maps)
     return [
         Resource(
             "/entities/{entity_id}",
