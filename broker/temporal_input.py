@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from broker.entities import VALUE_MEMBER, Instance
@@ -13,10 +14,11 @@ from broker.expansion import ENTITY_MEMBERS, check_core_attribute, entity_member
 from broker.jsonld import TermMap
 from broker.merging import is_removal
 from broker.temporal import INSTANCE_ID, SCOPE
-from broker.validation import check_uri, shown
+from broker.validation import check_scopes, check_time, check_uri, shown
 from schemas.terms import NO_DATASET, NULL
 
 _NULLS: Final = (NULL, [NULL], {NO_DATASET: NULL})
+_SCOPE_MEMBERS: Final = frozenset(("type", "value", "observedAt", "createdAt", "modifiedAt", "deletedAt", "instanceId"))
 _LARGEST_KEY: Final = 2**63 - 1
 
 
@@ -31,13 +33,21 @@ class GivenInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenScopes:
+    """The scopes that held from ``observed_at`` on (None: since the hub learns of it); none: the scope ended."""
+
+    scopes: tuple[str, ...]
+    observed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TemporalFragment:
     """An EntityTemporal, or a fragment of one: names are IRIs, absent members are None or empty."""
 
     instances: tuple[GivenInstance, ...]
     id: str | None = None
     types: tuple[str, ...] = ()
-    scopes: tuple[str, ...] | None = None
+    scopes: tuple[GivenScopes, ...] = ()
 
 
 def expand_temporal(body: Any, terms: TermMap) -> TemporalFragment:
@@ -47,14 +57,35 @@ def expand_temporal(body: Any, terms: TermMap) -> TemporalFragment:
     """
     if not isinstance(body, Mapping):
         raise BadRequestData(f"{shown(body)} is not a JSON object")
-    members, _ = entity_members(dict(body), terms, allow_null=False)
+    rest = dict(body)
+    scopes = _given_scopes(rest.pop("scope")) if "scope" in body else []
+    members, _ = entity_members(rest, terms, allow_null=False)
     instances = [
         given
-        for name, value in body.items()
+        for name, value in rest.items()
         if name not in ENTITY_MEMBERS
         for given in expand_temporal_attribute(name, value, terms)
     ]
-    return TemporalFragment(tuple(instances), members.get("id"), members.get("types", ()), members.get("scopes"))
+    return TemporalFragment(tuple(instances), members.get("id"), members.get("types", ()), tuple(scopes))
+
+
+def _given_scopes(value: Any) -> list[GivenScopes]:
+    """Scopes as they are, or in their temporal representation as a Property (clause 4.5.6), in their order."""
+    several = value if isinstance(value, list) else [value]
+    if not any(isinstance(item, Mapping) for item in several):
+        return [GivenScopes(check_scopes(value))]
+    return [_scopes_of(item, f"scope[{index}]") for index, item in enumerate(several)]
+
+
+def _scopes_of(item: Any, path: str) -> GivenScopes:
+    if not isinstance(item, Mapping) or item.get("type", "Property") != "Property" or "value" not in item:
+        raise BadRequestData(f"{path}: {shown(item)} is not a Property with a scope as its value")
+    if not _SCOPE_MEMBERS.issuperset(item):
+        raise BadRequestData(f"{path}: the scope has no members but value and its times")
+    value = item["value"]
+    ended = value in (NULL, [NULL], [])
+    observed_at = check_time(item["observedAt"], f"{path}.observedAt") if "observedAt" in item else None
+    return GivenScopes(() if ended else check_scopes(value, f"{path}.value"), observed_at)
 
 
 def expand_temporal_attribute(name: str, value: Any, terms: TermMap) -> list[GivenInstance]:

@@ -45,7 +45,8 @@ _TOUCH: Final[LiteralString] = """
      where entity_key = %(key)s
 """
 _ADD_SCOPES: Final[LiteralString] = """
-    insert into scope_instance (entity_key, tenant_id, scopes, recorded_at) values (%s, %s, %s, %s)
+    insert into scope_instance (entity_key, tenant_id, scopes, removed, recorded_at, observed_at)
+    values (%s, %s, %s, %s, %s, %s)
 """
 # What ended at an observed time and not when the hub learned of it.
 _ENDED: Final[LiteralString] = """
@@ -168,10 +169,12 @@ class EvolutionStore:
         self, connection: AsyncConnection, owner: tuple[int, int], given: TemporalFragment, now: datetime
     ) -> None:
         tenant_id, key = owner
-        scopes = None if given.scopes is None else list(given.scopes)
+        latest = max(given.scopes, key=lambda item: item.observed_at or now, default=None)
+        scopes = None if latest is None else list(latest.scopes)
         await connection.execute(_TOUCH, {"key": key, "now": now, "types": list(given.types), "scopes": scopes})
-        if scopes is not None:
-            await connection.execute(_ADD_SCOPES, (key, tenant_id, scopes, now))
+        for item in given.scopes:
+            row = (key, tenant_id, list(item.scopes), not item.scopes, now, item.observed_at)
+            await connection.execute(_ADD_SCOPES, row)
         source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
         await self._insert(connection, owner, given.instances, now, source_id)
 

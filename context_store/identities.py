@@ -80,30 +80,34 @@ _LOCATION: Final = f"""
         select st_forcecollection(st_collect(a.geometry_value)) as location {_WINDOW}
            and a.geometry_value is not null) l on true
 """
-# The scopes that held at some time in the window, and those of the newest state: history that was brought in later is
-# older than anything the hub knows of scopes.
+# The scopes that held at some time in the window (clause 4.18). Where nobody ever said since when, those of the newest
+# state hold too: history that was brought in later is older than anything the hub knows of scopes.
 _SCOPES: Final = """
       left join lateral (
         select array_agg(distinct scope) as scopes from (
           select unnest(held.scopes) as scope from (
-            select s.scopes, s.recorded_at as began,
-                   lead(s.recorded_at) over (partition by s.entity_key order by s.recorded_at, s.instance_key) as ended
+            select s.scopes, coalesce(s.observed_at, s.recorded_at) as began,
+                   lead(coalesce(s.observed_at, s.recorded_at)) over (
+                       order by coalesce(s.observed_at, s.recorded_at), s.instance_key) as ended
               from entity_identity k join scope_instance s on s.entity_key = k.entity_key
              where k.tenant_id = i.tenant_id and k.id = i.id) held
            where held.began < cast(:window_end as timestamptz)
              and (held.ended is null or held.ended > cast(:window_start as timestamptz))
-          union select unnest(i.scopes)) u) s on true
+          union
+          select unnest(i.scopes) where not exists (
+              select from entity_identity k join scope_instance s on s.entity_key = k.entity_key
+               where k.tenant_id = i.tenant_id and k.id = i.id and s.observed_at is not null)) u) s on true
 """
-
-
-# How scopes changed: they are observed when the hub learns of them (clause 4.5.6). The newest first.
+# How scopes changed. The newest first.
 _SCOPE_INSTANCES: Final[LiteralString] = """
-    select entity_key, instance_key, scopes, removed, recorded_at
+    select entity_key, instance_key, scopes, removed, recorded_at, coalesce(observed_at, recorded_at), place
       from scope_instance
+     cross join lateral (select case when %(by_observed)s then coalesce(observed_at, recorded_at)
+                                     else recorded_at end as place) p
      where entity_key = any(%(keys)s)
-       and recorded_at >= %(start)s::timestamptz and recorded_at < %(end)s::timestamptz
+       and place >= %(start)s::timestamptz and place < %(end)s::timestamptz
        and (removed = %(removed)s::boolean or %(removed)s::boolean is null)
-     order by recorded_at desc, instance_key desc limit %(limit)s
+     order by place desc, recorded_at desc, instance_key desc limit %(limit)s
 """
 
 IDENTITY: Final = sa.Table(
@@ -137,19 +141,23 @@ async def find_identities(connection: AsyncConnection, tenant_id: int, ids: Sequ
 
 
 async def scope_instances(
-    connection: AsyncConnection, keys: Sequence[int], bounds: Mapping[str, Any], most: int
+    connection: AsyncConnection, keys: Sequence[int], bounds: Mapping[str, Any], most: int, *, by_observed: bool
 ) -> list[tuple[int, HistoricInstance]]:
     """What the scopes of the entities with these numbers were within ``bounds``: the newest, at most ``most``."""
-    rows = await (await connection.execute(_SCOPE_INSTANCES, {**bounds, "keys": list(keys), "limit": most})).fetchall()
+    values = {**bounds, "keys": list(keys), "limit": most, "by_observed": by_observed}
+    rows = await (await connection.execute(_SCOPE_INSTANCES, values)).fetchall()
     return [(row[0], _scope_instance(*row[1:])) for row in rows]
 
 
-def _scope_instance(key: int, scopes: list[str], removed: bool, recorded_at: datetime) -> HistoricInstance:
-    moment = recorded_at.astimezone(UTC)
+def _scope_instance(
+    key: int, scopes: list[str], removed: bool, recorded_at: datetime, observed_at: datetime, place: datetime
+) -> HistoricInstance:
+    """Scopes are observed when the hub learns of them, unless somebody said otherwise (clause 4.5.6)."""
+    recorded = recorded_at.astimezone(UTC)
     instance: dict[str, Any] = {"type": "Property", "value": scopes[0] if len(scopes) == 1 else scopes}
-    if not removed:
-        instance["observedAt"] = to_text(moment)
-    return HistoricInstance(SCOPE, NO_DATASET, instance, key, moment, moment, removed)
+    if not removed or observed_at != recorded_at:
+        instance["observedAt"] = to_text(observed_at)
+    return HistoricInstance(SCOPE, NO_DATASET, instance, key, recorded, place.astimezone(UTC), removed)
 
 
 def window_attributes(query: EntityQuery) -> set[str]:
@@ -171,7 +179,7 @@ def entities_in_window(query: EntityQuery, numbers: Collection[int], bounds: Map
         "DOCUMENT", "coalesce(d.document, cast('{}' as jsonb))" if with_document else "e.document"
     )
     text = text.replace("LOCATION", "l.location" if at_location else "e.location")
-    text = text.replace("SCOPES", "coalesce(s.scopes, i.scopes)" if with_scopes else "i.scopes")
+    text = text.replace("SCOPES", "coalesce(s.scopes, cast(array[] as text[]))" if with_scopes else "i.scopes")
     text += _DOCUMENT if with_document else ""
     text += _LOCATION if at_location else ""
     text += _SCOPES if with_scopes else ""

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from broker.aggregation import AggregatedPeriod, Aggregation
 from broker.entities import VALUE_MEMBER, ExpandedEntity, Instance
 from broker.errors import ResourceNotFound
-from broker.query import EntityQuery
+from broker.query import EntityQuery, Ordering
 from broker.temporal import SCOPE, Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page, newest
 from broker.times import to_text
 from context_store.aggregates import aggregate
@@ -179,6 +179,7 @@ class TemporalStore:
         limit: int,
         offset: int = 0,
         count: bool = False,
+        ordering: Ordering | None = None,
     ) -> TemporalPage:
         """The evolution of one page of the entities that match and have instances in the range (clause 5.7.4.4)."""
         evolving = _has_instances(
@@ -186,7 +187,9 @@ class TemporalStore:
         )
         numbers = await self._numbers(window_attributes(entities)) or ()
         window = entities_in_window(entities, numbers, _bounds(query), _axis(query))
-        page = select_entities(entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=("id",))
+        page = select_entities(
+            entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, ordering=ordering, columns=("id",)
+        )
         total = None
         async with self._database.transaction(tenant_id) as connection:
             ids = await _first_column(connection, page.where(evolving).add_cte(window)) if limit else []
@@ -213,15 +216,16 @@ class TemporalStore:
         if query.aggregation is not None:
             wanted = [(key, attribute, entity_of[key]) for key, attribute in slots]
             return await self._aggregated(connection, tenant_id, wanted, query, query.aggregation)
+        by_observed = query.time_property is TimeProperty.OBSERVED_AT
         if slots:
             datasets = await self._numbers(query.datasets)
             statement, values = history_statement(tenant_id, slots, query, self._max_instances + 1, datasets)
             rows = await (await connection.execute(statement, values)).fetchall()
             names = await self._terms.names({number for row in rows for number in row[1:3]})
-            by_observed = query.time_property is TimeProperty.OBSERVED_AT
             instances = [(entity_of[row[0]], _from_row(row, names, by_observed=by_observed)) for row in rows]
         if (attributes is None or SCOPE in attributes) and (query.datasets is None or NO_DATASET in query.datasets):
-            scopes = await scope_instances(connection, list(entity_of), _bounds(query), self._max_instances + 1)
+            most, bounds = self._max_instances + 1, _bounds(query)
+            scopes = await scope_instances(connection, list(entity_of), bounds, most, by_observed=by_observed)
             instances += [(entity_of[key], item) for key, item in scopes]
         if query.last_n is not None:
             instances = newest(instances, query.last_n)

@@ -17,6 +17,7 @@ from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, r
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
     ENTITY_MAP_PARAMETERS,
+    JOIN_PARAMETERS,
     UNSUPPORTED_PARAMETERS,
     Projection,
     projection_of_body,
@@ -31,14 +32,16 @@ from api.ngsild.queries import (
     query_of_body,
     query_of_parameters,
     read_local,
+    requested_order,
     temporal_of_body,
 )
 from api.ngsild.resource import Resource
 from api.routers.entities import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
 from broker.aggregation import represent_aggregated
-from broker.errors import BadRequestData, ResourceNotFound
+from broker.errors import BadRequestData, OperationNotSupported, ResourceNotFound
 from broker.jsonld import TermMap
+from broker.query import Ordering
 from broker.representations import Representation
 from broker.temporal import Cut, TemporalQuery, represent_temporal, temporal_query
 from context_store.evolution import EvolutionStore
@@ -109,7 +112,8 @@ class TemporalEntities:
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
         form = read_form(parameters)
-        projection = projection_of_parameters(parameters, terms, media_type, form.representation)
+        _check_not_linked(parameters)
+        projection = projection_of_parameters(parameters, terms, media_type, form.representation, depth=0)
         query = _temporal_query(parameters, projection, form)
         asked = _Asked(query_of_parameters(parameters), query, projection, form)
         return await self._answer_query(request, asked, page, terms, media_type)
@@ -145,6 +149,7 @@ class TemporalEntities:
             limit=page.limit,
             offset=page.offset,
             count=page.count,
+            ordering=_ordering(asked.entities, terms),
         )
         written = answering_terms(terms, media_type)
         payload = [asked.write(item, written) for item in result.entities]
@@ -187,6 +192,21 @@ def _temporal_query(parameters: Parameters, projection: Projection, form: Evolut
         datasets=projection.representation.datasets,
     )
     return replace(query, aggregation=form.aggregation)
+
+
+def _check_not_linked(parameters: Parameters) -> None:
+    """Raise for parameters of Linked Entity retrieval, which evolutions do not know."""
+    for name in JOIN_PARAMETERS:
+        if name in parameters and (name, parameters.text(name)) != ("join", "@none"):
+            raise OperationNotSupported(f"Parameter {name!r} is not for this operation")
+
+
+def _ordering(given: QueryInput, terms: TermMap) -> Ordering | None:
+    """The order of the entities: by ``id`` only (clause 5.7.4.4)."""
+    ordering = requested_order(given, terms)
+    if ordering is not None and any(term.path.names or term.path.member != "id" for term in ordering.terms):
+        raise BadRequestData("orderBy: temporal evolutions can only be ordered by id")
+    return ordering
 
 
 def _extent(cut: Cut | None) -> tuple[int, dict[str, str]]:

@@ -178,3 +178,23 @@ async def test_scopes_evolve_too(client: httpx.AsyncClient) -> None:
     assert [item["value"] for item in scopes] == ["/Old", ["/New", "/Newer"], []]
     assert scopes[0]["observedAt"] == scopes[0]["modifiedAt"]
     assert "deletedAt" in scopes[2]
+
+
+async def test_scopes_hold_from_when_they_were_observed_until_they_are_replaced(client: httpx.AsyncClient) -> None:
+    scopes = [{"type": "Property", "value": name, "observedAt": f"2026-06-30T12:{minute}:00Z"}
+              for name, minute in (("/Old", 10), ("/New", 40))]  # fmt: skip
+    await store(client, level(1, 20), scope=scopes)
+    between = f"{EVOLUTIONS}?type=River&timerel=between&timeAt=2026-06-30T12:15:00Z&endTimeAt=2026-06-30T12:30:00Z"
+    assert len((await client.get(f"{between}&scopeQ=/Old")).json()) == 1
+    assert (await client.get(f"{between}&scopeQ=/New")).json() == []
+    found = (await client.get(ONE)).json()["scope"]
+    assert [(item["value"], item["observedAt"][14:16]) for item in found] == [("/Old", "10"), ("/New", "40")]
+
+
+async def test_evolutions_are_ordered_by_id_only(client: httpx.AsyncClient) -> None:
+    for identifier in ("urn:x:1", "urn:x:2"):
+        await store(client, level(1, 0), identifier=identifier)
+    found = (await client.get(f"{EVOLUTIONS}?type=River&{RANGE}&orderBy=id;desc")).json()
+    assert [entity["id"] for entity in found] == ["urn:x:2", "urn:x:1"]
+    refused = await client.get(f"{EVOLUTIONS}?type=River&{RANGE}&orderBy=id,waterLevel")
+    assert (refused.status_code, refused.json()["type"].rpartition("/")[2]) == (400, "BadRequestData")
