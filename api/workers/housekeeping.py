@@ -15,6 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from api.hub import Hub
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
+from context_store.entity_maps import EntityMapStore
 from context_store.events import oldest_unread
 
 log = structlog.get_logger(__name__)
@@ -33,15 +34,16 @@ async def make_partitions(hub: Hub, now: datetime) -> None:
 
 
 async def remove_expired(hub: Hub, now: datetime) -> None:
-    """Remove change events, finished deliveries and history past their retention."""
+    """Remove change events, deliveries and history past their retention, unused contexts, expired entity maps."""
     horizon = now - timedelta(hours=hub.settings.event_retention_hours)
     dropped = await hub.changes.drop_before(await _event_horizon(hub, horizon))
     removed = await hub.deliveries.purge(horizon)
     if hub.settings.history_retention_days is not None:
         dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
     contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)
-    if dropped or removed or contexts:
-        log.info("housekeeping.removed", partitions=dropped, deliveries=removed, contexts=contexts)
+    maps = await EntityMapStore(hub.database).remove_expired(now)
+    if dropped or removed or contexts or maps:
+        log.info("housekeeping.removed", partitions=dropped, deliveries=removed, contexts=contexts, entity_maps=maps)
 
 
 async def _event_horizon(hub: Hub, horizon: datetime) -> datetime:
