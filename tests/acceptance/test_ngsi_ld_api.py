@@ -315,7 +315,7 @@ class TestPreconditions:
 
     async def test_a_method_that_is_not_there(self, client: httpx.AsyncClient) -> None:
         response = await client.put(ENTITIES, json={})
-        assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, POST")
+        assert (response.status_code, response.headers["Allow"]) == (405, "DELETE, GET, HEAD, POST")
 
     async def test_a_path_with_a_slash_at_its_end(self, client: httpx.AsyncClient) -> None:
         assert (await client.post(ENTITIES + "/", json=river())).status_code == 201
