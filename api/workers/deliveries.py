@@ -17,6 +17,7 @@ import psycopg
 import structlog
 
 from adapters.webhook import SendResult
+from api.workers.waiting import wait_at_most
 from broker.errors import StoreUnavailable
 from context_store.deliveries import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
@@ -117,9 +118,10 @@ class DeliveryWorker:
         self._poll_s = poll_s
         self._run_s = run_s
         self._on_attempt = on_attempt
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[asyncio.Task[None], ClaimedStream] = {}
         self._shares = Shares(concurrency, per_destination)
         self._outcomes: list[StreamOutcome] = []
+        self._claiming: asyncio.Future[list[ClaimedStream]] | None = None
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -137,16 +139,21 @@ class DeliveryWorker:
             await self._stop()
 
     async def _stop(self) -> None:
+        """End what is under way and give back all that was claimed, instead of letting the leases run out."""
+        claimed = list(self._in_flight.values())
         tasks = list(self._in_flight)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailable, psycopg.Error):  # then their leases end by themselves
+        with contextlib.suppress(StoreUnavailable, psycopg.Error):  # then the leases do run out
+            if self._claiming is not None:
+                claimed += await self._claiming
+            told = {outcome.stream_key for outcome in self._outcomes}
+            self._outcomes += [_nothing_done(stream) for stream in claimed if stream.stream_key not in told]
             await self._settle()
 
     async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._poll_s)
+        await wait_at_most(self._wake, self._poll_s)
 
     async def _turn(self) -> bool:
         """Settle what has ended and claim what is due; returns whether there was anything to do."""
@@ -164,8 +171,8 @@ class DeliveryWorker:
         for stream in claimed:
             self._shares.begin(stream.destination)
             task = asyncio.create_task(self._work(stream))
-            self._in_flight.add(task)
-            task.add_done_callback(self._in_flight.discard)
+            self._in_flight[task] = stream
+            task.add_done_callback(self._in_flight.pop)
         return bool(settled or claimed)
 
     async def _settle(self) -> bool:
@@ -181,7 +188,12 @@ class DeliveryWorker:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
             return []
-        return await self._store.claim(free, self._shares.per_destination, self._shares.taken())
+        claiming = asyncio.ensure_future(self._store.claim(free, self._shares.per_destination, self._shares.taken()))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # it may be committed all the same
+            self._claiming = claiming
+            raise
 
     async def _work(self, stream: ClaimedStream) -> None:
         """Make the deliveries of ``stream`` in their order, until one fails or its time is over."""
@@ -235,3 +247,7 @@ class DeliveryWorker:
             reason,
             retry_at,
         )
+
+
+def _nothing_done(stream: ClaimedStream) -> StreamOutcome:
+    return StreamOutcome(stream.stream_key, stream.lease, stream.subscription_key, [])

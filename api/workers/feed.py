@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from api.health import PartDown
 from api.metrics import EVENTS_SKIPPED
+from api.workers.waiting import wait_at_most
 from broker.errors import StoreUnavailable
 from context_store.events import ChangeEvent, ChangeFeed
 
@@ -91,7 +92,4 @@ class FeedLoop:
             log.error("feed.passed_over", consumer=self._name, event_id=event.event_id, entity=event.entity_id)
 
     async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), self._poll_s)
-        except TimeoutError:
-            return
+        await wait_at_most(self._wake, self._poll_s)
