@@ -24,6 +24,8 @@ TABLES = (
     "alert_state",
     "alert",
     "alert_event",
+    "entity_map",
+    "entity_map_entry",
     "jsonld_context",
     "entity_identity",
     "scope_instance",
