@@ -26,7 +26,7 @@ from broker.query import indexed_geometry
 from context_store.database import Database
 from context_store.entities import StoredEntity, add_instances, indexed_differs, lock_entities, term_names
 from context_store.entity_store import API_SOURCE, utc_now
-from context_store.events import NOTIFY, insert_event
+from context_store.events import insert_events
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
@@ -198,12 +198,8 @@ class EntityBatch:
         await instances.insert(connection, plan.now)
         for row, change in plan.writes:
             await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
-        async with connection.pipeline():
-            for row, change in plan.writes:
-                place = (tenant_id, row.key or 0, change.entity.id, change.entity.types)
-                gone = change.before if change.after is None else None
-                await insert_event(connection, place, change.operation, change.attributes, source_id, gone=gone)
-            await connection.execute(NOTIFY)
+        events = [(row.key or 0, change) for row, change in plan.writes]
+        await insert_events(connection, tenant_id, events, source_id)
         for row in rows:
             row.stored = row.entity
         plan.writes.clear()

@@ -19,7 +19,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from broker.entities import AttributeChange, ExpandedEntity
+from broker.entities import AttributeChange, EntityChange, ExpandedEntity
 from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 
@@ -39,6 +39,16 @@ _INSERT_UPDATES: Final[LiteralString] = """
 _INSERT_ONE: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
     values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb)
+"""
+
+# Events of any operation, numbered in the order of the array.
+_INSERT_MANY: Final[LiteralString] = """
+    insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
+    select %(tenant_id)s, e.entity_key, e.entity_id, e.entity_types, e.operation, e.changes, %(source_id)s, e.entity
+      from rows from (json_to_recordset(%(events)s::json) as (
+           entity_key bigint, entity_id text, entity_types text[], operation text, changes jsonb, entity jsonb))
+           with ordinality as e (entity_key, entity_id, entity_types, operation, changes, entity, position)
+     order by e.position
 """
 
 NOTIFY: Final[LiteralString] = "select pg_notify('minamo_changes', '')"
@@ -204,6 +214,26 @@ async def insert_event(
     await connection.execute(
         _INSERT_ONE, (tenant_id, entity_key, entity_id, list(types), operation, text, source_id, entity)
     )
+
+
+async def insert_events(
+    connection: AsyncConnection, tenant_id: int, changes: Sequence[tuple[int, EntityChange]], source_id: int
+) -> None:
+    """Write one event for each change of an entity (given with the entity's key), and wake the readers."""
+    events = [
+        {
+            "entity_key": key,
+            "entity_id": change.entity.id,
+            "entity_types": change.entity.types,
+            "operation": change.operation,
+            "changes": orjson.Fragment(changes_json(change.attributes)),
+            "entity": orjson.Fragment(_last_state(change.before)) if change.before and not change.after else None,
+        }
+        for key, change in changes
+    ]
+    values = {"tenant_id": tenant_id, "source_id": source_id, "events": orjson.dumps(events).decode()}
+    await connection.execute(_INSERT_MANY, values)
+    await connection.execute(NOTIFY)
 
 
 def _last_state(entity: ExpandedEntity) -> str:
