@@ -98,14 +98,19 @@ _SCOPES: Final = """
               select from entity_identity k join scope_instance s on s.entity_key = k.entity_key
                where k.tenant_id = i.tenant_id and k.id = i.id and s.observed_at is not null)) u) s on true
 """
-# How scopes changed. The newest first.
+# How scopes changed, beginning with those that held already when the range begins (annex C.5.16). The newest first.
 _SCOPE_INSTANCES: Final[LiteralString] = """
     select entity_key, instance_key, scopes, removed, recorded_at, coalesce(observed_at, recorded_at), place
-      from scope_instance
+      from scope_instance s
      cross join lateral (select case when %(by_observed)s then coalesce(observed_at, recorded_at)
                                      else recorded_at end as place) p
      where entity_key = any(%(keys)s)
-       and place >= %(start)s::timestamptz and place < %(end)s::timestamptz
+       and place < %(end)s::timestamptz
+       and (place >= %(start)s::timestamptz
+            or (%(by_observed)s and not removed
+                and place = (select max(coalesce(e.observed_at, e.recorded_at)) from scope_instance e
+                              where e.entity_key = s.entity_key
+                                and coalesce(e.observed_at, e.recorded_at) <= %(start)s::timestamptz)))
        and (removed = %(removed)s::boolean or %(removed)s::boolean is null)
      order by place desc, recorded_at desc, instance_key desc limit %(limit)s
 """

@@ -185,7 +185,8 @@ async def test_scopes_hold_from_when_they_were_observed_until_they_are_replaced(
               for name, minute in (("/Old", 10), ("/New", 40))]  # fmt: skip
     await store(client, level(1, 20), scope=scopes)
     between = f"{EVOLUTIONS}?type=River&timerel=between&timeAt=2026-06-30T12:15:00Z&endTimeAt=2026-06-30T12:30:00Z"
-    assert len((await client.get(f"{between}&scopeQ=/Old")).json()) == 1
+    (held,) = (await client.get(f"{between}&scopeQ=/Old")).json()
+    assert [item["value"] for item in held["scope"]] == ["/Old"]
     assert (await client.get(f"{between}&scopeQ=/New")).json() == []
     found = (await client.get(ONE)).json()["scope"]
     assert [(item["value"], item["observedAt"][14:16]) for item in found] == [("/Old", "10"), ("/New", "40")]
