@@ -7,8 +7,13 @@ import asyncio
 import contextlib
 from typing import Final
 
+import psycopg
+import structlog
+
 from api.hub import Hub
 from broker.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 _EVERY_S: Final = 10.0
 
@@ -40,9 +45,11 @@ class ContextWatch:
     async def run(self) -> None:
         """Look whenever woken, and from time to time."""
         while True:
-            with contextlib.suppress(StoreUnavailable):
+            try:
                 await self.look()
                 await write_uses(self._hub)
+            except (StoreUnavailable, psycopg.Error) as error:  # tried again at the next turn
+                log.warning("contexts.not_watched", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EVERY_S):
                     await self._changed.wait()

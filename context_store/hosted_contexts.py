@@ -143,6 +143,8 @@ class HostedContexts:
     async def get(self, tenant_id: int | None, name: str) -> ContextEntry:
         """The context with this identifier or URL; raises :class:`ResourceNotFound`."""
         name = hosted_id(name) or name
+        if "\0" in name:  # PostgreSQL has no text with it
+            raise _missing(name)
         for entry in _bundled_entries():
             if name in (entry.local_id, entry.url):
                 return replace(entry, document=bundled_contexts()[entry.url or entry.local_id])
@@ -152,7 +154,7 @@ class HostedContexts:
                 row = await (await connection.execute(_GET, given)).fetchone()
             if row is not None:
                 return _entry(row)
-        raise ResourceNotFound(f"@context {name} does not exist")
+        raise _missing(name)
 
     async def delete(self, tenant_id: int | None, entry: ContextEntry) -> None:
         """Remove ``entry`` and what any process made of it; raises :class:`ResourceNotFound` when it is gone."""
@@ -160,7 +162,7 @@ class HostedContexts:
         async with self._database.transaction(owner) as connection:
             deleted = await connection.execute(_DELETE, (owner, entry.local_id))
             if deleted.rowcount == 0:
-                raise ResourceNotFound(f"@context {entry.local_id} does not exist")
+                raise _missing(entry.local_id)
             await bump(connection, CACHE)
 
     async def record(self, uses: Mapping[StoredDocument, Use]) -> None:
@@ -184,6 +186,10 @@ class HostedContexts:
         """Changes when a stored context was changed or deleted by any process."""
         async with self._database.transaction(ALL_TENANTS) as connection:
             return await version_of(connection, CACHE)
+
+
+def _missing(name: str) -> ResourceNotFound:
+    return ResourceNotFound(f"@context {name} does not exist")
 
 
 def _owners(tenant_id: int | None, kinds: Sequence[Kind]) -> list[tuple[int, list[str]]]:

@@ -230,6 +230,9 @@ class TestCached:
         assert_problem(await client.get(ENTITIES + "?local=true", headers=link), 400, "BadRequestData")
         assert web.url not in (await client.get(CONTEXTS)).json()
 
+    async def test_an_identifier_may_be_any_text(self, client: httpx.AsyncClient) -> None:
+        assert_problem(await client.get(f"{CONTEXTS}/%00"), 404, "ResourceNotFound")
+
 
 class TestBundled:
     async def test_the_hub_serves_its_own_list_of_contexts(self, client: httpx.AsyncClient) -> None:
