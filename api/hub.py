@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from adapters.context_loader import HttpContextLoader
 from api.settings import Settings
@@ -23,6 +24,9 @@ from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.quarantine import QuarantineStore
 from context_store.tenants import Tenants
 from context_store.terms import TermIds
+
+# A claimed stream is worked on for a few seconds and one more attempt; its lease has to be longer.
+_LEASE_MARGIN_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             hosted_contexts=hosted,
             alert_rules=AlertRuleStore(),
             alerts=AlertStore(),
-            deliveries=DeliveryStore(database),
+            deliveries=DeliveryStore(database, lease_s=settings.delivery_timeout_s + _LEASE_MARGIN_S),
         )
     finally:
         await http.aclose()

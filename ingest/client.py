@@ -177,7 +177,8 @@ class MqttClient:
         """Keep the connection alive until it is lost."""
         while not self._lost.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), 1.0)
+                async with asyncio.timeout(1.0):  # not wait_for: in Python 3.11 it can swallow a cancellation
+                    await self._lost.wait()
             if not self._lost.is_set() and self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose()
         self._detach()

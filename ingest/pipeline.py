@@ -145,7 +145,8 @@ class Pipeline:
             await self._decoded.wait()
             if self._batch_max_wait_s:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), self._batch_max_wait_s)
+                    async with asyncio.timeout(self._batch_max_wait_s):
+                        await self._full.wait()
             batch, self._next = self._next, _Batch()
             self._decoded.clear()
             self._full.clear()

@@ -123,7 +123,8 @@ async def _events(hub: Hub, wakes: Wakes, request: Request, tenant_id: int, posi
             if len(found) == _PAGE:
                 continue
             try:
-                await asyncio.wait_for(wake.wait(), _KEEPALIVE_S)
+                async with asyncio.timeout(_KEEPALIVE_S):
+                    await wake.wait()
             except TimeoutError:
                 yield b": keep-alive\n\n"
     finally:
