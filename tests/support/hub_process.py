@@ -104,7 +104,7 @@ class HubProcess:
         with psycopg.connect(f"postgresql://minamo@/minamo?host={socket}&port=5432", autocommit=True) as connection:
             connection.execute("set search_path = minamo, public")
             connection.execute("set minamo.tenant = '0'")
-            return connection.execute(statement, parameters).fetchall()  # type: ignore[arg-type]
+            return connection.execute(statement, parameters).fetchall()
 
     def put(self, path: str, document: dict[str, Any]) -> Any:
         """PUT a document; fails unless it is taken."""
