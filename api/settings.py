@@ -157,7 +157,7 @@ class Settings(BaseSettings):
         le=0xFFFFFFFE,
     )
     mqtt_receive_maximum: int = setting(
-        2000,
+        4000,
         "mqtt",
         "Most messages delivered to the hub and not yet acknowledged.",
         "ハブに届き、まだ受信確認していないメッセージの上限。",

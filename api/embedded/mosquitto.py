@@ -53,7 +53,7 @@ class MqttAccess:
 class MosquittoLimits:
     """What the broker holds back, keeps and writes (see the settings of the same names)."""
 
-    receive_maximum: int = 2000
+    receive_maximum: int = 4000
     max_queued_messages: int = 1_000_000
     autosave_interval_s: int = 5
 
