@@ -81,8 +81,14 @@ class HubProcess:
         self._process.wait(timeout=10)
 
     def kill_child(self, name: str) -> None:
-        """SIGKILL the PostgreSQL or mosquitto of this hub."""
-        os.kill(self.child_pid(name), signal.SIGKILL)
+        """SIGKILL the PostgreSQL or mosquitto of this hub, as soon as there is one (it may just be restarting)."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while True:
+            with contextlib.suppress(AssertionError, ProcessLookupError):
+                os.kill(self.child_pid(name), signal.SIGKILL)
+                return
+            assert time.monotonic() < deadline, f"no {name} comes up again\n{self.tail()}"
+            time.sleep(0.05)
 
     def child_pid(self, name: str) -> int:
         """The process whose command line names this hub's data folder and ``name`` (postgres, mosquitto)."""
