@@ -26,7 +26,6 @@ from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
 from context_store.transient import forget_expired
-from schemas.terms import NO_DATASET
 
 _COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified_at, expires_at"
 
@@ -224,7 +223,6 @@ def creation(entity: ExpandedEntity) -> EntityChange:
 
 
 __all__ = [
-    "NO_DATASET",
     "EntityWriter",
     "StoredEntity",
     "creation",

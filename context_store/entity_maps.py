@@ -22,7 +22,7 @@ from broker.entity_maps import EntityMap, allowed_expiry
 from broker.errors import ResourceNotFound
 from broker.query import EntityQuery, Ordering
 from context_store.database import ALL_TENANTS, Database
-from context_store.entity_store import _refusals, is_live, utc_now
+from context_store.entity_store import is_live, store_refusals, utc_now
 from context_store.ordering import Collations
 from context_store.query_sql import ENTITY, entity_condition, select_entities, to_psycopg
 
@@ -144,7 +144,7 @@ class EntityMapStore:
     @asynccontextmanager
     async def _reading(self, tenant_id: int) -> AsyncIterator[AsyncConnection]:
         """A transaction with a query of the request in it, which may be refused."""
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 yield connection
 

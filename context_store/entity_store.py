@@ -58,7 +58,7 @@ class EntityStore:
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 stored = (await lock_entities(connection, tenant_id, [entity.id])).get(entity.id)
                 now = self._clock()
@@ -80,7 +80,7 @@ class EntityStore:
 
         Raises :class:`ResourceNotFound` when there is no such entity or its types do not match ``types``.
         """
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 stored = (await lock_entities(connection, tenant_id, [entity_id])).get(entity_id)
                 now = self._clock()
@@ -95,14 +95,14 @@ class EntityStore:
 
     async def get(self, tenant_id: int, entity_id: str, *, types: TypeTree | None = None) -> ExpandedEntity:
         """One entity; raises :class:`ResourceNotFound`."""
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
         return _selected(stored, entity_id, types, self._clock())
 
     async def get_all(self, tenant_id: int, ids: Collection[str]) -> dict[str, ExpandedEntity]:
         """Those entities of ``ids`` that there are, by id."""
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 found = await get_entities(connection, tenant_id, ids)
         now = self._clock()
@@ -137,7 +137,7 @@ class EntityStore:
         ).where(live)
         total = None
         rows: list[tuple[Any, ...]] = []
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 if limit:
                     rows = await (await connection.execute(*to_psycopg(page))).fetchall()
@@ -176,7 +176,7 @@ def is_live(now: datetime) -> sa.ColumnElement[bool]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def store_refusals() -> Iterator[None]:
     """What PostgreSQL refuses because of the request and not of the hub."""
     try:
         yield

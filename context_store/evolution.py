@@ -21,7 +21,7 @@ from broker.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
 from context_store.database import Database
 from context_store.entities import instance_time
-from context_store.entity_store import API_SOURCE, _refusals, utc_now
+from context_store.entity_store import API_SOURCE, store_refusals, utc_now
 from context_store.history import InstanceRows, Place, value_hash
 from context_store.identities import Identity, find_identities
 from context_store.partitions import Partitions
@@ -212,7 +212,7 @@ class EvolutionStore:
 
     @asynccontextmanager
     async def _held(self, tenant_id: int, entity_id: str) -> AsyncIterator[AsyncConnection]:
-        with _refusals():
+        with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 await connection.execute(_HOLD, (entity_id, tenant_id))
                 yield connection
