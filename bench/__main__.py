@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``./run bench``: all benchmarks one after the other, or those named (``ingest``, ``alert_latency``, ``memory``)."""
+"""``./run bench``: all benchmarks one after the other, or those named (``ingest``, ``http_api`` ...)."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-BENCHMARKS = ("ingest", "alert_latency", "memory")
+BENCHMARKS = ("ingest", "http_api", "alert_latency", "memory")
 
 
 def main(names: list[str]) -> int:

@@ -7,6 +7,7 @@ Every transaction belongs to a tenant: row-level security compares the setting `
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -26,7 +27,15 @@ SESSION_OPTIONS: Final = (
     f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed"
 )
 
+# Operational errors of a statement, not of the connection.
+_NO_LOSS: Final = (
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.ProgramLimitExceeded,
+)
 SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
+# The begin of a transaction and its tenant, in one message.
+_BEGIN: Final = sql.SQL("begin; select set_config('minamo.tenant', {tenant}, true)")
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -43,9 +52,20 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (PoolTimeout, PoolClosed, psycopg.OperationalError, psycopg.InterfaceError) as exc:
-        if isinstance(exc, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+        if isinstance(exc, _NO_LOSS):
             raise
         raise StoreUnavailable(str(exc).strip() or "the database does not answer") from exc
+
+
+async def _check(connection: AsyncConnection) -> None:
+    """Find a connection that broke while it waited, without a question to the database for each that did not.
+
+    On an idle connection nothing arrives but the news that it ends.
+    """
+    news = select.poll()
+    news.register(connection.fileno(), select.POLLIN)
+    if news.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _configure(connection: AsyncConnection) -> None:
@@ -71,13 +91,13 @@ class Database:
     def _make_pool(self, min_size: int, max_size: int, wait_s: float) -> AsyncConnectionPool:
         return AsyncConnectionPool(
             self.url,
-            kwargs={"options": SESSION_OPTIONS, "application_name": "minamo"},
+            kwargs={"options": SESSION_OPTIONS, "application_name": "minamo", "autocommit": True},
             min_size=min_size,
             max_size=max_size,
             timeout=wait_s,
             open=False,
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
             reconnect_timeout=2.0,
         )
 
@@ -99,9 +119,14 @@ class Database:
         """
         pool = self._aside if aside else self._pool
         with store_errors():
-            async with pool.connection() as connection, connection.transaction():
-                await connection.execute(SET_TENANT, (str(tenant_id),))
-                yield connection
+            async with pool.connection() as connection:
+                await connection.execute(_BEGIN.format(tenant=sql.Literal(str(tenant_id))))
+                try:
+                    yield connection
+                except BaseException:
+                    await connection.rollback()
+                    raise
+                await connection.commit()
 
     async def ping(self) -> None:
         """Raise :class:`StoreUnavailable` unless the database answers."""

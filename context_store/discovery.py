@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from context_store.database import Database
-from context_store.entity_store import utc_now
+from context_store.entities import utc_now
 
 _LIVE: Final[LiteralString] = "tenant_id = %(tenant_id)s and (expires_at is null or expires_at > %(now)s)"
 _INSTANCES: Final[LiteralString] = """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
 import orjson
@@ -26,6 +26,8 @@ from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
 from context_store.transient import forget_expired
+
+API_SOURCE: Final = ""  # who wrote a history row: no device
 
 _COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified_at, expires_at"
 
@@ -57,6 +59,11 @@ _UPDATE_INDEXED: Final[LiteralString] = """
      where entity_key = %(key)s
 """
 _DELETE: Final[LiteralString] = "delete from entity where entity_key = %s"
+
+
+def utc_now() -> datetime:
+    """The time of a write."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +230,12 @@ def creation(entity: ExpandedEntity) -> EntityChange:
 
 
 __all__ = [
+    "API_SOURCE",
     "EntityWriter",
     "StoredEntity",
     "creation",
     "from_row",
     "get_entities",
     "lock_entities",
+    "utc_now",
 ]

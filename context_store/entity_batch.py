@@ -9,7 +9,7 @@ the items are written one by one, each behind a savepoint of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -18,24 +18,33 @@ import orjson
 import psycopg
 from psycopg import AsyncConnection
 
-from broker.entities import EntityChange, ExpandedEntity
+from broker.entities import Attributes, EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, NgsiLdError
 from broker.expiry import earliest_expiry, expire_attributes, is_expired
 from broker.operations import UpdateOutcome, delete_entity
 from broker.query import indexed_geometry
 from context_store.database import Database
-from context_store.entities import StoredEntity, add_instances, indexed_differs, lock_entities, term_names
-from context_store.entity_store import API_SOURCE, utc_now
+from context_store.entities import (
+    API_SOURCE,
+    add_instances,
+    indexed_differs,
+    instance_time,
+    lock_entities,
+    term_names,
+    utc_now,
+)
 from context_store.events import insert_events
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
-from context_store.transient import forget_expired
+from context_store.transient import forget_expired, removes_expired
 
 Operation = Callable[[ExpandedEntity | None, datetime], EntityChange | UpdateOutcome]
 """From the stored entity (None when there is none) and the time to what becomes of it; raises ``NgsiLdError``."""
 Outcome = EntityChange | UpdateOutcome | NgsiLdError
 
+REFUSED: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+"""What PostgreSQL raises for a value that it cannot store: no number of its range, too long for an index ..."""
 _TRIES: Final = 5  # how often a batch starts anew when others create the same entities at the same time
 
 # New entities in the order of their ids, as all writers create them; those that exist by now are left out.
@@ -52,15 +61,16 @@ _INSERT: Final[LiteralString] = """
     returning id, entity_key
 """
 
-# Documents alone: these updates stay HOT.
-_UPDATE: Final[LiteralString] = """
-    update entity e set document = r.document, modified_at = r.modified_at
-      from json_to_recordset(%(rows)s::json) as r (entity_key bigint, document jsonb, modified_at timestamptz)
+# Attributes that changed, and nothing that is indexed: these updates stay HOT.
+_PATCH: Final[LiteralString] = """
+    update entity e set document = e.document || r.patch::jsonb, modified_at = r.modified_at
+      from unnest(%(keys)b::bigint[], %(patches)b::text[], %(moments)b::timestamptz[])
+           as r (entity_key, patch, modified_at)
      where e.entity_key = r.entity_key
 """
 
-# The same with what is indexed.
-_UPDATE_INDEXED: Final[LiteralString] = """
+# Whole entities.
+_UPDATE: Final[LiteralString] = """
     update entity e
        set document = r.document, modified_at = r.modified_at, types = r.types, scopes = r.scopes,
            location = st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326), expires_at = r.expires_at,
@@ -155,17 +165,25 @@ class EntityBatch:
         raise Conflict("Other requests keep creating the same entities; try again")
 
     async def _attempt(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
-        async with self._database.transaction(tenant_id) as connection:
-            stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
-            plan = _Plan(_rows_of(stored), self._clock())
-            outcomes = [plan.decide(item) for item in items]
-            try:
-                async with connection.transaction():
-                    await self._write(connection, tenant_id, plan)
-            except psycopg.DataError:
-                plan = _Plan(_rows_of(stored), plan.now)
-                outcomes = [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
+        try:
+            async with self._database.transaction(tenant_id) as connection:
+                plan = await self._plan(connection, tenant_id, items)
+                outcomes = [plan.decide(item) for item in items]
+                await self._write(connection, tenant_id, plan)
+        except REFUSED:
+            return await self._one_by_one(tenant_id, items)
         return outcomes
+
+    async def _one_by_one(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
+        """The same when PostgreSQL refuses a value of one of them: each is written behind a savepoint of its own."""
+        async with self._database.transaction(tenant_id) as connection:
+            plan = await self._plan(connection, tenant_id, items)
+            return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
+
+    async def _plan(self, connection: AsyncConnection, tenant_id: int, items: Sequence[BatchItem]) -> _Plan:
+        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
+        rows = {name: _Row(found.key, found.entity, found.entity) for name, found in stored.items()}
+        return _Plan(rows, self._clock())
 
     async def _decide_and_write(
         self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
@@ -176,7 +194,7 @@ class EntityBatch:
         try:
             async with connection.transaction():
                 await self._write(connection, tenant_id, plan)
-        except psycopg.DataError as exc:
+        except REFUSED as exc:
             plan.rows[item.entity_id] = undone
             plan.writes.clear()
             reason = exc.diag.message_primary or str(exc)
@@ -188,24 +206,43 @@ class EntityBatch:
         if not plan.writes:
             return
         rows = list(dict.fromkeys(row for row, _ in plan.writes))
-        await _write_rows(connection, tenant_id, rows)
         source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
         ids = await self._terms.resolve({name for _, change in plan.writes for name in term_names(change.attributes)})
-        instances, times = InstanceRows(), {plan.now}
-        for row, change in plan.writes:
-            times |= add_instances(instances, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now)
-        await self._history.ensure(times)
-        await instances.insert(connection, plan.now)
-        for row, change in plan.writes:
-            await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
-        events = [(row.key or 0, change) for row, change in plan.writes]
-        await insert_events(connection, tenant_id, events, source_id)
+        await _insert_rows(connection, tenant_id, rows)
+        await self._history.ensure({plan.now, *_times(plan)})
+        async with connection.pipeline():
+            await _update_rows(connection, rows)
+            await _insert_history(connection, tenant_id, plan, ids, source_id)
+            events = [(row.key or 0, change) for row, change in plan.writes]
+            await insert_events(connection, tenant_id, events, source_id)
         for row in rows:
             row.stored = row.entity
         plan.writes.clear()
 
 
-async def _write_rows(connection: AsyncConnection, tenant_id: int, rows: Sequence[_Row]) -> None:
+def _times(plan: _Plan) -> Iterator[datetime]:
+    for _, change in plan.writes:
+        for item in change.attributes:
+            yield instance_time(item.after, plan.now)
+
+
+async def _insert_history(
+    connection: AsyncConnection, tenant_id: int, plan: _Plan, ids: Mapping[str, int], source_id: int
+) -> None:
+    """The history of the plan's changes; what has expired ends, and is forgotten, before anything else begins."""
+    ends = [(row, change) for row, change in plan.writes if removes_expired(change.attributes, plan.now)]
+    others = [entry for entry in plan.writes if entry not in ends] if ends else plan.writes
+    for writes in (ends, others):
+        instances = InstanceRows()
+        for row, change in writes:
+            add_instances(instances, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now)
+        await instances.insert(connection, plan.now)
+        for row, change in ends if writes is ends else ():
+            await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
+
+
+async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequence[_Row]) -> None:
+    """Remove the rows of entities that are gone and insert the new ones; they get their keys."""
     gone = [row.key for row in rows if row.entity is None]
     if gone:
         await connection.execute(_DELETE, (gone,))
@@ -217,15 +254,31 @@ async def _write_rows(connection: AsyncConnection, tenant_id: int, rows: Sequenc
             raise _CreatedMeanwhile
         for entity_id, key in keys:
             new[entity_id].key = key
-    plain: list[_Row] = []
-    moved: list[_Row] = []
+
+
+async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row]) -> None:
+    whole: list[_Row] = []
+    keys: list[int] = []
+    patches: list[str] = []
+    moments: list[datetime | None] = []
     for row in rows:
-        if row.stored is not None and row.entity is not None:
-            (moved if indexed_differs(row.stored, row.entity) else plain).append(row)
-    if plain:
-        await connection.execute(_UPDATE, {"rows": _recordset(plain)})
-    if moved:
-        await connection.execute(_UPDATE_INDEXED, {"rows": _recordset(moved)})
+        if row.key is None or row.stored is None or row.entity is None:
+            continue
+        if indexed_differs(row.stored, row.entity) or row.stored.attributes.keys() - row.entity.attributes.keys():
+            whole.append(row)
+            continue
+        keys.append(row.key)
+        patches.append(orjson.dumps(_differing(row.stored.attributes, row.entity.attributes)).decode())
+        moments.append(row.entity.modified_at)
+    if keys:
+        await connection.execute(_PATCH, {"keys": keys, "patches": patches, "moments": moments})
+    if whole:
+        await connection.execute(_UPDATE, {"rows": _recordset(whole)})
+
+
+def _differing(before: Attributes, after: Attributes) -> Attributes:
+    """The attributes of ``after`` that ``before`` does not have so; operations share what they do not touch."""
+    return {iri: instances for iri, instances in after.items() if before.get(iri) is not instances}
 
 
 def _recordset(rows: Sequence[_Row]) -> str:
@@ -245,7 +298,3 @@ def _record(key: int | None, entity: ExpandedEntity) -> Mapping[str, Any]:
         "expires_at": entity.expires_at,
         "attributes_expire_at": earliest_expiry(entity.attributes),
     }
-
-
-def _rows_of(stored: Mapping[str, StoredEntity]) -> dict[str, _Row]:
-    return {name: _Row(found.key, found.entity, found.entity) for name, found in stored.items()}

@@ -22,7 +22,8 @@ from broker.entity_maps import EntityMap, allowed_expiry
 from broker.errors import ResourceNotFound
 from broker.query import EntityQuery, Ordering
 from context_store.database import ALL_TENANTS, Database
-from context_store.entity_store import is_live, store_refusals, utc_now
+from context_store.entities import utc_now
+from context_store.entity_store import is_live, store_refusals
 from context_store.ordering import Collations
 from context_store.query_sql import ENTITY, entity_condition, select_entities, to_psycopg
 

@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and changing entities for the NGSI-LD API: one transaction an operation.
+"""Reading and changing entities for the NGSI-LD API.
 
 A change locks the entity, lets a pure operation of :mod:`broker.operations` decide, and writes what it decided:
-current state, history and change event together. Entities that have expired are there no longer, whether or not they
-have been collected yet (clause 4.5.1).
+current state, history and change event together. Requests that come while the database is busy are gathered: gets
+into one statement, changes into one transaction, in which each is still for itself. Entities that have expired are
+there no longer, whether or not they have been collected yet (clause 4.5.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import AsyncConnection
 
 from broker.entities import EntityChange, ExpandedEntity
-from broker.errors import BadRequestData, ResourceNotFound, TooComplexQuery
-from broker.expiry import expire_attributes, is_expired, without_expired
-from broker.operations import UpdateOutcome, create_entity, delete_entity, existing
+from broker.errors import BadRequestData, Conflict, ResourceNotFound, StoreUnavailable, TooComplexQuery
+from broker.expiry import is_expired, without_expired
+from broker.operations import UpdateOutcome, create_entity, existing
 from broker.query import EntityQuery, Ordering, TypeTree, matches
 from context_store.database import Database
-from context_store.entities import EntityWriter, StoredEntity, from_row, get_entities, lock_entities
+from context_store.entities import from_row, get_entities, utc_now
+from context_store.entity_batch import REFUSED, BatchItem, EntityBatch
+from context_store.entity_batch import Outcome as BatchOutcome
+from context_store.gathering import Gathering
 from context_store.ordering import Collations
+from context_store.partitions import Partitions
 from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
+from context_store.terms import TermIds
 
 Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 
-API_SOURCE: Final = ""  # who wrote a history row: no device
-
-
-def utc_now() -> datetime:
-    """The time of a write."""
-    return datetime.now(UTC)
+_MOST_GETS: Final = 128  # in one statement
+_MOST_CHANGES: Final = 64  # in one transaction: others wait for its locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +51,19 @@ class EntityPage:
 class EntityStore:
     """The entities of all tenants. ``clock`` gives the time that is written; it is asked while the lock is held."""
 
-    def __init__(self, database: Database, writer: EntityWriter, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, database: Database, terms: TermIds, history: Partitions, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
         self._database = database
-        self._writer = writer
         self._clock = clock
         self._collations = Collations(database)
+        self._batch = EntityBatch(database, terms, history, clock=clock)
+        self._gets = Gathering(self._get_gathered, most=_MOST_GETS)
+        self._changes = Gathering(self._change_gathered, most=_MOST_CHANGES)
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
-        with store_refusals():
-            async with self._database.transaction(tenant_id) as connection:
-                stored = (await lock_entities(connection, tenant_id, [entity.id])).get(entity.id)
-                now = self._clock()
-                if stored is not None and is_expired(stored.entity, now):
-                    await self._write(connection, tenant_id, stored.key, delete_entity(stored.entity), now)
-                    stored = None
-                change = create_entity(stored.entity if stored else None, entity, now)
-                await self._write(connection, tenant_id, None, change, now)
+        await self._do(tenant_id, entity.id, lambda stored, now: create_entity(stored, entity, now))
 
     async def change(
         self,
@@ -80,25 +77,46 @@ class EntityStore:
 
         Raises :class:`ResourceNotFound` when there is no such entity or its types do not match ``types``.
         """
+
+        def changed(stored: ExpandedEntity | None, now: datetime) -> Outcome:
+            return operation(_selected(stored, entity_id, types, now), now)
+
+        return await self._do(tenant_id, entity_id, changed)
+
+    async def _do(
+        self, tenant_id: int, entity_id: str, operation: Callable[[ExpandedEntity | None, datetime], Outcome]
+    ) -> Outcome:
         with store_refusals():
-            async with self._database.transaction(tenant_id) as connection:
-                stored = (await lock_entities(connection, tenant_id, [entity_id])).get(entity_id)
-                now = self._clock()
-                entity = _selected(stored, entity_id, types, now)
-                if stored is not None:
-                    entity = await self._expire(connection, tenant_id, stored, now)
-                outcome = operation(entity, now)
-                change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome
-                if change.after is not change.before and stored is not None:
-                    await self._write(connection, tenant_id, stored.key, change, now)
-        return outcome
+            outcome: Any = await self._changes.ask(tenant_id, BatchItem(entity_id, operation))
+        done: Outcome = outcome
+        return done
+
+    async def _change_gathered(self, tenant_id: int, items: Sequence[BatchItem]) -> Sequence[BatchOutcome | Exception]:
+        try:
+            return await self._batch.run(tenant_id, items)
+        except (StoreUnavailable, Conflict):
+            raise
+        except Exception:
+            if len(items) == 1:
+                raise
+            return [await self._change_alone(tenant_id, item) for item in items]  # only one of them is to blame
+
+    async def _change_alone(self, tenant_id: int, item: BatchItem) -> BatchOutcome | Exception:
+        try:
+            return (await self._batch.run(tenant_id, [item]))[0]
+        except Exception as error:  # noqa: BLE001 - for whoever asked
+            return error
 
     async def get(self, tenant_id: int, entity_id: str, *, types: TypeTree | None = None) -> ExpandedEntity:
         """One entity; raises :class:`ResourceNotFound`."""
         with store_refusals():
-            async with self._database.transaction(tenant_id) as connection:
-                stored = (await get_entities(connection, tenant_id, [entity_id])).get(entity_id)
+            stored = await self._gets.ask(tenant_id, entity_id)
         return _selected(stored, entity_id, types, self._clock())
+
+    async def _get_gathered(self, tenant_id: int, ids: Sequence[str]) -> Sequence[ExpandedEntity | None]:
+        async with self._database.transaction(tenant_id) as connection:
+            found = await get_entities(connection, tenant_id, ids)
+        return [found[name].entity if name in found else None for name in ids]
 
     async def get_all(self, tenant_id: int, ids: Collection[str]) -> dict[str, ExpandedEntity]:
         """Those entities of ``ids`` that there are, by id."""
@@ -148,23 +166,9 @@ class EntityStore:
         entities = tuple(without_expired(from_row(row).entity, now) for row in rows[:limit])
         return EntityPage(entities, len(rows) > limit > 0, total)
 
-    async def _expire(
-        self, connection: AsyncConnection, tenant_id: int, stored: StoredEntity, now: datetime
-    ) -> ExpandedEntity:
-        """The entity after what has expired of it was removed, should it not have been collected yet."""
-        change = expire_attributes(stored.entity, now)
-        if change.after is not change.before:
-            await self._write(connection, tenant_id, stored.key, change, now)
-        return change.entity
 
-    async def _write(
-        self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange, now: datetime
-    ) -> None:
-        await self._writer.write(connection, tenant_id, key, change, source=API_SOURCE, now=now)
-
-
-def _selected(stored: StoredEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:
-    entity = existing(stored.entity if stored else None, entity_id)
+def _selected(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:
+    entity = existing(stored, entity_id)
     if is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
         raise ResourceNotFound(f"Entity {entity_id} does not exist" + (" with such a type" if types else ""))
     return without_expired(entity, now)
@@ -182,6 +186,6 @@ def store_refusals() -> Iterator[None]:
         yield
     except psycopg.errors.QueryCanceled as exc:
         raise TooComplexQuery("The query takes too long") from exc
-    except psycopg.DataError as exc:
+    except REFUSED as exc:
         reason = exc.diag.message_primary or str(exc)
         raise BadRequestData(f"The request has a value that cannot be stored: {reason}") from exc

@@ -20,8 +20,8 @@ from broker.temporal import SCOPE
 from broker.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
 from context_store.database import Database
-from context_store.entities import instance_time
-from context_store.entity_store import API_SOURCE, store_refusals, utc_now
+from context_store.entities import API_SOURCE, instance_time, utc_now
+from context_store.entity_store import store_refusals
 from context_store.history import InstanceRows, Place, value_hash
 from context_store.identities import Identity, find_identities
 from context_store.partitions import Partitions

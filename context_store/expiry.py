@@ -15,8 +15,7 @@ from psycopg import AsyncConnection
 from broker.expiry import earliest_expiry, expire_attributes, is_expired
 from broker.operations import delete_entity
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities import EntityWriter, StoredEntity, from_row
-from context_store.entity_store import API_SOURCE, utc_now
+from context_store.entities import API_SOURCE, EntityWriter, StoredEntity, from_row, utc_now
 
 # What is due, and not being changed by somebody else: that is looked at again at the next turn.
 _DUE: Final[LiteralString] = """

@@ -35,6 +35,11 @@ _FORGET_REMOVAL: Final[LiteralString] = """
 """
 
 
+def removes_expired(changes: Iterable[AttributeChange], now: datetime) -> bool:
+    """Whether some of ``changes`` are the end of an instance that has expired."""
+    return any(item.after is None and _has_expired(item, now) for item in changes)
+
+
 async def forget_expired(
     connection: AsyncConnection,
     place: tuple[int, int],

@@ -20,7 +20,7 @@ from context_store.temporal import TemporalStore
 
 def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
     """All routes of entities, attributes and their temporal evolution on ``hub``."""
-    entities = EntityStore(hub.database, hub.writer)
+    entities = EntityStore(hub.database, hub.terms, hub.history)
     maps = EntityMapStore(hub.database)
     history = TemporalStore(hub.database, hub.terms, max_instances=hub.settings.temporal_max_instances)
     return [

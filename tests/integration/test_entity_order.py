@@ -36,7 +36,7 @@ class Things:
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.store = EntityStore(hub.database, hub.writer)
+        self.store = EntityStore(hub.database, hub.terms, hub.history)
 
     async def add(self, name: str, /, **attributes: Any) -> None:
         tenant = await self.hub.tenants.find(DEFAULT_TENANT)

@@ -35,7 +35,7 @@ async def hub(database_url: str) -> AsyncIterator[Hub]:
 
 @pytest.fixture
 def store(hub: Hub) -> EntityStore:
-    return EntityStore(hub.database, hub.writer)
+    return EntityStore(hub.database, hub.terms, hub.history)
 
 
 def river(identifier: str = RIVER, **members: Any) -> ExpandedEntity:

@@ -54,7 +54,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(hub: Hub, clock: Clock) -> EntityStore:
-    return EntityStore(hub.database, hub.writer, clock=clock)
+    return EntityStore(hub.database, hub.terms, hub.history, clock=clock)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ async def hub(database_url: str) -> AsyncIterator[Hub]:
 
 @pytest.fixture
 def entities(hub: Hub) -> EntityStore:
-    return EntityStore(hub.database, hub.writer)
+    return EntityStore(hub.database, hub.terms, hub.history)
 
 
 @pytest.fixture

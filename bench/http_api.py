@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests a second of the NGSI-LD API against a bare ASGI application: ``python -m bench.http_api``.
+
+Hub and ceilings take turns on the same database under the same load. See README.md in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, LiteralString
+
+import httpx
+import psycopg
+
+from bench import machine
+from bench.http_cases import CASES
+from bench.http_load import Case, Rate, batches, have_wrk, load
+from bench.services import Bench, child, running_services
+from tests.support.folders import free_port
+
+TARGET: Final = 0.35
+_READY_S: Final = 30.0
+_SET_UP_BATCH: Final = 100
+
+# The same entities without row-level security, history and events; the entities of the set-up alone.
+_BARE: Final[LiteralString] = """
+    create table bare_entity (id text primary key, types text[] not null, document jsonb not null)
+      with (fillfactor = 70)
+"""
+_FILL: Final[LiteralString] = "insert into bare_entity select id, types, document from entity order by id"
+_INDEX: Final[LiteralString] = "create index on bare_entity using gin (types)"
+_ANALYZE: Final[LiteralString] = "vacuum analyze bare_entity"
+
+
+@contextlib.asynccontextmanager
+async def _served(bench: Bench, profile: Path | None) -> AsyncIterator[dict[str, str]]:
+    """Addresses of the hub and of the bare application, both running."""
+    hub_port, bare_port = free_port(), free_port()
+    environment = {**bench.hub_environment(), "MINAMO_HTTP_PORT": str(hub_port), "MINAMO_LOG_LEVEL": "warning"}
+    profiled = ["-m", "cProfile", "-o", str(profile)] if profile else []
+    server = ["-m", "uvicorn", "bench.bare_asgi:app", "--port", str(bare_port), "--no-access-log"]
+    server += ["--log-level", "warning", "--loop", "uvloop"]
+    database = {"BENCH_DATABASE_URL": bench.services.database_url}
+    async with (
+        child(*profiled, "-m", "api.cli", "serve", environment=environment, log=bench.folder / "hub.log"),
+        child(*server, environment=database, log=bench.folder / "bare.log"),
+    ):
+        urls = {"hub": f"http://127.0.0.1:{hub_port}", "bare": f"http://127.0.0.1:{bare_port}"}
+        await _answering(urls["hub"] + "/readyz")
+        await _fill(bench, urls["hub"])
+        await _answering(urls["bare"] + "/one/get/urn:ngsi-ld:Station:0")
+        yield urls
+
+
+async def _answering(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_READY_S):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if (await client.get(url)).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def _fill(bench: Bench, hub: str) -> None:
+    async with httpx.AsyncClient(base_url=hub, trust_env=False, timeout=60) as client:
+        for entities in batches(_SET_UP_BATCH):
+            (await client.post("/ngsi-ld/v1/entityOperations/create", json=entities)).raise_for_status()
+    async with await psycopg.AsyncConnection.connect(bench.services.database_url, autocommit=True) as database:
+        await database.execute("set search_path = minamo, public")
+        await database.execute("set minamo.tenant = 0")
+        for statement in (_BARE, _FILL, _INDEX, _ANALYZE, "vacuum analyze entity"):
+            await database.execute(statement)
+
+
+async def measure(given: argparse.Namespace) -> dict[str, dict[str, list[Rate]]]:
+    """For each case the rates of the ``hub`` and of each ceiling, a list of rounds."""
+    chosen = [case for case in CASES if given.only in case.name]
+    found: dict[str, dict[str, list[Rate]]] = {case.name: {} for case in chosen}
+    async with running_services(1) as bench, _served(bench, given.profile) as urls:
+        for number in range(given.rounds):
+            for case in chosen:
+                for name, rate in (await _round(case, urls, bench.folder, given)).items():
+                    found[case.name].setdefault(name, []).append(rate)
+            print(f"round {number + 1} of {given.rounds}", flush=True)
+    return found
+
+
+async def _round(case: Case, urls: dict[str, str], folder: Path, given: argparse.Namespace) -> dict[str, Rate]:
+    rates = {}
+    bodies = {"hub": case.hub} | ({} if given.profile else case.bare)
+    for name, body in bodies.items():
+        script = folder / f"{name}.lua"
+        script.write_text(case.script(body))
+        url = urls["hub" if name == "hub" else "bare"]
+        rates[name] = await load(url, script, connections=given.connections, seconds=given.seconds)
+    return rates
+
+
+def report(found: dict[str, dict[str, list[Rate]]]) -> None:
+    """Print medians, and the hub's ratio to each ceiling as the median of the rounds' ratios."""
+    for case, rates in found.items():
+        hub = rates["hub"]
+        line = f"{case:24} hub {_median(hub):7,.0f}/s (p50 {hub[-1].p50_ms:.1f}, p99 {hub[-1].p99_ms:.1f} ms)"
+        for name, ceiling in rates.items():
+            if name != "hub":
+                ratios = [one.per_s / other.per_s for one, other in zip(hub, ceiling, strict=True)]
+                line += f"   bare, {name} {_median(ceiling):7,.0f}/s: ratio {statistics.median(ratios):.2f}"
+        print(line, flush=True)
+
+
+def _median(rates: list[Rate]) -> float:
+    return statistics.median(rate.per_s for rate in rates)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="the cases that have this in their name")
+    parser.add_argument(
+        "--profile", type=lambda name: Path(name).absolute(), help="only the hub, under cProfile (slower), into a file"
+    )
+    given = parser.parse_args()
+    if not have_wrk():
+        parser.error("wrk is not installed (apt-get install wrk)")
+    os.environ.pop("http_proxy", None)
+    print(machine.description(), flush=True)
+    report(asyncio.run(measure(given)))
+    print(f"target for GET and PATCH: {TARGET} of bare, many")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that arrive while the database is busy are done together, in one statement or one transaction.
+
+There is no timer: a request that finds nobody at work starts at once, so a single client pays nothing. Those that come
+while it runs form the next batch. Under load this turns one statement (or commit) a request into one for dozens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Work = Callable[[int, Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+"""Does items of a tenant; an exception among the results is raised to who asked for that item, one that it raises to
+all."""
+
+
+class Gathering(Generic[Item, Result]):
+    """Gathers items of each tenant for ``work``, at most ``most`` at once, one batch of a tenant after the other."""
+
+    def __init__(self, work: Work[Item, Result], *, most: int) -> None:
+        self._work = work
+        self._most = most
+        self._waiting: dict[int, list[tuple[Item, asyncio.Future[Result]]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, tenant_id: int, item: Item) -> Result:
+        """The result for ``item``. When the caller is cancelled, the item may have been done all the same."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.get(tenant_id)
+        if waiting is not None:
+            waiting.append((item, future))
+        else:
+            self._waiting[tenant_id] = [(item, future)]
+            task = asyncio.create_task(self._run(tenant_id))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _run(self, tenant_id: int) -> None:
+        """Do what waits, until nothing does."""
+        try:
+            while waiting := self._waiting[tenant_id]:
+                asked, self._waiting[tenant_id] = waiting[: self._most], waiting[self._most :]
+                await self._do(tenant_id, [entry for entry in asked if not entry[1].cancelled()])
+        finally:  # nothing waits any more, or the process ends
+            for _, future in self._waiting.pop(tenant_id):
+                future.cancel()
+
+    async def _do(self, tenant_id: int, asked: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        if not asked:
+            return
+        results: Sequence[Result | BaseException]
+        try:
+            results = await self._work(tenant_id, [item for item, _ in asked])
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            results = [error] * len(asked)
+        except asyncio.CancelledError:
+            for _, future in asked:
+                future.cancel()
+            raise
+        for (_, future), result in zip(asked, results, strict=True):
+            _settle(future, result)
+
+
+def _settle(future: asyncio.Future[Result], result: Result | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Concurrent requests share transactions, and yet each is for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from api.hub import Hub
+from broker.entities import EntityChange, ExpandedEntity
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.expansion import EntityFragment, expand_entity
+from broker.jsonld import core_terms
+from broker.operations import UpdateOutcome, append_attributes, delete_entity
+from context_store.entity_store import EntityStore
+from support.hub import hub_for
+
+TENANT = 1
+LEVEL = "https://uri.etsi.org/ngsi-ld/default-context/waterLevel"
+
+pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
+
+
+@pytest.fixture
+async def hub(database_url: str) -> AsyncIterator[Hub]:
+    async with hub_for(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(hub: Hub) -> EntityStore:
+    return EntityStore(hub.database, hub.terms, hub.history)
+
+
+def river(number: int, value: Any = 0.0) -> ExpandedEntity:
+    return expand_entity({"id": f"urn:ngsi-ld:River:{number}", "type": "River", "waterLevel": value}, core_terms())
+
+
+def levelled(value: Any) -> Callable[[ExpandedEntity, datetime], UpdateOutcome]:
+    fragment = EntityFragment(river(0, value).attributes)
+    return lambda stored, now: append_attributes(stored, fragment, now)
+
+
+async def transactions(hub: Hub) -> int:
+    """How many transactions wrote change events."""
+    async with hub.database.transaction(TENANT) as connection:
+        row = await (await connection.execute("select count(distinct transaction_id) from change_event")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def values(store: EntityStore, count: int) -> list[Any]:
+    found = await asyncio.gather(*(store.get(TENANT, f"urn:ngsi-ld:River:{n}") for n in range(count)))
+    return [entity.attributes[LEVEL]["@none"]["value"] for entity in found]
+
+
+async def test_concurrent_changes_share_transactions(hub: Hub, store: EntityStore) -> None:
+    await asyncio.gather(*(store.create(TENANT, river(n)) for n in range(40)))
+    await asyncio.gather(*(store.change(TENANT, f"urn:ngsi-ld:River:{n}", levelled(n)) for n in range(40)))
+    assert await values(store, 40) == list(range(40))
+    assert await transactions(hub) <= 6
+
+
+async def test_concurrent_changes_of_one_entity_see_each_other(store: EntityStore) -> None:
+    await store.create(TENANT, river(0, 0))
+
+    def counted(stored: ExpandedEntity, now: datetime) -> UpdateOutcome:
+        return levelled(stored.attributes[LEVEL]["@none"]["value"] + 1)(stored, now)
+
+    await asyncio.gather(*(store.change(TENANT, "urn:ngsi-ld:River:0", counted) for _ in range(50)))
+    assert await values(store, 1) == [50]
+
+
+async def test_one_that_is_refused_leaves_the_others_alone(store: EntityStore) -> None:
+    await asyncio.gather(*(store.create(TENANT, river(n)) for n in range(5)))
+    work = [store.change(TENANT, f"urn:ngsi-ld:River:{n}", levelled(n)) for n in (0, 1, 99, 3)]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert isinstance(results[2], ResourceNotFound)
+    assert await values(store, 5) == [0, 1, 0, 3, 0]
+
+
+async def test_one_that_the_database_refuses_leaves_the_others_alone(store: EntityStore) -> None:
+    await asyncio.gather(*(store.create(TENANT, river(n)) for n in range(5)))
+    work = [store.change(TENANT, f"urn:ngsi-ld:River:{n}", levelled("\0" if n == 2 else n)) for n in range(5)]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert [type(result) for result in results if isinstance(result, Exception)] == [BadRequestData]
+    assert await values(store, 5) == [0, 1, 0, 3, 4]
+
+
+async def test_one_with_a_fault_of_ours_leaves_the_others_alone(store: EntityStore) -> None:
+    await asyncio.gather(*(store.create(TENANT, river(n)) for n in range(5)))
+
+    def broken(_stored: ExpandedEntity, _now: datetime) -> UpdateOutcome:
+        raise RuntimeError("a fault")
+
+    work = [
+        store.change(TENANT, f"urn:ngsi-ld:River:{n}", broken if n == 2 else levelled(n)) for n in range(5)
+    ]  # fmt: skip
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert [type(result) for result in results if isinstance(result, Exception)] == [RuntimeError]
+    assert await values(store, 5) == [0, 1, 0, 3, 4]
+
+
+async def test_an_id_too_long_for_the_index_is_refused_alone(store: EntityStore) -> None:
+    long = expand_entity({"id": "urn:ngsi-ld:River:" + _noise(9000), "type": "River"}, core_terms())
+    results = await asyncio.gather(
+        store.create(TENANT, river(0)), store.create(TENANT, long), store.create(TENANT, river(1)),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(result) for result in results] == [type(None), BadRequestData, type(None)]
+
+
+async def test_a_deletion_and_changes_at_once_leave_a_consistent_state(hub: Hub, store: EntityStore) -> None:
+    await store.create(TENANT, river(0))
+
+    def deleted(stored: ExpandedEntity, _now: datetime) -> EntityChange:
+        return delete_entity(stored)
+
+    name = "urn:ngsi-ld:River:0"
+    results = await asyncio.gather(
+        store.change(TENANT, name, levelled(1)), store.change(TENANT, name, deleted),
+        store.change(TENANT, name, levelled(2)), store.create(TENANT, river(0, 7)),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert isinstance(results[2], ResourceNotFound)
+    assert await values(store, 1) == [7]
+
+
+def _noise(length: int) -> str:
+    """Text that does not compress: an index entry is compressed before it is found too long."""
+    chance = random.Random(1)
+    return "".join(chance.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(length))

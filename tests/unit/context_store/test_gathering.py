@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gathering of requests: what comes while the work runs is done together, each item for itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from context_store.gathering import Gathering
+
+TENANT = 1
+
+
+class Work:
+    """Doubles numbers when it is let; keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, list[int]]] = []
+        self.gate = asyncio.Semaphore(0)
+
+    async def __call__(self, tenant_id: int, items: Sequence[int]) -> list[int | Exception]:
+        self.batches.append((tenant_id, list(items)))
+        await self.gate.acquire()
+        if 13 in items:
+            raise LookupError("13")
+        return [ValueError(str(item)) if item < 0 else 2 * item for item in items]
+
+
+async def started(gathering: Gathering[int, int], *items: int, tenant_id: int = TENANT) -> list[asyncio.Task[int]]:
+    tasks = [asyncio.ensure_future(gathering.ask(tenant_id, item)) for item in items]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_one_alone_starts_at_once_and_the_next_wait_for_each_other() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10)
+    first = await started(gathering, 1)
+    rest = await started(gathering, 2, 3)
+    assert work.batches == [(TENANT, [1])]
+    work.gate.release()
+    work.gate.release()
+    assert await asyncio.gather(*first, *rest) == [2, 4, 6]
+    assert work.batches == [(TENANT, [1]), (TENANT, [2, 3])]
+
+
+async def test_a_batch_has_at_most_so_many() -> None:
+    work = Work()
+    gathering = Gathering(work, most=2)
+    tasks = await started(gathering, 1)
+    tasks += await started(gathering, 2, 3, 4)
+    for _ in range(3):
+        work.gate.release()
+    await asyncio.gather(*tasks)
+    assert [items for _, items in work.batches] == [[1], [2, 3], [4]]
+
+
+async def test_tenants_do_not_wait_for_each_other() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10)
+    tasks = await started(gathering, 1) + await started(gathering, 2, tenant_id=2)
+    assert work.batches == [(1, [1]), (2, [2])]
+    work.gate.release()
+    work.gate.release()
+    await asyncio.gather(*tasks)
+
+
+async def test_an_error_among_the_results_is_raised_to_its_asker_alone() -> None:
+    work = Work()
+    work.gate.release()
+    work.gate.release()
+    gathering = Gathering(work, most=10)
+    first = await started(gathering, 1)
+    good, bad = await started(gathering, 4, -1)
+    await asyncio.gather(*first)
+    assert await good == 8
+    with pytest.raises(ValueError, match="-1"):
+        await bad
+
+
+async def test_an_error_of_the_work_is_raised_to_all_and_the_next_batch_goes_on() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10)
+    failing = await started(gathering, 13)
+    later = await started(gathering, 5)
+    work.gate.release()
+    work.gate.release()
+    with pytest.raises(LookupError):
+        await failing[0]
+    assert await later[0] == 10
+
+
+async def test_who_was_cancelled_while_waiting_is_left_out() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10)
+    first = await started(gathering, 1)
+    cancelled, kept = await started(gathering, 2, 3)
+    cancelled.cancel()
+    work.gate.release()
+    work.gate.release()
+    assert await asyncio.gather(*first, kept) == [2, 6]
+    assert work.batches[1] == (TENANT, [3])
