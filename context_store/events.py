@@ -28,7 +28,7 @@ CHANNEL: Final = "minamo_changes"
 # Events of updates: identity and types come from the entity row. Numbers follow the order of the arrays.
 _INSERT_UPDATES: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id)
-    select e.tenant_id, e.entity_key, e.id, e.types, 'updated', c.changes::jsonb, c.source_id
+    select e.tenant_id, e.entity_key, e.id, e.types, 'updated', c.changes::json, c.source_id
       from unnest(%(keys)b::bigint[], %(changes)b::text[], %(sources)b::int[])
            with ordinality as c (entity_key, changes, source_id, position)
       join entity e using (entity_key)
@@ -38,7 +38,7 @@ _INSERT_UPDATES: Final[LiteralString] = """
 # One event of any operation.
 _INSERT_ONE: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
-    values (%s, %s, %s, %s, %s, %s::jsonb, %s, %s::jsonb)
+    values (%s, %s, %s, %s, %s, %s::json, %s, %s::jsonb)
 """
 
 # Events of any operation, numbered in the order of the array.
@@ -46,7 +46,7 @@ _INSERT_MANY: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
     select %(tenant_id)s, e.entity_key, e.entity_id, e.entity_types, e.operation, e.changes, %(source_id)s, e.entity
       from rows from (json_to_recordset(%(events)s::json) as (
-           entity_key bigint, entity_id text, entity_types text[], operation text, changes jsonb, entity jsonb))
+           entity_key bigint, entity_id text, entity_types text[], operation text, changes json, entity jsonb))
            with ordinality as e (entity_key, entity_id, entity_types, operation, changes, entity, position)
      order by e.position
 """
