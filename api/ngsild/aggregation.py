@@ -16,7 +16,6 @@ from broker.representations import Representation
 
 AGGREGATION_PARAMETERS: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))
 _AGGREGATED_VALUES: Final = "aggregatedValues"
-_KEYWORDS: Final = frozenset(("sysAttrs", "temporalValues", _AGGREGATED_VALUES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ def read_form(parameters: Parameters) -> EvolutionForm:
     """The form that URL parameters ask for; ``format`` wins over ``options``."""
     if not _is_aggregated(parameters):
         return EvolutionForm(*temporal_form(parameters))
-    options = parameters.options(_KEYWORDS)
+    options = parameters.options()
     if "temporalValues" in options and parameters.text("format") is None:
         raise BadRequestData(f"Only one of temporalValues and {_AGGREGATED_VALUES} can be given")
     aggregation = aggregation_of(parameters.names("aggrMethods"), parameters.text("aggrPeriodDuration"))

@@ -3,31 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
-from typing import Final
 
 from starlette.requests import Request
 
+from api.ngsild.operation import requested
 from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import TermMap
 from broker.query import TypeTree, parse_types
 from broker.validation import check_time
 
-LOCAL: Final = frozenset({"local"})
-"""Known to every operation (clause 6.3.18); without context sources it makes no difference."""
-
 
 class Parameters:
     """The parameters of one request.
 
-    Raises :class:`InvalidRequest` for one that the operation does not know and for one that is given twice.
+    Raises :class:`InvalidRequest` for one that is not in the operation's description, and for one given twice.
     """
 
-    def __init__(self, request: Request, known: Collection[str]) -> None:
+    def __init__(self, request: Request) -> None:
+        self._operation = requested(request)
         self._values: dict[str, str] = {}
+        known = self._operation.parameters
         for name, value in request.query_params.multi_items():
-            if name not in known and name not in LOCAL:
+            if name not in known:
                 raise InvalidRequest(f"This operation does not know the parameter {name!r}")
             if name in self._values:
                 raise InvalidRequest(f"Parameter {name!r} is given more than once")
@@ -78,11 +76,11 @@ class Parameters:
         value = self.text(name)
         return None if value is None else check_time(value, name)
 
-    def options(self, known: Collection[str]) -> frozenset[str]:
-        """The keywords of ``options``; raises :class:`InvalidRequest` for one that the operation does not know."""
+    def options(self) -> frozenset[str]:
+        """The keywords of ``options``; raises :class:`InvalidRequest` for one not in the operation's description."""
         given = self.names("options")
         for keyword in given:
-            if keyword not in known:
+            if keyword not in self._operation.options:
                 raise InvalidRequest(f"This operation does not know the option {keyword!r}")
         return frozenset(given)
 

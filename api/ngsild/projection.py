@@ -38,6 +38,11 @@ _FORMS: Final = {
 _SYS_ATTRS: Final = "sysAttrs"
 _TEMPORAL_VALUES: Final = "temporalValues"
 _AGGREGATED_VALUES: Final = "aggregatedValues"
+FORMATS: Final = tuple(_FORMS)
+FORM_OPTIONS: Final = (*FORMATS, _SYS_ATTRS)
+TEMPORAL_FORMATS: Final = (_TEMPORAL_VALUES, _AGGREGATED_VALUES)
+TEMPORAL_OPTIONS: Final = (*TEMPORAL_FORMATS, _SYS_ATTRS)
+"""Keywords of ``format`` and ``options`` for entities and for temporal evolutions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def entity_form(parameters: Parameters) -> Representation:
 
     ``format`` wins over ``options``.
     """
-    options = parameters.options(_FORMS.keys() | {_SYS_ATTRS})
+    options = parameters.options()
     forms = [keyword for keyword in parameters.names("options") if keyword in _FORMS]
     if (given := parameters.text("format")) is not None:
         if given not in _FORMS:
@@ -85,10 +90,10 @@ def entity_form(parameters: Parameters) -> Representation:
 
 def temporal_form(parameters: Parameters) -> tuple[Representation, bool]:
     """The same for temporal evolutions, and whether they are wanted as simplified values (6.3.12)."""
-    options = parameters.options({_SYS_ATTRS, _TEMPORAL_VALUES, _AGGREGATED_VALUES})
+    options = parameters.options()
     forms = options - {_SYS_ATTRS}
     if (given := parameters.text("format")) is not None:
-        if given not in (_TEMPORAL_VALUES, _AGGREGATED_VALUES):
+        if given not in TEMPORAL_FORMATS:
             raise InvalidRequest(f"format is {given!r}; {_TEMPORAL_VALUES} or {_AGGREGATED_VALUES} is expected")
         forms = frozenset((given,))
     if len(forms) > 1:

@@ -7,20 +7,18 @@ may well hold an encoded slash, which a router that decodes first takes for two 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import URLPath
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
+from api.ngsild.operation import Endpoint, Operation, operation_of, remember
 from api.problem_details import TENANT_HEADER
-
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 API_PATH: Final = "/ngsi-ld/v1"
 
@@ -32,10 +30,13 @@ class Resource(BaseRoute):
     """
 
     def __init__(self, path: str, **methods: Endpoint) -> None:
-        """``methods`` are endpoints by method name: ``GET=retrieve``. HEAD is what GET is."""
+        """``methods`` are described endpoints by method name: ``GET=retrieve``. HEAD is what GET is."""
         self.path = API_PATH + path
+        self.operations: Mapping[str, Operation] = {name: operation_of(endpoint) for name, endpoint in methods.items()}
         self._pattern = tuple(part.encode() for part in self.path.split("/"))
-        self._methods = methods | ({"HEAD": methods["GET"]} if "GET" in methods else {})
+        self._methods = {name: (endpoint, operation_of(endpoint)) for name, endpoint in methods.items()}
+        if "GET" in methods:
+            self._methods["HEAD"] = self._methods["GET"]
         self._allow = {"Allow": ", ".join(sorted(self._methods))}
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -57,9 +58,10 @@ class Resource(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; errors are raised for the application's handlers."""
-        endpoint = self._methods.get(scope["method"])
-        if endpoint is None:
+        if scope["method"] not in self._methods:
             raise HTTPException(405, headers=self._allow)
+        endpoint, operation = self._methods[scope["method"]]
+        remember(scope, operation)
         request = Request(scope, receive, send)
         response = await endpoint(request)
         tenant = request.headers.get(TENANT_HEADER)

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import existing_tenant, linked_terms, read_document
+from api.ngsild.operation import DONE, LOOKUP, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.routers.entities import check_same_id, entity_id_of
@@ -32,6 +33,7 @@ from context_store.entity_store import EntityStore
 from schemas.terms import JSON, NO_DATASET
 
 _NO_OVERWRITE: Final = "noOverwrite"
+_UPDATED: Final = (DONE, Answer(207, "UpdateResult", (JSON,)))
 
 
 class EntityAttributes:
@@ -42,11 +44,12 @@ class EntityAttributes:
         self._store = store
         self._max_bytes = hub.settings.max_request_bytes
 
+    @operation(("type", "options"), options=(_NO_OVERWRITE,), body="EntityFragment", answers=_UPDATED, errors=LOOKUP)
     async def append(self, request: Request) -> Response:
         """Append Attributes: implements 6.6.3.1."""
-        parameters = Parameters(request, ("type", "options"))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
-        overwrite = _NO_OVERWRITE not in parameters.options((_NO_OVERWRITE,))
+        overwrite = _NO_OVERWRITE not in parameters.options()
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_same_id(document.body.get("id", entity_id), entity_id)
         fragment = expand_fragment(document.body, document.terms)
@@ -58,9 +61,10 @@ class EntityAttributes:
         )
         return _update_result(outcome)
 
+    @operation(("type",), body="EntityFragment", answers=_UPDATED, errors=LOOKUP)
     async def update(self, request: Request) -> Response:
         """Update Attributes: implements 6.6.3.2."""
-        parameters = Parameters(request, ("type",))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_same_id(document.body.get("id", entity_id), entity_id)
@@ -73,9 +77,10 @@ class EntityAttributes:
         )
         return _update_result(outcome)
 
+    @operation(("type",), body="AttributeFragment", errors=LOOKUP)
     async def partial_update(self, request: Request) -> Response:
         """Partial Attribute Update: implements 6.7.3.1."""
-        parameters = Parameters(request, ("type",))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         name = _writable_name(request, document.terms)
@@ -89,9 +94,10 @@ class EntityAttributes:
         )
         return Response(status_code=204)
 
+    @operation(("type",), body="AttributeReplacement", errors=LOOKUP)
     async def replace(self, request: Request) -> Response:
         """Replace Attribute: implements 6.7.3.3."""
-        parameters = Parameters(request, ("type",))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         name = _writable_name(request, document.terms)
@@ -105,9 +111,10 @@ class EntityAttributes:
         )
         return Response(status_code=204)
 
+    @operation(("type", "datasetId", "deleteAll"), errors=LOOKUP)
     async def delete(self, request: Request) -> Response:
         """Delete Attribute: implements 6.7.3.2."""
-        parameters = Parameters(request, ("type", "datasetId", "deleteAll"))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         dataset = check_dataset(parameters.text("datasetId") or NO_DATASET, "datasetId")
         delete_all = parameters.flag("deleteAll")

@@ -23,6 +23,7 @@ from api.negotiation import (
     read_json,
     tenant_name,
 )
+from api.ngsild.operation import DONE, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.problem_details import UnacceptableRequest, problem
@@ -48,6 +49,8 @@ from schemas.terms import JSON, JSON_LD
 _NO_OVERWRITE: Final = "noOverwrite"
 _REPLACE: Final = "replace"
 _UPDATE: Final = "update"
+_SOME: Final = Answer(207, "BatchOperationResult", (JSON,))
+_CREATED: Final = (Answer(201, "EntityIds", (JSON,)), DONE, _SOME)
 
 Reader = Callable[[str, dict[str, Any], TermMap], Operation]
 """Reads one entity of the array (its id, its members, the terms), and says what to do with it."""
@@ -97,31 +100,36 @@ class EntityOperations:
         self._hub = hub
         self._batch = EntityBatch(hub.database, hub.terms, hub.history)
 
+    @operation(body="EntityArray", answers=_CREATED, errors=())
     async def create(self, request: Request) -> Response:
         """Batch Entity Creation: implements 6.14.3.1."""
-        Parameters(request, ())
+        Parameters(request)
         return await self._run(request, _creation, created_tenant)
 
+    @operation(("options",), options=(_REPLACE, _UPDATE), body="EntityArray", answers=_CREATED, errors=())
     async def upsert(self, request: Request) -> Response:
         """Batch Entity Creation or Update: implements 6.15.3.1."""
-        options = Parameters(request, ("options",)).options((_REPLACE, _UPDATE))
+        options = Parameters(request).options()
         if len(options) > 1:
             raise BadRequestData(f"Only one of {_REPLACE} and {_UPDATE} can be given")
         return await self._run(request, _creation_or_update if _UPDATE in options else _replacement, created_tenant)
 
+    @operation(("options",), options=(_NO_OVERWRITE,), body="EntityFragmentArray", answers=(DONE, _SOME))
     async def update(self, request: Request) -> Response:
         """Batch Entity Update: implements 6.16.3.1."""
-        overwrite = _NO_OVERWRITE not in Parameters(request, ("options",)).options((_NO_OVERWRITE,))
+        overwrite = _NO_OVERWRITE not in Parameters(request).options()
         return await self._run(request, _addition(overwrite), existing_tenant)
 
+    @operation(body="EntityFragmentArray", answers=(DONE, _SOME))
     async def merge(self, request: Request) -> Response:
         """Batch Entity Merge: implements 6.31.3.1."""
-        Parameters(request, ())
+        Parameters(request)
         return await self._run(request, _merge, existing_tenant)
 
+    @operation(body="EntityIds", uses_context=False, answers=(DONE, _SOME))
     async def delete(self, request: Request) -> Response:
         """Batch Entity Delete: implements 6.17.3.1."""
-        Parameters(request, ())
+        Parameters(request)
         content_type(request)
         result, items = _Result(), []
         for given in await self._read_array(request):

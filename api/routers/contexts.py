@@ -13,10 +13,17 @@ from starlette.routing import BaseRoute
 
 from api.context_uses import write_uses
 from api.hub import Hub
-from api.negotiation import content_type, created_tenant, negotiate, own_url, read_json, tenant_name
+from api.negotiation import REPRESENTATIONS, content_type, created_tenant, negotiate, own_url, read_json, tenant_name
+from api.ngsild.operation import CREATED, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
-from broker.errors import BadRequestData, InvalidRequest, OperationNotSupported, ResourceNotFound
+from broker.errors import (
+    BadRequestData,
+    InvalidRequest,
+    LdContextNotAvailable,
+    OperationNotSupported,
+    ResourceNotFound,
+)
 from broker.times import to_text
 from context_store.hosted_contexts import ContextEntry, Kind
 from schemas.contexts import hosted_path, is_core_context
@@ -29,9 +36,10 @@ class Contexts:
         self._hub = hub
         self._store = hub.hosted_contexts
 
+    @operation(body="ContextDocument", uses_context=False, answers=(CREATED,), errors=(LdContextNotAvailable,))
     async def add(self, request: Request) -> Response:
         """Add @context: implements 6.29.3.1. What it refers to is fetched at its first use."""
-        Parameters(request, ())
+        Parameters(request)
         content_type(request)
         body = await read_json(request, self._hub.settings.max_request_bytes)
         if not isinstance(body, dict) or "@context" not in body:
@@ -44,20 +52,29 @@ class Contexts:
         local_id = await self._store.add(tenant_id, context, datetime.now(UTC))
         return Response(status_code=201, headers={"Location": hosted_path(local_id)})
 
+    @operation(
+        ("details", "kind"), uses_context=False, answers=(Answer(200, "ContextList", REPRESENTATIONS),), errors=()
+    )
     async def list(self, request: Request) -> Response:
         """List @contexts: implements 6.29.3.2."""
         media_type = negotiate(request)
-        parameters = Parameters(request, ("details", "kind"))
+        parameters = Parameters(request)
         details, kinds = parameters.flag("details"), _kinds(parameters.text("kind"))
         await write_uses(self._hub)
         entries = await self._store.entries(await self._tenant_id(request), kinds)
         listed = [_metadata(entry, request) if details else _url(entry, request) for entry in entries]
         return Response(orjson.dumps(listed), media_type=media_type)
 
+    @operation(
+        ("details",),
+        uses_context=False,
+        answers=(Answer(200, "ContextOrMetadata", REPRESENTATIONS),),
+        errors=(ResourceNotFound, OperationNotSupported),
+    )
     async def serve(self, request: Request) -> Response:
         """Serve @context: implements 6.30.3.1."""
         media_type = negotiate(request)
-        details = Parameters(request, ("details",)).flag("details")
+        details = Parameters(request).flag("details")
         if details:
             await write_uses(self._hub)
         entry = await self._entry(request)
@@ -67,9 +84,10 @@ class Contexts:
             raise OperationNotSupported(f"@context {entry.url} is a copy; it is served at that address")
         return Response(orjson.dumps(entry.document), media_type=media_type)
 
+    @operation(("reload",), uses_context=False, errors=(ResourceNotFound, LdContextNotAvailable))
     async def delete(self, request: Request) -> Response:
         """Delete and Reload @context: implements 6.30.3.2."""
-        if Parameters(request, ("reload",)).flag("reload"):
+        if Parameters(request).flag("reload"):
             await self._reload(request)
         else:
             entry = await self._entry(request)

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.hub import Hub
-from api.negotiation import answer, answering_terms, existing_tenant, linked_terms, negotiate
-from api.ngsild.paging import count_header
+from api.negotiation import REPRESENTATIONS, answer, answering_terms, existing_tenant, linked_terms, negotiate
+from api.ngsild.operation import LOOKUP, found, operation
+from api.ngsild.paging import COUNT_HEADER, count_header
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from broker.errors import BadRequestData, ResourceNotFound
@@ -30,10 +31,11 @@ class Discoveries:
         self._hub = hub
         self._discovery = Discovery(hub.database)
 
+    @operation(_LIST, answers=(found("EntityTypes", REPRESENTATIONS, COUNT_HEADER),))
     async def types(self, request: Request) -> Response:
-        """Retrieve Available Entity Types, or their details: implements 6.25.3.1."""
+        """Retrieve Available Entity Types: implements 6.25.3.1. With ``details`` the attributes of each."""
         media_type = negotiate(request)
-        parameters = Parameters(request, _LIST)
+        parameters = Parameters(request)
         in_detail = parameters.flag("details")
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
@@ -45,10 +47,11 @@ class Discoveries:
         payload = _name_list("EntityTypeList", "typeList", tenant_id, names, terms)
         return answer(request, payload, terms, media_type, headers=_count(parameters, len(names)))
 
+    @operation(answers=(found("EntityTypeInfo"),), errors=LOOKUP)
     async def type(self, request: Request) -> Response:
         """Retrieve Available Entity Type Information: implements 6.26.3.1."""
         media_type = negotiate(request)
-        Parameters(request, ())
+        Parameters(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         name = _expanded(request, terms)
         info = await self._discovery.type(await existing_tenant(request, self._hub.tenants), name)
@@ -66,10 +69,11 @@ class Discoveries:
         }
         return answer(request, payload, terms, media_type)
 
+    @operation(_LIST, answers=(found("Attributes", REPRESENTATIONS, COUNT_HEADER),))
     async def attributes(self, request: Request) -> Response:
-        """Retrieve Available Attributes, or their details: implements 6.27.3.1."""
+        """Retrieve Available Attributes: implements 6.27.3.1. With ``details`` the types of each."""
         media_type = negotiate(request)
-        parameters = Parameters(request, _LIST)
+        parameters = Parameters(request)
         in_detail = parameters.flag("details")
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
@@ -82,10 +86,11 @@ class Discoveries:
             ]
         return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)))
 
+    @operation(answers=(found("Attribute"),), errors=LOOKUP)
     async def attribute(self, request: Request) -> Response:
         """Retrieve Available Attribute Information: implements 6.28.3.1."""
         media_type = negotiate(request)
-        Parameters(request, ())
+        Parameters(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         if request.path_params["name"] in ENTITY_MEMBERS:
             raise ResourceNotFound(f"{request.path_params['name']} is a member of entities, not an attribute")

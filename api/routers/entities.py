@@ -23,12 +23,22 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
-from api.ngsild.entity_maps import MappedEntities, MapRequest, map_header, map_of_body, map_of_parameters
+from api.ngsild.entity_maps import (
+    ENTITY_MAP_HEADER,
+    MappedEntities,
+    MapRequest,
+    map_header,
+    map_of_body,
+    map_of_parameters,
+)
 from api.ngsild.linked import LinkedWriter, retrieval_of_body, retrieval_of_parameters
-from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
+from api.ngsild.operation import CREATED, CREATION, LOOKUP, READING, found, operation
+from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
     ENTITY_MAP_PARAMETERS,
+    FORM_OPTIONS,
+    FORMATS,
     JOIN_PARAMETERS,
     ORDER_PARAMETERS,
     PROJECTION_PARAMETERS,
@@ -51,7 +61,7 @@ from api.ngsild.queries import (
 from api.ngsild.resource import Resource, location
 from api.routers.purge import PurgeEntities
 from broker.entities import EntityChange, ExpandedEntity
-from broker.errors import BadRequestData, ResourceNotFound
+from broker.errors import BadRequestData, ResourceNotFound, TooComplexQuery
 from broker.expansion import expand_entity, expand_fragment
 from broker.jsonld import TermMap
 from broker.linked import Join, LinkedRetrieval
@@ -69,6 +79,10 @@ QUERY_PARAMETERS: Final = _RETRIEVE | FILTER_PARAMETERS | ORDER_PARAMETERS | PAG
 POST_QUERY_PARAMETERS: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
 _SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
+_COLLECTION: Final = (
+    found("Entities", GEO_REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER),
+    found("Entities", GEO_REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER, status=201),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +105,27 @@ class Entities:
         self._mapped = MappedEntities(maps, store)
         self._max_bytes = hub.settings.max_request_bytes
 
+    @operation(body="Entity", answers=(CREATED,), errors=CREATION)
     async def create(self, request: Request) -> Response:
         """Create Entity: implements 6.4.3.1."""
-        Parameters(request, ())
+        Parameters(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         entity = expand_entity(document.body, document.terms)
         tenant_id = await created_tenant(request, self._hub.tenants)
         await self._store.create(tenant_id, entity)
         return Response(status_code=201, headers={"Location": location("entities", entity.id)})
 
+    @operation(
+        _RETRIEVE,
+        options=FORM_OPTIONS,
+        formats=FORMATS,
+        answers=(found("EntityOrLinked", GEO_REPRESENTATIONS, ENTITY_MAP_HEADER),),
+        errors=(*LOOKUP, TooComplexQuery),
+    )
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Entity: implements 6.5.3.1."""
         media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request, _RETRIEVE)
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
         retrieval = retrieval_of_parameters(parameters)
@@ -119,9 +141,10 @@ class Entities:
         headers = map_header(await self._mapped.of_one(tenant_id, entity_id, asked)) if asked.in_use else {}
         return answer(request, payload, terms, media_type, headers=headers)
 
+    @operation(("type",), errors=LOOKUP)
     async def delete(self, request: Request) -> Response:
         """Delete Entity: implements 6.5.3.2."""
-        parameters = Parameters(request, ("type",))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
         tenant_id = await existing_tenant(request, self._hub.tenants)
@@ -130,9 +153,10 @@ class Entities:
         )
         return Response(status_code=204)
 
+    @operation(("type",), body="EntityReplacement", errors=LOOKUP)
     async def replace(self, request: Request) -> Response:
         """Replace Entity: implements 6.5.3.3."""
-        parameters = Parameters(request, ("type",))
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         entity = expand_entity({"id": entity_id, **document.body}, document.terms)
@@ -145,9 +169,10 @@ class Entities:
         )
         return Response(status_code=204)
 
+    @operation(_MERGE, options=_SIMPLIFIED, formats=_SIMPLIFIED, body="EntityFragment", errors=LOOKUP)
     async def merge(self, request: Request) -> Response:
         """Merge Entity: implements 6.5.3.4."""
-        parameters = Parameters(request, _MERGE)
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         simplified = _is_simplified(parameters)
         language, observed_at = parameters.text("lang"), parameters.time("observedAt")
@@ -163,10 +188,17 @@ class Entities:
         await self._store.change(tenant_id, entity_id, merged, types=parameters.types(document.terms))
         return Response(status_code=204)
 
+    @operation(
+        QUERY_PARAMETERS,
+        options=FORM_OPTIONS,
+        formats=FORMATS,
+        answers=_COLLECTION,
+        errors=(*READING, TooComplexQuery),
+    )
     async def query(self, request: Request) -> Response:
         """Query Entities: implements 6.4.3.2."""
         media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request, QUERY_PARAMETERS)
+        parameters = Parameters(request)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
         retrieval = retrieval_of_parameters(parameters)
@@ -176,10 +208,18 @@ class Entities:
         asked = _Asked(query_of_parameters(parameters), projection, retrieval, page, entity_map)
         return await self._answer_query(request, asked, terms, media_type)
 
+    @operation(
+        POST_QUERY_PARAMETERS,
+        options=FORM_OPTIONS,
+        formats=FORMATS,
+        body="Query",
+        answers=_COLLECTION,
+        errors=(*READING, TooComplexQuery),
+    )
     async def post_query(self, request: Request) -> Response:
         """Query Entities by POST: implements 6.23.3.1."""
         media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request, POST_QUERY_PARAMETERS)
+        parameters = Parameters(request)
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         check_query_body(document.body)
@@ -248,7 +288,7 @@ def check_same_id(given: Any, entity_id: str) -> None:
 
 def _is_simplified(parameters: Parameters) -> bool:
     form = parameters.text("format")
-    options = parameters.options(_SIMPLIFIED)
+    options = parameters.options()
     if form is not None and form not in _SIMPLIFIED:
         raise BadRequestData(f"format is {form!r}; {Form.SIMPLIFIED} or keyValues is expected")
     return form is not None or bool(options)

@@ -12,10 +12,20 @@ from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import REPRESENTATIONS, answer, existing_tenant, linked_terms, negotiate, read_document
-from api.ngsild.entity_maps import MapRequest, map_header, map_of_body, map_of_parameters
+from api.ngsild.entity_maps import ENTITY_MAP_HEADER, MapRequest, map_header, map_of_body, map_of_parameters
 from api.ngsild.linked import retrieval_of_body, retrieval_of_parameters
+from api.ngsild.operation import LOOKUP, READING, found, operation
 from api.ngsild.parameters import Parameters
-from api.ngsild.projection import Projection, entity_form, projection_of_body, projection_of_parameters
+from api.ngsild.projection import (
+    FORM_OPTIONS,
+    FORMATS,
+    TEMPORAL_FORMATS,
+    TEMPORAL_OPTIONS,
+    Projection,
+    entity_form,
+    projection_of_body,
+    projection_of_parameters,
+)
 from api.ngsild.queries import (
     QueryInput,
     check_query_body,
@@ -30,7 +40,7 @@ from api.ngsild.queries import (
 from api.ngsild.resource import Resource
 from api.routers.entities import POST_QUERY_PARAMETERS, QUERY_PARAMETERS
 from broker.entity_maps import EntityMap, represent_entity_map
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, OperationNotSupported, TooComplexQuery
 from broker.jsonld import TermMap, core_terms
 from broker.query import EntityQuery
 from broker.representations import NORMALIZED
@@ -41,6 +51,8 @@ from context_store.temporal import TemporalStore
 from schemas.terms import JSON
 
 _TIMES: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"))
+_MAP: Final = found("EntityMap", REPRESENTATIONS, ENTITY_MAP_HEADER, status=201)
+_ERRORS: Final = (*READING, OperationNotSupported, TooComplexQuery)
 _STEP: Final = 1000  # entities that are looked for in history at a time
 
 
@@ -52,20 +64,29 @@ class EntityMaps:
         self._maps = maps
         self._history = history
 
+    @operation(QUERY_PARAMETERS, options=FORM_OPTIONS, formats=FORMATS, answers=(_MAP,), errors=_ERRORS)
     async def create(self, request: Request) -> Response:
         """Create EntityMap for Query Entities: implements 6.34.3.1."""
         negotiate(request, REPRESENTATIONS)
-        parameters = Parameters(request, QUERY_PARAMETERS)
+        parameters = Parameters(request)
         terms = await linked_terms(request, self._hub.contexts)
         depth = retrieval_of_parameters(parameters).depth
         projection = projection_of_parameters(parameters, terms, JSON, entity_form(parameters), depth=depth)
         asked = map_of_parameters(request, parameters)
         return await self._create(request, query_of_parameters(parameters), projection, depth, terms, asked)
 
+    @operation(
+        POST_QUERY_PARAMETERS,
+        options=FORM_OPTIONS,
+        formats=FORMATS,
+        body="Query",
+        answers=(_MAP,),
+        errors=_ERRORS,
+    )
     async def create_by_post(self, request: Request) -> Response:
         """Create EntityMap for Query Entities by POST: implements 6.34.3.2."""
         negotiate(request, REPRESENTATIONS)
-        parameters = Parameters(request, POST_QUERY_PARAMETERS)
+        parameters = Parameters(request)
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         check_query_body(document.body)
         body, terms = document.body, document.terms
@@ -90,10 +111,14 @@ class EntityMaps:
         entity_map = await self._maps.create(tenant_id, query, ordering=ordering, lifetime=asked.lifetime)
         return await self._answer(request, tenant_id, entity_map, created=True)
 
+    @operation(
+        QUERY_PARAMETERS | _TIMES, options=TEMPORAL_OPTIONS, formats=TEMPORAL_FORMATS, answers=(_MAP,), errors=_ERRORS
+    )
     async def create_temporal(self, request: Request) -> Response:
         """Create EntityMap for Query Temporal Evolution of Entities: implements 6.35.3.1."""
         negotiate(request, REPRESENTATIONS)
-        parameters = Parameters(request, QUERY_PARAMETERS | _TIMES)
+        parameters = Parameters(request)
+        parameters.options()  # checked; the form makes no difference to a map
         terms = await linked_terms(request, self._hub.contexts)
         projection = projection_of_parameters(parameters, terms, JSON, NORMALIZED)
         query = temporal_query(
@@ -108,10 +133,19 @@ class EntityMaps:
         asked = map_of_parameters(request, parameters)
         return await self._create_temporal(request, (given, terms), projection, query, asked)
 
+    @operation(
+        POST_QUERY_PARAMETERS,
+        options=TEMPORAL_OPTIONS,
+        formats=TEMPORAL_FORMATS,
+        body="TemporalQuery",
+        answers=(_MAP,),
+        errors=_ERRORS,
+    )
     async def create_temporal_by_post(self, request: Request) -> Response:
-        """The same by POST: implements 6.35.3.2."""
+        """Create EntityMap for Query Temporal Evolution of Entities by POST: implements 6.35.3.2."""
         negotiate(request, REPRESENTATIONS)
-        parameters = Parameters(request, POST_QUERY_PARAMETERS)
+        parameters = Parameters(request)
+        parameters.options()  # checked; the form makes no difference to a map
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         body, terms = document.body, document.terms
         check_query_body(body, temporal=True)
@@ -153,10 +187,11 @@ class EntityMaps:
             if not page.more:
                 return ids
 
+    @operation(uses_context=False, answers=(found("EntityMap"),), errors=LOOKUP)
     async def retrieve(self, request: Request) -> Response:
         """Retrieve EntityMap: implements 6.32.3.1."""
         negotiate(request, REPRESENTATIONS)
-        Parameters(request, ())
+        Parameters(request)
         map_id = _map_id(request)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         entity_map = await self._maps.find(tenant_id, map_id)
@@ -164,9 +199,10 @@ class EntityMaps:
             raise unknown_map(map_id)
         return await self._answer(request, tenant_id, entity_map, created=False)
 
+    @operation(body="EntityMapFragment", errors=LOOKUP)
     async def update(self, request: Request) -> Response:
         """Update EntityMap: implements 6.32.3.2. Only ``expiresAt`` can be changed (clause 5.5.14)."""
-        Parameters(request, ())
+        Parameters(request)
         map_id = _map_id(request)
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         fragment: dict[str, Any] = document.body
@@ -179,9 +215,10 @@ class EntityMaps:
             raise unknown_map(map_id)
         return Response(status_code=204)
 
+    @operation(uses_context=False, errors=LOOKUP)
     async def delete(self, request: Request) -> Response:
         """Delete EntityMap: implements 6.32.3.3."""
-        Parameters(request, ())
+        Parameters(request)
         map_id = _map_id(request)
         await self._maps.delete(await existing_tenant(request, self._hub.tenants), map_id)
         return Response(status_code=204)

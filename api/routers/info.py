@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import answer, answering_terms, linked_terms, negotiate
+from api.ngsild.operation import found, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.problem_details import TENANT_HEADER
@@ -35,10 +36,11 @@ class SourceIdentity:
         self._alias = hub.settings.context_source_alias
         self._started = time.monotonic()
 
+    @operation(answers=(found("ContextSourceIdentity"),), errors=())
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Context Source Identity Information: implements 6.33.3.1."""
         media_type = negotiate(request)
-        Parameters(request, ())
+        Parameters(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         alias = await self.alias(request.headers.get(TENANT_HEADER) or DEFAULT_TENANT)
         payload = {

@@ -12,10 +12,11 @@ from starlette.responses import Response
 
 from api.hub import Hub
 from api.negotiation import existing_tenant, linked_terms
+from api.ngsild.operation import READING, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.queries import FILTER_PARAMETERS, check_width, entity_query, query_of_parameters
 from broker.entities import EntityChange, ExpandedEntity
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, TooComplexQuery
 from broker.jsonld import TermMap
 from broker.operations import delete_entity, drop_attributes, keep_attributes
 from broker.query import linked_depth
@@ -35,9 +36,10 @@ class PurgeEntities:
         self._hub = hub
         self._purge = Purge(hub.database, EntityBatch(hub.database, hub.terms, hub.history))
 
+    @operation(_PARAMETERS, errors=(*READING, TooComplexQuery))
     async def purge(self, request: Request) -> Response:
         """Purge Entities: implements 6.4.3.3."""
-        parameters = Parameters(request, _PARAMETERS)
+        parameters = Parameters(request)
         terms = await linked_terms(request, self._hub.contexts)
         given = query_of_parameters(parameters)
         query = entity_query(given, terms, attributes=_attributes(parameters, "attrs", terms))

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from adapters.webhook import ForbiddenDestination, check_url
 from api.hub import Hub
 from api.negotiation import (
+    REPRESENTATIONS,
     answer,
     answering_terms,
     created_tenant,
@@ -24,10 +25,11 @@ from api.negotiation import (
     read_document,
     tenant_name,
 )
-from api.ngsild.paging import PAGE_PARAMETERS, count_header, page_links, read_page
+from api.ngsild.operation import CREATED, LOOKUP, READING, found, operation
+from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource, location
-from broker.errors import BadRequestData
+from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
 from broker.subscriptions import (
     Document,
@@ -54,9 +56,10 @@ class Subscriptions:
         self._hub = hub
         self._store = SubscriptionStore(hub.database)
 
+    @operation(body="Subscription", answers=(CREATED,), errors=(AlreadyExists, OperationNotSupported))
     async def create(self, request: Request) -> Response:
         """Create Subscription: implements 6.10.3.1."""
-        Parameters(request, ())
+        Parameters(request)
         given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         document = expand_subscription(given.body, given.terms)
         subscription_id = check_uri(given.body.get("id", f"urn:ngsi-ld:Subscription:{uuid4()}"), "id")
@@ -68,11 +71,17 @@ class Subscriptions:
         await self._store.create(tenant_id, subscription_id, document, given.terms.context)
         return Response(status_code=201, headers={"Location": location("subscriptions", subscription_id)})
 
+    @operation(
+        PAGE_PARAMETERS | {"options"},
+        options=(_SYS_ATTRS,),
+        answers=(found("Subscriptions", REPRESENTATIONS, COUNT_HEADER),),
+        errors=READING,
+    )
     async def query(self, request: Request) -> Response:
         """Query Subscriptions: implements 6.10.3.2."""
         media_type = negotiate(request)
-        parameters = Parameters(request, PAGE_PARAMETERS | {"options"})
-        sys_attrs = _SYS_ATTRS in parameters.options({_SYS_ATTRS})
+        parameters = Parameters(request)
+        sys_attrs = _SYS_ATTRS in parameters.options()
         settings = self._hub.settings
         page = read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
@@ -82,20 +91,22 @@ class Subscriptions:
         payload = [_shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
         return answer(request, payload, terms, media_type, links=links, headers=count_header(total))
 
+    @operation(("options",), options=(_SYS_ATTRS,), answers=(found("Subscription"),), errors=LOOKUP)
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Subscription: implements 6.11.3.1."""
         media_type = negotiate(request)
-        parameters = Parameters(request, ("options",))
-        sys_attrs = _SYS_ATTRS in parameters.options({_SYS_ATTRS})
+        parameters = Parameters(request)
+        sys_attrs = _SYS_ATTRS in parameters.options()
         subscription_id = _id_of(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         stored = await self._store.get(await existing_tenant(request, self._hub.tenants), subscription_id)
         payload = _shown(stored, terms, sys_attrs=sys_attrs)
         return answer(request, payload, terms, media_type)
 
+    @operation(body="SubscriptionFragment", errors=(*LOOKUP, OperationNotSupported))
     async def update(self, request: Request) -> Response:
         """Update Subscription: implements 6.11.3.2."""
-        Parameters(request, ())
+        Parameters(request)
         subscription_id = _id_of(request)
         given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         if given.body.get("id", subscription_id) != subscription_id:
@@ -115,9 +126,10 @@ class Subscriptions:
         await self._store.update(tenant_id, subscription_id, change)
         return Response(status_code=204)
 
+    @operation(uses_context=False, errors=LOOKUP)
     async def delete(self, request: Request) -> Response:
         """Delete Subscription: implements 6.11.3.3."""
-        Parameters(request, ())
+        Parameters(request)
         subscription_id = _id_of(request)
         await self._store.delete(await existing_tenant(request, self._hub.tenants), subscription_id)
         return Response(status_code=204)

@@ -11,13 +11,24 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.hub import Hub
-from api.negotiation import answer, answering_terms, existing_tenant, linked_terms, negotiate, read_document
+from api.negotiation import (
+    REPRESENTATIONS,
+    answer,
+    answering_terms,
+    existing_tenant,
+    linked_terms,
+    negotiate,
+    read_document,
+)
 from api.ngsild.aggregation import AGGREGATION_PARAMETERS, EvolutionForm, read_form, split_body
-from api.ngsild.paging import PAGE_PARAMETERS, Page, count_header, page_links, read_page
+from api.ngsild.operation import LOOKUP, READING, found, operation
+from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
     ENTITY_MAP_PARAMETERS,
     JOIN_PARAMETERS,
+    TEMPORAL_FORMATS,
+    TEMPORAL_OPTIONS,
     UNSUPPORTED_PARAMETERS,
     Projection,
     projection_of_body,
@@ -39,7 +50,7 @@ from api.ngsild.resource import Resource
 from api.routers.entities import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
 from broker.aggregation import represent_aggregated
-from broker.errors import BadRequestData, OperationNotSupported, ResourceNotFound
+from broker.errors import BadRequestData, OperationNotSupported, ResourceNotFound, TooComplexQuery
 from broker.jsonld import TermMap
 from broker.query import Ordering
 from broker.representations import Representation
@@ -52,6 +63,16 @@ _FORM: Final = frozenset(("attrs", "pick", "omit", "datasetId", "lang", "format"
 _RETRIEVE: Final = _TIMES | _FORM | AGGREGATION_PARAMETERS | ENTITY_MAP_PARAMETERS
 _POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format"} | AGGREGATION_PARAMETERS
 _QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS | UNSUPPORTED_PARAMETERS
+
+_EVOLUTION: Final = (
+    found("TemporalEntity"),
+    found("TemporalEntity", REPRESENTATIONS, "Content-Range", status=206),
+)
+_EVOLUTIONS: Final = (
+    found("TemporalEntities", REPRESENTATIONS, COUNT_HEADER),
+    found("TemporalEntities", REPRESENTATIONS, COUNT_HEADER, "Content-Range", status=206),
+)
+_ERRORS: Final = (OperationNotSupported, TooComplexQuery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +108,17 @@ class TemporalEntities:
         self._hub = hub
         self._store = store
 
+    @operation(
+        _RETRIEVE,
+        options=TEMPORAL_OPTIONS,
+        formats=TEMPORAL_FORMATS,
+        answers=_EVOLUTION,
+        errors=(*LOOKUP, *_ERRORS),
+    )
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Temporal Evolution of an Entity: implements 6.19.3.1."""
         media_type = negotiate(request)
-        parameters = Parameters(request, _RETRIEVE)
+        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
         form = read_form(parameters)
@@ -105,10 +133,17 @@ class TemporalEntities:
         status, headers = _extent(page.cut)
         return answer(request, payload, terms, media_type, status=status, headers=headers)
 
+    @operation(
+        _QUERY,
+        options=TEMPORAL_OPTIONS,
+        formats=TEMPORAL_FORMATS,
+        answers=_EVOLUTIONS,
+        errors=(*READING, *_ERRORS),
+    )
     async def query(self, request: Request) -> Response:
         """Query Temporal Evolution of Entities: implements 6.18.3.2."""
         media_type = negotiate(request)
-        parameters = Parameters(request, _QUERY)
+        parameters = Parameters(request)
         page = self._page(parameters)
         terms = await linked_terms(request, self._hub.contexts)
         form = read_form(parameters)
@@ -118,10 +153,18 @@ class TemporalEntities:
         asked = _Asked(query_of_parameters(parameters), query, projection, form)
         return await self._answer_query(request, asked, page, terms, media_type)
 
+    @operation(
+        _POST_QUERY,
+        options=TEMPORAL_OPTIONS,
+        formats=TEMPORAL_FORMATS,
+        body="TemporalQuery",
+        answers=_EVOLUTIONS,
+        errors=(*READING, *_ERRORS),
+    )
     async def post_query(self, request: Request) -> Response:
         """Query Temporal Evolution of Entities by POST: implements 6.24.3.1."""
         media_type = negotiate(request)
-        parameters = Parameters(request, _POST_QUERY)
+        parameters = Parameters(request)
         page = self._page(parameters)
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         body, aggregation = split_body(document.body)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from api.ngsild.operation import Answer, operation, operation_of, remember
 from api.ngsild.paging import Page, page_links, read_page
 from api.ngsild.parameters import Parameters
-from api.ngsild.projection import entity_form
+from api.ngsild.projection import FORM_OPTIONS, FORMATS, entity_form
 from api.ngsild.queries import QueryInput, check_width, entity_query
 from api.ngsild.resource import Resource, location
 from broker.errors import BadRequestData, InvalidRequest
@@ -22,7 +24,9 @@ from broker.representations import Form
 from schemas.terms import JSON
 
 
+@operation()
 async def _endpoint(_request: Request) -> Response:
+    """Do Nothing: implements 1.2.3."""
     return Response()
 
 
@@ -40,6 +44,18 @@ def request(**parameters: str) -> Request:
     return Request(
         {"type": "http", "method": "GET", "path": "/ngsi-ld/v1/entities", "query_string": query, "headers": []}
     )
+
+
+def read(given: Request, known: Collection[str]) -> Parameters:
+    """The parameters of ``given`` for an operation that knows those named."""
+
+    @operation(known, options=FORM_OPTIONS if "options" in known else (), formats=FORMATS if "format" in known else ())
+    async def endpoint(_request: Request) -> Response:
+        """Do Nothing: implements 1.2.3."""
+        return Response()
+
+    remember(given.scope, operation_of(endpoint))
+    return Parameters(given)
 
 
 class TestPaths:
@@ -63,34 +79,62 @@ class TestPaths:
         assert match(ATTRIBUTE, path) == {"entity_id": "https://x.test/川?a#b", "attribute": "n"}
 
 
+class TestOperations:
+    """What an endpoint takes and answers is described where it is written."""
+
+    def test_the_docstring_gives_name_and_clause(self) -> None:
+        described = operation_of(_endpoint)
+        assert (described.name, described.clause, described.answers) == ("Do Nothing", "1.2.3", (Answer(204),))
+
+    def test_an_endpoint_without_a_description_is_no_resource(self) -> None:
+        async def bare(_request: Request) -> Response:
+            return Response()
+
+        with pytest.raises(TypeError, match="not described"):
+            Resource("/entities", GET=bare)
+
+    def test_a_docstring_without_a_clause_describes_nothing(self) -> None:
+        async def vague(_request: Request) -> Response:
+            """Does something."""
+            return Response()
+
+        with pytest.raises(ValueError, match=r"implements 1\.2\.3"):
+            operation()(vague)
+
+    @pytest.mark.parametrize("name", ["options", "format"])
+    def test_keywords_are_described_with_their_parameter(self, name: str) -> None:
+        with pytest.raises(ValueError, match=name):
+            operation((name,))
+
+
 class TestParameters:
     def test_an_unknown_parameter_is_refused(self) -> None:
         with pytest.raises(InvalidRequest, match="colour"):
-            Parameters(request(colour="blue"), ("type",))
+            read(request(colour="blue"), ("type",))
 
     def test_a_parameter_given_twice_is_refused(self) -> None:
         doubled = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"id=a&id=b", "headers": []})
         with pytest.raises(InvalidRequest, match="more than once"):
-            Parameters(doubled, ("id",))
+            read(doubled, ("id",))
 
     @pytest.mark.parametrize("value", ["1", "yes", "TRUE", ""])
     def test_a_flag_is_true_or_false(self, value: str) -> None:
         with pytest.raises(BadRequestData):
-            Parameters(request(count=value), ("count",)).flag("count")
+            read(request(count=value), ("count",)).flag("count")
 
     @pytest.mark.parametrize("value", ["-1", "1.5", "x", "٣", "9" * 20])
     def test_a_number_is_a_whole_one(self, value: str) -> None:
         with pytest.raises(BadRequestData):
-            Parameters(request(limit=value), ("limit",)).integer("limit", least=0)
+            read(request(limit=value), ("limit",)).integer("limit", least=0)
 
     def test_format_wins_over_options(self) -> None:
-        form = entity_form(Parameters(request(format="concise", options="keyValues,sysAttrs"), ("format", "options")))
+        form = entity_form(read(request(format="concise", options="keyValues,sysAttrs"), ("format", "options")))
         assert (form.form, form.sys_attrs) == (Form.CONCISE, True)
 
 
 class TestPages:
     def read(self, **parameters: str) -> Page:
-        return read_page(Parameters(request(**parameters), tuple(parameters)), default_limit=20, max_limit=100)
+        return read_page(read(request(**parameters), tuple(parameters)), default_limit=20, max_limit=100)
 
     def test_without_limit_the_default_holds(self) -> None:
         assert self.read() == Page(20)
