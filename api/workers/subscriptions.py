@@ -9,6 +9,7 @@ written down and holds up nobody.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,6 +24,7 @@ from api.workers.feed import FeedLoop
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import StoreUnavailable
 from broker.jsonld import ContextResolver, core_terms
+from broker.linked import Linked, linked_entities
 from broker.subscriptions import (
     EntityEvent,
     Indexed,
@@ -31,8 +33,8 @@ from broker.subscriptions import (
     indexed,
     notification_body,
     notification_context,
+    notification_data,
     notification_headers,
-    notified_entity,
     read_subscription,
     state_after,
     state_before,
@@ -41,6 +43,7 @@ from context_store import subscriptions as store
 from context_store.caches import version_of
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
+from context_store.entities import get_entities
 from context_store.events import ChangeEvent, ChangeFeed
 from context_store.tenants import DEFAULT_TENANT, Tenants
 
@@ -191,7 +194,7 @@ class ChangeNotifier:
         batch = _Batch(now, await store.hold(connection, keys), failures=failures)
         for concern, state, entries in matched:
             for entry in entries:
-                await self._notify(batch, entry, concern, state)
+                await self._notify(connection, batch, entry, concern, state)
         await insert_deliveries(connection, batch.deliveries)
         await store.advance(connection, batch.sequences, now)
         await store.book_failures(connection, failures.by_key)
@@ -225,7 +228,9 @@ class ChangeNotifier:
         ]
         return _Concern(change, event, candidates) if candidates else None
 
-    async def _notify(self, batch: _Batch, entry: Indexed, concern: _Concern, state: ExpandedEntity) -> None:
+    async def _notify(
+        self, connection: AsyncConnection, batch: _Batch, entry: Indexed, concern: _Concern, state: ExpandedEntity
+    ) -> None:
         if not batch.is_wanted(entry):
             return
         sequence = batch.next_sequence(entry.key)
@@ -233,9 +238,10 @@ class ChangeNotifier:
         try:
             context = await self._maker.context_of(entry)
             time = concern.change.recorded_at
-            data = [notified_entity(entry.subscription, state, concern.event, context.terms, time)]
+            linked = await _linked(connection, entry, [state]) if concern.event.operation != "deleted" else []
+            data = notification_data(entry.subscription, [(state, concern.event)], linked, context.terms, time)
             delivery = await self._maker.delivery(entry, data, context, about=about, sequence=sequence, now=batch.now)
-        except StoreUnavailable:
+        except (StoreUnavailable, psycopg.Error):
             raise
         except Exception as error:  # noqa: BLE001 - see the module
             batch.failures.add(entry.key, entry.subscription.id, error)
@@ -256,6 +262,19 @@ def _entity_event(change: ChangeEvent) -> EntityEvent:
         for item in change.changes
     )
     return EntityEvent(change.tenant_id, change.entity_id, tuple(change.entity_types), change.operation, changes)
+
+
+async def _linked(connection: AsyncConnection, entry: Indexed, roots: list[ExpandedEntity]) -> list[Linked]:
+    """The entities that a subscription with ``join`` wants beside ``roots``, as they are now."""
+    subscription = entry.subscription
+    if not subscription.retrieval.depth:
+        return []
+
+    async def fetch(ids: Collection[str]) -> Mapping[str, ExpandedEntity]:
+        found = await get_entities(connection, entry.tenant_id, ids)
+        return {entity_id: stored.entity for entity_id, stored in found.items()}
+
+    return await linked_entities(roots, subscription.form, subscription.retrieval, fetch)
 
 
 async def _matching(
@@ -355,7 +374,9 @@ class PeriodicNotifier:
             query = entry.subscription.query
             page = await store.matching_entities(connection, entry.tenant_id, query, limit=limit, after=after)
             if page:
-                data = [notified_entity(entry.subscription, entity, None, context.terms) for entity in page]
+                linked = await _linked(connection, entry, page)
+                roots = [(entity, None) for entity in page]
+                data = notification_data(entry.subscription, roots, linked, context.terms)
                 sequence, after = sequence + 1, page[-1].id
                 deliveries.append(
                     await self._maker.delivery(entry, data, context, about="periodic", sequence=sequence, now=now)

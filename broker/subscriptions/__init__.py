@@ -26,8 +26,8 @@ from broker.subscriptions.notification import (
     NotificationContext,
     notification_body,
     notification_context,
+    notification_data,
     notification_headers,
-    notified_entity,
 )
 
 __all__ = [
@@ -49,8 +49,8 @@ __all__ = [
     "merge",
     "notification_body",
     "notification_context",
+    "notification_data",
     "notification_headers",
-    "notified_entity",
     "read_subscription",
     "represent_subscription",
     "state_after",

@@ -20,10 +20,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.query import parse_id_pattern, parse_q, parse_scopes, parse_types
 from broker.query.tree import And, Or, TypeTree
+from broker.subscriptions.projection import ENTITY_MEMBERS, StoredMember, compact_member, expand_members
 from broker.validation import canonical_time, check_dataset, check_uri, fault, shown
 from schemas.terms import GEO_JSON, JSON, JSON_LD, NULL
 
@@ -37,7 +38,6 @@ DEFAULT_TRIGGERS: Final = ("attributeCreated", "attributeUpdated")
 FORMATS: Final = ("normalized", "concise", "simplified", "keyValues")
 JOINS: Final = ("flat", "inline", "@none")
 MEDIA_TYPES: Final = (JSON, JSON_LD, GEO_JSON)
-ENTITY_MEMBERS: Final = frozenset({"id", "type", "scope"})
 _READ_ONLY: Final = frozenset({"status", "createdAt", "modifiedAt", "@context"})
 _READ_ONLY_OF_NOTIFICATION: Final = frozenset(
     {"lastFailure", "lastNotification", "lastSuccess", "status", "timesFailed", "timesSent"}
@@ -186,11 +186,12 @@ def _attribute(value: Any, path: str, terms: TermMap) -> str:
     return _name(value, path, terms)
 
 
-def _projected(value: Any, path: str, terms: TermMap) -> str:
-    """A member of ``pick`` or ``omit`` (clause 4.21)."""
-    if isinstance(value, str) and "{" in value:
-        raise OperationNotSupported(f"{path}: members of linked entities cannot be picked or omitted yet")
-    return value if value in ENTITY_MEMBERS else _name(value, path, terms)
+def _projected(value: Any, path: str, terms: TermMap) -> list[StoredMember]:
+    """The members of ``pick`` or ``omit`` (clause 4.21), each of them a text that may name several."""
+    members: list[StoredMember] = []
+    for index, text in enumerate(_list_of(_text)(value, path, terms)):
+        members += expand_members(text, f"{path}[{index}]", lambda name: _name(name, path, terms))
+    return members
 
 
 def _query(parse: Callable[[str, Callable[[str], str]], object], *, decode: bool) -> Read:
@@ -289,8 +290,8 @@ _ENDPOINT: Final[dict[str, Read]] = {
 }
 _NOTIFICATION: Final[dict[str, Read]] = {
     "attributes": _list_of(_attribute),
-    "pick": _list_of(_projected),
-    "omit": _list_of(_projected),
+    "pick": _projected,
+    "omit": _projected,
     "format": _one_of(FORMATS),
     "join": _one_of(JOINS),
     "joinLevel": _count,
@@ -340,7 +341,7 @@ def compact_document(document: Document, terms: TermMap) -> Document:
     notification = dict(result.get("notification", {}))
     for name in ("attributes", "pick", "omit"):
         if name in notification:
-            notification[name] = [iri if iri in ENTITY_MEMBERS else compact(iri) for iri in notification[name]]
+            notification[name] = [compact_member(member, compact) for member in notification[name]]
     result["notification"] = notification
     result.setdefault("notificationTrigger", list(DEFAULT_TRIGGERS))
     return result

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,10 +12,12 @@ from urllib.parse import urlsplit
 
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
+from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
 from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, read_types
+from broker.subscriptions.projection import StoredMember, linked_form, selection_depth
 from broker.times import parse_time, to_text
 from broker.validation import fault
 from schemas.contexts import is_core_context
@@ -60,7 +63,8 @@ class Subscription:
 
     id: str
     endpoint: Endpoint
-    representation: Representation
+    form: LinkedForm
+    retrieval: LinkedRetrieval = field(default_factory=LinkedRetrieval)
     query: EntityQuery = field(default_factory=EntityQuery)
     watched: frozenset[str] | None = None
     triggers: frozenset[Trigger] = frozenset({Trigger.ATTRIBUTE_CREATED, Trigger.ATTRIBUTE_UPDATED})
@@ -69,6 +73,11 @@ class Subscription:
     expires_at: datetime | None = None
     throttling: timedelta | None = None
     time_interval: timedelta | None = None
+
+    @property
+    def representation(self) -> Representation:
+        """How the entities themselves are written, linked ones aside."""
+        return self.form.representation
 
     def is_live(self, now: datetime) -> bool:
         """Whether notifications are sent at ``now`` (clause 5.8.6)."""
@@ -85,7 +94,8 @@ def read_subscription(document: Document, subscription_id: str) -> Subscription:
     return Subscription(
         id=subscription_id,
         endpoint=endpoint,
-        representation=_representation(document, notification),
+        form=_form(document, notification),
+        retrieval=LinkedRetrieval(Join(notification.get("join", Join.NONE)), notification.get("joinLevel", 1)),
         query=_entity_query(document),
         watched=frozenset(document["watchedAttributes"]) if "watchedAttributes" in document else None,
         triggers=_triggers(document.get("notificationTrigger", DEFAULT_TRIGGERS)),
@@ -132,11 +142,27 @@ def _check_projection(notification: Document) -> None:
     for name in ("pick", "omit"):
         if name in notification and "attributes" in notification:
             raise fault(f"notification.{name}", "it cannot be given together with attributes")
-    both = set(notification.get("pick", ())) & set(notification.get("omit", ()))
+    both = _names(notification.get("pick", ())) & _names(notification.get("omit", ()))
     if both:
         raise fault("notification.omit", f"{min(both)} is picked and omitted")
-    if notification.get("join", "@none") != "@none":
-        raise OperationNotSupported("notification.join: linked entities cannot be joined yet")
+    _check_join(notification)
+
+
+def _names(members: Sequence[StoredMember]) -> set[str]:
+    return {member for member in members if isinstance(member, str)}
+
+
+def _check_join(notification: Document) -> None:
+    level = notification.get("joinLevel", 1)
+    if level > MAX_JOIN_LEVEL:
+        raise fault("notification.joinLevel", f"at most {MAX_JOIN_LEVEL} Relationships are followed")
+    depth = level if notification.get("join", "@none") != "@none" else 0
+    for name in ("pick", "omit"):
+        if selection_depth(notification.get(name, ())) > depth:
+            raise fault(
+                f"notification.{name}",
+                "it names members of linked entities, which needs a join with a joinLevel of as many steps",
+            )
 
 
 def _endpoint(stored: Document) -> Endpoint:
@@ -153,19 +179,16 @@ def _endpoint(stored: Document) -> Endpoint:
     )
 
 
-def _representation(document: Document, notification: Document) -> Representation:
-    def names(member: str) -> frozenset[str] | None:
-        return frozenset(notification[member]) if member in notification else None
-
-    return Representation(
+def _form(document: Document, notification: Document) -> LinkedForm:
+    base = Representation(
         form=_FORMS[notification.get("format", "normalized")],
         sys_attrs=notification.get("sysAttrs", False),
-        attrs=names("attributes"),
-        pick=names("pick"),
-        omit=names("omit") or frozenset(),
         datasets=frozenset(document["datasetId"]) if "datasetId" in document else None,
         languages=parse_language_filter(document["lang"]) if "lang" in document else (),
     )
+    form = linked_form(base, notification.get("pick"), notification.get("omit", ()))
+    attributes = frozenset(notification["attributes"]) if "attributes" in notification else None
+    return replace(form, representation=replace(form.representation, attrs=attributes))
 
 
 def _entity_query(document: Document) -> EntityQuery:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,11 +12,13 @@ import orjson
 
 from broker.entities import VALUE_MEMBER, AttributeChange, AttributeKind, ExpandedEntity, Instance
 from broker.jsonld import TermMap
+from broker.linked import Inliner, Join, Linked, LinkedForm, flattened
 from broker.representations import (
     Form,
     Representation,
     feature_collection,
     represent,
+    represent_feature,
     represent_instance,
     select_geometry,
 )
@@ -97,6 +99,39 @@ def notification_headers(endpoint: Endpoint, context: NotificationContext, tenan
 
 def _prefers_json(endpoint: Endpoint) -> bool:
     return any(name.lower() == "prefer" and value.strip() == "body=json" for name, value in endpoint.receiver_info)
+
+
+Root = tuple[ExpandedEntity, EntityEvent | None]
+
+
+def notification_data(
+    subscription: Subscription,
+    roots: Sequence[Root],
+    linked: Sequence[Linked],
+    terms: TermMap,
+    event_time: datetime | None = None,
+) -> list[dict[str, Any]]:
+    """The entities of a notification: ``roots``, each with what happened to it, and what is ``linked`` to them.
+
+    Linked entities are written into the Relationships that point at them or, flat, behind the roots (clause 4.5.23).
+    Raises :class:`TooManyResults`.
+    """
+    join = subscription.retrieval.join
+    if join is Join.INLINE:
+        inliner = Inliner(linked, subscription.retrieval, terms)
+        roots = [(inliner.inlined(root, subscription.form), event) for root, event in roots]
+    data = [notified_entity(subscription, root, event, terms, event_time) for root, event in roots]
+    if join is Join.FLAT:
+        told = {root.id for root, _ in roots}
+        others = flattened([root for root, _ in roots], subscription.form, linked)
+        data += [_written(subscription, entity, form, terms) for entity, form in others if entity.id not in told]
+    return data
+
+
+def _written(subscription: Subscription, entity: ExpandedEntity, form: LinkedForm, terms: TermMap) -> dict[str, Any]:
+    if subscription.endpoint.accept == GEO_JSON:
+        return represent_feature(entity, terms, form.representation)
+    return represent(entity, terms, form.representation)
 
 
 def notified_entity(

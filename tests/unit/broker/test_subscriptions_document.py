@@ -184,9 +184,21 @@ def test_mqtt_is_not_supported_yet(uri: str) -> None:
         read(body(notification={"endpoint": {"uri": uri}}))
 
 
-def test_join_is_not_supported_yet() -> None:
-    with pytest.raises(OperationNotSupported, match="join"):
-        read(notification(join="flat"))
+def test_join_has_a_level() -> None:
+    retrieval = read(notification(join="flat", joinLevel=2)).retrieval
+    assert (retrieval.join, retrieval.depth) == ("flat", 2)
+
+
+def test_selections_from_linked_entities_come_back_as_they_were_given() -> None:
+    document = expand_subscription(notification(join="inline", pick=["id", "basin{name,scope}"]), core_terms())
+    shown = represent_subscription(document, ID, SubscriptionCounters(), core_terms(), NOW)
+    assert shown["notification"]["pick"] == ["id", "basin{name,scope}"]
+
+
+@pytest.mark.parametrize("members", [{"pick": ["basin{name}"]}, {"join": "flat", "omit": ["basin{river{name}}"]}])
+def test_a_selection_from_linked_entities_needs_a_join_that_reaches_them(members: dict[str, Any]) -> None:
+    with pytest.raises(BadRequestData, match="joinLevel"):
+        read(notification(**members))
 
 
 def test_read_only_and_foreign_members_are_ignored() -> None:

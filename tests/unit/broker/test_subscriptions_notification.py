@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from broker.entities import AttributeChange, ExpandedEntity, Instance
 from broker.jsonld import core_terms
+from broker.linked import linked_entities
 from broker.subscriptions import (
     EntityEvent,
     NotificationContext,
@@ -18,8 +20,8 @@ from broker.subscriptions import (
     expand_subscription,
     notification_body,
     notification_context,
+    notification_data,
     notification_headers,
-    notified_entity,
     read_subscription,
 )
 from schemas.terms import CORE_CONTEXT, DEFAULT_VOCABULARY, LOCATION, NULL
@@ -76,7 +78,8 @@ DELETION = EntityEvent(
 
 
 def notified(event: EntityEvent | None = UPDATE, entity: ExpandedEntity = ENTITY, **members: Any) -> dict[str, Any]:
-    return notified_entity(subscription(**members), entity, event, core_terms(), AT)
+    (data,) = notification_data(subscription(**members), [(entity, event)], [], core_terms(), AT)
+    return data
 
 
 def test_all_attributes_are_notified() -> None:
@@ -233,7 +236,7 @@ def test_only_instances_of_the_datasets() -> None:
 
 def body_of(accept: str, **members: Any) -> dict[str, Any]:
     wanted = subscription(accept, **members)
-    data = [notified_entity(wanted, ENTITY, UPDATE, core_terms(), AT)]
+    data = notification_data(wanted, [(ENTITY, UPDATE)], [], core_terms(), AT)
     body: dict[str, Any] = orjson.loads(notification_body(wanted, data, CORE, "urn:ngsi-ld:Notification:1", AT))
     return body
 
@@ -291,3 +294,50 @@ def test_plain_json_without_a_context_url_has_full_names() -> None:
     context = notification_context(inline, core_terms(), core_terms(), "application/json")
     assert (context.terms, context.url) == (core_terms(), CORE_CONTEXT)
     assert notification_context(inline, core_terms(), core_terms(), "application/ld+json").context == inline
+
+
+BASIN = DEFAULT_VOCABULARY + "basin"
+BASIN_OF_RIVER = ExpandedEntity(
+    "urn:ngsi-ld:Basin:1",
+    (DEFAULT_VOCABULARY + "Basin",),
+    {
+        DEFAULT_VOCABULARY + "name": {"@none": {"type": "Property", "value": "Kano"}},
+        DEFAULT_VOCABULARY + "area": {"@none": {"type": "Property", "value": 852}},
+    },
+)
+IN_BASIN = ENTITY.with_attributes({BASIN: {"@none": {"type": "Relationship", "object": BASIN_OF_RIVER.id}}})
+
+
+async def joined(**members: Any) -> list[dict[str, Any]]:
+    """A notification about the river in a basin, with the entities that the join asks for."""
+    wanted = subscription(**members)
+
+    async def fetch(ids: Collection[str]) -> dict[str, ExpandedEntity]:
+        return {BASIN_OF_RIVER.id: BASIN_OF_RIVER} if BASIN_OF_RIVER.id in ids else {}
+
+    linked = await linked_entities([IN_BASIN], wanted.form, wanted.retrieval, fetch)
+    return notification_data(wanted, [(IN_BASIN, None)], linked, core_terms(), AT)
+
+
+async def test_flat_join_puts_linked_entities_behind() -> None:
+    river, basin = await joined(join="flat", format="keyValues", attributes=["basin"])
+    assert river["basin"] == BASIN_OF_RIVER.id
+    assert basin == {"id": BASIN_OF_RIVER.id, "type": "Basin", "name": "Kano", "area": 852}
+        BASIN_OF_RIVER.id,
+        {"id": BASIN_OF_RIVER.id, "type": "Basin", "name": "Kano", "area": 852},
+    )
+
+
+async def test_inline_join_writes_linked_entities_into_relationships() -> None:
+    (river,) = await joined(join="inline", attributes=["basin"], showChanges=True)
+    assert river["basin"]["entity"]["name"] == {"type": "Property", "value": "Kano"}
+
+
+async def test_members_of_linked_entities_are_picked() -> None:
+    (river,) = await joined(join="inline", pick=["id", "basin{name}"], format="simplified")
+    assert river == {"id": ENTITY.id, "basin": {"name": "Kano"}}
+
+
+async def test_flat_join_as_geojson_is_a_feature_each() -> None:
+    data = await joined(accept="application/geo+json", join="flat")
+    assert [feature["type"] for feature in data] == ["Feature", "Feature"]
