@@ -16,7 +16,8 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from adapters.webhook import ForbiddenDestination, GuardedTransport, check_url
+from adapters.guard import ForbiddenDestination
+from adapters.webhook import GuardedTransport, check_url
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 MAX_REDIRECTS: Final = 3

@@ -1,15 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending deliveries by HTTP, guarded against requests into the hub's own network (SSRF).
-
-A host name is resolved before each connection and the connection goes to the address that was checked, so that a
-name that changes its mind between check and use gains nothing. Redirects are not followed.
-"""
+"""Sending deliveries by HTTP, guarded against requests into the hub's own network. Redirects are not followed."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
@@ -17,12 +11,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from adapters.guard import AddressGuard, ForbiddenDestination
+
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
 _MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
-
-
-class ForbiddenDestination(Exception):
-    """The address is not one the hub sends to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +40,11 @@ def check_url(url: str) -> None:
         raise ForbiddenDestination("credentials do not belong into the URL of a destination")
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The numeric ``address``; an IPv4 address that is mapped into IPv6 as what it is."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])  # without the zone of a link-local address
-    return getattr(parsed, "ipv4_mapped", None) or parsed
-
-
-def is_private(address: str) -> bool:
-    """Whether ``address`` (numeric) is none of the public internet: loopback, private, link-local, reserved."""
-    return not _parsed(address).is_global
-
-
-def is_loopback(address: str) -> bool:
-    """Whether ``address`` (numeric) is this machine itself; the unspecified address is, for a client."""
-    parsed = _parsed(address)
-    return parsed.is_loopback or parsed.is_unspecified
-
-
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Resolves and checks the host, then connects to the checked address under the original name.
-
-    Loopback is a permission of its own: what listens there often trusts whoever can reach it.
-    """
+    """Resolves and checks the host, then connects to the checked address under the original name."""
 
     def __init__(self, *, allow_private: bool, allow_loopback: bool, connections: int) -> None:
-        self._allow_private = allow_private
-        self._allow_loopback = allow_loopback
+        self._guard = AddressGuard(allow_private, allow_loopback)
         self._inner = httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections), trust_env=False
         )
@@ -88,24 +59,10 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(request)
 
     async def _resolve(self, host: str, port: int) -> str:
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return await self._guard.resolve(host, port)
         except OSError as exc:
             raise httpx.ConnectError(f"{host} cannot be resolved: {exc}") from exc
-        addresses = [str(entry[4][0]) for entry in found]
-        for address in addresses:
-            self._check(host, address)
-        return addresses[0]
-
-    def _check(self, host: str, address: str) -> None:
-        if is_loopback(address):
-            if not self._allow_loopback:
-                raise ForbiddenDestination(f"{host} is {address}, the hub's own machine")
-        elif is_private(address) and not self._allow_private:
-            raise ForbiddenDestination(
-                f"{host} is {address}, an address of a private network; the setting allow_private_endpoints permits it"
-            )
 
     async def aclose(self) -> None:
         """Close all connections."""

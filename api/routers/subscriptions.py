@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from adapters.webhook import ForbiddenDestination, check_url
+from adapters.guard import ForbiddenDestination
+from adapters.webhook import check_url
 from api.hub import Hub
 from api.negotiation import (
     REPRESENTATIONS,

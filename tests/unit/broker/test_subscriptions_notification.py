@@ -323,9 +323,6 @@ async def test_flat_join_puts_linked_entities_behind() -> None:
     river, basin = await joined(join="flat", format="keyValues", attributes=["basin"])
     assert river["basin"] == BASIN_OF_RIVER.id
     assert basin == {"id": BASIN_OF_RIVER.id, "type": "Basin", "name": "Kano", "area": 852}
-        BASIN_OF_RIVER.id,
-        {"id": BASIN_OF_RIVER.id, "type": "Basin", "name": "Kano", "area": 852},
-    )
 
 
 async def test_inline_join_writes_linked_entities_into_relationships() -> None:

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the hub connects to when somebody else names the address: not into its own network (SSRF).
+
+A host name is resolved before each connection and the connection goes to the address that was checked, so that a
+name that changes its mind between check and use gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+
+
+class ForbiddenDestination(Exception):
+    """The address is not one the hub sends to."""
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The numeric ``address``; an IPv4 address that is mapped into IPv6 as what it is."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])  # without the zone of a link-local address
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def is_private(address: str) -> bool:
+    """Whether ``address`` (numeric) is none of the public internet: loopback, private, link-local, reserved."""
+    return not _parsed(address).is_global
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address`` (numeric) is this machine itself; the unspecified address is, for a client."""
+    parsed = _parsed(address)
+    return parsed.is_loopback or parsed.is_unspecified
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGuard:
+    """Which addresses may be connected to.
+
+    Loopback is a permission of its own: what listens there often trusts whoever can reach it.
+    """
+
+    allow_private: bool
+    allow_loopback: bool
+
+    async def resolve(self, host: str, port: int) -> str:
+        """A numeric address of ``host``; raises :class:`ForbiddenDestination` when any of its addresses is not allowed
+        and :class:`OSError` when it has none.
+        """
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        for address in addresses:
+            self._check(host, address)
+        return addresses[0]
+
+    def _check(self, host: str, address: str) -> None:
+        if is_loopback(address):
+            if not self.allow_loopback:
+                raise ForbiddenDestination(f"{host} is {address}, the hub's own machine")
+        elif is_private(address) and not self.allow_private:
+            raise ForbiddenDestination(
+                f"{host} is {address}, an address of a private network; the setting allow_private_endpoints permits it"
+            )
