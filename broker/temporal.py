@@ -46,6 +46,8 @@ class TemporalQuery:
     """Only instances of these datasets; ``@none`` is the default one."""
     aggregation: Aggregation | None = None
     """What to compute of them in the place of the instances themselves; ``last_n`` has no effect then."""
+    as_known_at: datetime | None = None
+    """Only what the hub believed at that time, as it had learned of it by then; None: what it believes now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ _SOURCE: Final[LiteralString] = """
         select i.*, i.AXIS as place from attribute_instance i
          where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s and i.attribute_id = w.attribute_id
            and i.AXIS >= %(start)s::timestamptz and i.AXIS < %(end)s::timestamptz
+           and i.recorded_at <= %(known_at)s::timestamptz
+           and (i.superseded_at is null or i.superseded_at > %(known_at)s::timestamptz)
            and (i.has_observed_at or not %(only_observed)s) and not i.removed
            and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)) i
 """
@@ -53,7 +55,8 @@ _OPERANDS: Final[LiteralString] = """
 """
 _METHODS: Final[dict[AggregationMethod, LiteralString]] = {
     AggregationMethod.TOTAL_COUNT: "to_jsonb(count(*))",
-    AggregationMethod.DISTINCT_COUNT: "to_jsonb(count(distinct i.value_hash))",
+    AggregationMethod.DISTINCT_COUNT: "to_jsonb(count(distinct coalesce(i.json_value, to_jsonb(i.number_value),"
+    " to_jsonb(i.text_value), to_jsonb(i.boolean_value))))",
     AggregationMethod.SUM: "to_jsonb(sum(coalesce(o.number, o.size))::float8)",
     AggregationMethod.AVG: "coalesce(to_jsonb(avg(coalesce(o.number, o.size))::float8), to_jsonb(to_char("
     "make_interval(secs => round(avg(o.clock), 3)::float8), 'HH24:MI:SS.MS') || 'Z'))",

@@ -21,6 +21,7 @@ from broker.entities import AttributeChange, EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists
 from broker.expiry import earliest_expiry
 from broker.query import indexed_geometry
+from context_store.corrections import hidden_until, insert_believed, may_correct
 from context_store.events import NOTIFY, insert_event
 from context_store.history import InstanceRows
 from context_store.partitions import Partitions
@@ -33,7 +34,8 @@ _COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified
 
 # The entities of some ids, locked against other writers in the order of their ids.
 _LOCK: Final[LiteralString] = f"""
-    select {_COLUMNS} from entity where tenant_id = %s and id = any(%s) order by id for no key update
+    select {_COLUMNS}, look_until
+      from entity where tenant_id = %s and id = any(%s) order by id for no key update
 """
 
 _GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
@@ -49,14 +51,20 @@ _INSERT: Final[LiteralString] = """
 
 # Types, scopes and location are indexed: they are written only when they change, so that most updates stay HOT.
 _UPDATE: Final[LiteralString] = """
-    update entity set document = %(document)s::jsonb, modified_at = %(modified_at)s where entity_key = %(key)s
+    update entity
+       set document = %(document)s::jsonb, modified_at = %(modified_at)s,
+           look_until = greatest(look_until, %(hidden)s::timestamptz)
+     where entity_key = %(key)s
+    returning look_until
 """
 _UPDATE_INDEXED: Final[LiteralString] = """
     update entity
        set document = %(document)s::jsonb, modified_at = %(modified_at)s, types = %(types)s, scopes = %(scopes)s,
            location = st_setsrid(st_force2d(st_geomfromgeojson(%(location)s)), 4326), expires_at = %(expires_at)s,
-           attributes_expire_at = %(attributes_expire_at)s
+           attributes_expire_at = %(attributes_expire_at)s,
+           look_until = greatest(look_until, %(hidden)s::timestamptz)
      where entity_key = %(key)s
+    returning look_until
 """
 _DELETE: Final[LiteralString] = "delete from entity where entity_key = %s"
 
@@ -68,17 +76,22 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntity:
-    """An entity and the number history knows it by."""
+    """An entity and the number history knows it by.
+
+    ``look_until``, of an entity that was locked: up to then, history may have more than the current values tell of.
+    """
 
     key: int
     entity: ExpandedEntity
+    look_until: datetime | None = None
 
 
 def from_row(row: tuple[Any, ...]) -> StoredEntity:
-    """An entity from the columns entity_key, id, types, document, scopes, created_at, modified_at, expires_at."""
-    key, entity_id, types, document, scopes, created_at, modified_at, expires_at = row
+    """An entity from the columns entity_key, id, types, document, scopes, created_at, modified_at, expires_at, and
+    look_until if it is there."""
+    key, entity_id, types, document, scopes, created_at, modified_at, expires_at, *look_until = row
     entity = ExpandedEntity(entity_id, tuple(types), document, tuple(scopes), created_at, modified_at, expires_at)
-    return StoredEntity(key, entity)
+    return StoredEntity(key, entity, *look_until)
 
 
 async def lock_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
@@ -115,9 +128,9 @@ class EntityWriter:
         ``source`` names who wrote it (a device's key, or empty for the API). The caller holds the entity's lock.
         Raises :class:`AlreadyExists` when a creation meets an entity of that id.
         """
-        key = await self._write_row(connection, tenant_id, key, change)
+        key, look_until = await self._write_row(connection, tenant_id, key, change)
         source_id = (await self._terms.resolve([source]))[source]
-        await self._write_history(connection, (tenant_id, key), change.attributes, source_id, now)
+        await self._write_history(connection, (tenant_id, key), change.attributes, source_id, now, look_until)
         place = (tenant_id, key, change.entity.id, change.entity.types)
         gone = change.before if change.after is None else None
         await insert_event(connection, place, change.operation, change.attributes, source_id, gone=gone)
@@ -126,10 +139,11 @@ class EntityWriter:
 
     async def _write_row(
         self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange
-    ) -> int:
+    ) -> tuple[int, datetime | None]:
+        """The key, and until when history may have more than the current values tell of."""
         if change.after is None:
             await connection.execute(_DELETE, (key,))
-            return key or 0
+            return key or 0, None
         row = _row(change.after)
         if change.before is None:
             try:
@@ -137,10 +151,11 @@ class EntityWriter:
             except UniqueViolation as exc:
                 raise AlreadyExists(f"Entity {change.after.id} already exists") from exc
             inserted = await cursor.fetchone()
-            return int(inserted[0]) if inserted else 0
+            return int(inserted[0]) if inserted else 0, None
         statement = _UPDATE_INDEXED if indexed_differs(change.before, change.after) else _UPDATE
-        await connection.execute(statement, {**row, "key": key})
-        return key or 0
+        values = {**row, "key": key, "hidden": hidden_until(change.attributes)}
+        updated = await (await connection.execute(statement, values)).fetchone()
+        return key or 0, updated[0] if updated else None
 
     async def _write_history(
         self,
@@ -149,14 +164,15 @@ class EntityWriter:
         changes: Iterable[AttributeChange],
         source_id: int,
         now: datetime,
+        look_until: datetime | None,
     ) -> None:
         tenant_id, key = place
         changes = tuple(changes)
         ids = await self._terms.resolve(term_names(changes))
         rows = InstanceRows()
-        times = {now, *add_instances(rows, (tenant_id, key), changes, ids, source_id, now)}
+        times = {now, *add_instances(rows, (tenant_id, key), changes, ids, source_id, now, look_until)}
         await self._history.ensure(times)
-        await rows.insert(connection, now)
+        await insert_believed(connection, rows, now)
         await forget_expired(connection, place, changes, ids, now)
 
 
@@ -172,8 +188,12 @@ def add_instances(
     ids: Mapping[str, int],
     source_id: int,
     now: datetime,
+    look_until: datetime | None = None,
 ) -> set[datetime]:
-    """Add the history of ``changes`` to ``rows``; ``place`` is (tenant_id, entity_key). Returns the times used."""
+    """Add the history of ``changes`` to ``rows``; ``place`` is (tenant_id, entity_key). Returns the times used.
+
+    ``look_until``: up to then, history may have instances that the current values do not tell of.
+    """
     tenant_id, key = place
     times = set()
     for change in changes:
@@ -181,7 +201,7 @@ def add_instances(
         times.add(moment)
         slot = (key, tenant_id, ids[change.attribute], moment, ids[change.dataset], source_id)
         if change.after is not None:
-            rows.add(slot, change.after)
+            rows.add(slot, change.after, look=may_correct(change, look_until))
         elif change.before is not None:
             rows.add_removed(slot, change.before["type"])
     return times

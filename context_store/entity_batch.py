@@ -10,7 +10,7 @@ the items are written one by one, each behind a savepoint of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
@@ -23,6 +23,7 @@ from broker.errors import BadRequestData, Conflict, NgsiLdError
 from broker.expiry import earliest_expiry, expire_attributes, is_expired
 from broker.operations import UpdateOutcome, delete_entity
 from broker.query import indexed_geometry
+from context_store.corrections import LOOK_UNTIL, hidden_until, past_rows, settle, supersede
 from context_store.database import Database
 from context_store.entities import (
     API_SOURCE,
@@ -94,11 +95,17 @@ class BatchItem:
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """One row of the table: ``stored`` as it is there, ``entity`` as it shall be."""
+    """One row of the table: ``stored`` as it is there, ``entity`` as it shall be.
+
+    ``look_until`` is that of the column; ``hidden`` is the newest observedAt that ``stored`` or what came after it told
+    of and ``entity`` does not.
+    """
 
     key: int | None = None
     stored: ExpandedEntity | None = None
     entity: ExpandedEntity | None = None
+    look_until: datetime | None = None
+    hidden: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -136,6 +143,7 @@ class _Plan:
 
     def _record(self, entity_id: str, row: _Row, change: EntityChange) -> None:
         row.entity = change.after
+        row.hidden = max(filter(None, (row.hidden, hidden_until(change.attributes))), default=None)
         self.rows[entity_id] = row
         self.writes.append((row, change))
 
@@ -182,14 +190,14 @@ class EntityBatch:
 
     async def _plan(self, connection: AsyncConnection, tenant_id: int, items: Sequence[BatchItem]) -> _Plan:
         stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
-        rows = {name: _Row(found.key, found.entity, found.entity) for name, found in stored.items()}
+        rows = {name: _Row(found.key, found.entity, found.entity, found.look_until) for name, found in stored.items()}
         return _Plan(rows, self._clock())
 
     async def _decide_and_write(
         self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
     ) -> Outcome:
         before = plan.rows.get(item.entity_id)
-        undone = _Row(before.key, before.stored, before.entity) if before else _Row()
+        undone = replace(before) if before else _Row()
         outcome = plan.decide(item)
         try:
             async with connection.transaction():
@@ -210,9 +218,15 @@ class EntityBatch:
         ids = await self._terms.resolve({name for _, change in plan.writes for name in term_names(change.attributes)})
         await _insert_rows(connection, tenant_id, rows)
         await self._history.ensure({plan.now, *_times(plan)})
+        ends, others = _split_history(tenant_id, plan, ids, source_id)
+        superseded = settle(others, await past_rows(connection, others.look))
         async with connection.pipeline():
             await _update_rows(connection, rows)
-            await _insert_history(connection, tenant_id, plan, ids, source_id)
+            await ends.insert(connection, plan.now)
+            for row, change in plan.writes if len(ends) else ():
+                await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
+            await others.insert(connection, plan.now)
+            await supersede(connection, superseded, plan.now)
             events = [(row.key or 0, change) for row, change in plan.writes]
             await insert_events(connection, tenant_id, events, source_id)
         for row in rows:
@@ -226,19 +240,15 @@ def _times(plan: _Plan) -> Iterator[datetime]:
             yield instance_time(item.after, plan.now)
 
 
-async def _insert_history(
-    connection: AsyncConnection, tenant_id: int, plan: _Plan, ids: Mapping[str, int], source_id: int
-) -> None:
-    """The history of the plan's changes; what has expired ends, and is forgotten, before anything else begins."""
-    ends = [(row, change) for row, change in plan.writes if removes_expired(change.attributes, plan.now)]
-    others = [entry for entry in plan.writes if entry not in ends] if ends else plan.writes
-    for writes in (ends, others):
-        instances = InstanceRows()
-        for row, change in writes:
-            add_instances(instances, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now)
-        await instances.insert(connection, plan.now)
-        for row, change in ends if writes is ends else ():
-            await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
+def _split_history(
+    tenant_id: int, plan: _Plan, ids: Mapping[str, int], source_id: int
+) -> tuple[InstanceRows, InstanceRows]:
+    """The history of the plan's changes: what has expired ends, and is forgotten, before anything else begins."""
+    ends, others = InstanceRows(), InstanceRows()
+    for row, change in plan.writes:
+        rows = ends if removes_expired(change.attributes, plan.now) else others
+        add_instances(rows, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now, row.look_until)
+    return ends, others
 
 
 async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequence[_Row]) -> None:
@@ -274,6 +284,10 @@ async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row]) -> Non
         await connection.execute(_PATCH, {"keys": keys, "patches": patches, "moments": moments})
     if whole:
         await connection.execute(_UPDATE, {"rows": _recordset(whole)})
+    hidden = [(row.hidden, row.key) for row in rows if row.hidden is not None and row.key is not None]
+    if hidden:
+        moments_hidden, keys_hidden = zip(*hidden, strict=True)
+        await connection.execute(LOOK_UNTIL, {"keys": list(keys_hidden), "moments": list(moments_hidden)})
 
 
 def _differing(before: Attributes, after: Attributes) -> Attributes:

@@ -2,7 +2,10 @@
 """Writing history by the temporal API (clauses 5.6.11 to 5.6.16): one transaction an operation.
 
 These operations change what is known of the past and nothing of the present: the current state stays as it is and
-nobody is notified. Whoever changes the evolution of an entity holds a lock on its id.
+nobody is notified. Whoever changes the evolution of an entity holds a lock on its id, and on its current state.
+
+What is deleted or replaced is believed no longer, and stays for the question what was believed before; only the
+deletion of the whole evolution erases.
 """
 
 from __future__ import annotations
@@ -14,21 +17,22 @@ from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
 
-from broker.entities import VALUE_MEMBER
 from broker.errors import ResourceNotFound
 from broker.temporal import SCOPE
 from broker.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
+from context_store.corrections import LOOK_UNTIL, insert_believed
 from context_store.database import Database
 from context_store.entities import API_SOURCE, instance_time, utc_now
 from context_store.entity_store import store_refusals
-from context_store.history import InstanceRows, Place, value_hash
+from context_store.history import InstanceRows, RowKey
 from context_store.identities import Identity, find_identities
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
 from schemas.terms import NO_DATASET
 
 _HOLD: Final[LiteralString] = "select pg_advisory_xact_lock(hashtextextended(%s, %s))"
+_HOLD_CURRENT: Final[LiteralString] = "select from entity where tenant_id = %s and id = %s for no key update"
 
 # A life that only history knows; its number comes from where those of entities come from.
 _BEGIN: Final[LiteralString] = """
@@ -48,32 +52,31 @@ _ADD_SCOPES: Final[LiteralString] = """
     insert into scope_instance (entity_key, tenant_id, scopes, removed, recorded_at, observed_at)
     values (%s, %s, %s, %s, %s, %s)
 """
-# What ended at an observed time and not when the hub learned of it.
-_ENDED: Final[LiteralString] = """
-    update attribute_instance set has_observed_at = true
-     where entity_key = %s and tenant_id = %s and attribute_id = %s and observed_at = %s and dataset_id = %s
-       and source_id = %s and removed
-"""
-
 _DELETE_ALL: Final[LiteralString] = "delete from attribute_instance where tenant_id = %s and entity_key = any(%s)"
-_DELETE_SCOPES: Final[LiteralString] = """
-    delete from scope_instance
+_DELETE_SCOPES: Final[LiteralString] = "delete from scope_instance where entity_key = any(%s)"
+_END_SCOPES: Final[LiteralString] = """
+    update scope_instance set superseded_at = greatest(recorded_at, %(now)s)
      where entity_key = any(%(keys)s) and (instance_key = %(instance)s::bigint or %(instance)s::bigint is null)
+       and superseded_at is null
+"""
+_CORRECT_SCOPES: Final[LiteralString] = """
+    update scope_instance set superseded_at = greatest(recorded_at, %(now)s)
+     where entity_key = %(key)s and observed_at = %(observed_at)s and superseded_at is null
 """
 # Lives that are not in the current state end with their history.
 _DELETE_LIVES: Final[LiteralString] = """
     delete from entity_identity i
      where i.entity_key = any(%s) and not exists (select from entity e where e.entity_key = i.entity_key)
 """
-_DELETE_ATTRIBUTE: Final[LiteralString] = """
-    delete from attribute_instance
+_END_ATTRIBUTE: Final[LiteralString] = """
+    update attribute_instance set superseded_at = greatest(recorded_at, %(now)s)
      where tenant_id = %(tenant_id)s and entity_key = any(%(keys)s) and attribute_id = %(attribute)s
-       and (dataset_id = %(dataset)s::int or %(dataset)s::int is null)
+       and (dataset_id = %(dataset)s::int or %(dataset)s::int is null) and superseded_at is null
 """
-_DELETE_INSTANCE: Final[LiteralString] = """
-    delete from attribute_instance
+_END_INSTANCE: Final[LiteralString] = """
+    update attribute_instance set superseded_at = greatest(recorded_at, %(now)s)
      where tenant_id = %(tenant_id)s and entity_key = any(%(keys)s) and attribute_id = %(attribute)s
-       and instance_key = %(instance)s
+       and instance_key = %(instance)s and superseded_at is null
     returning entity_key, source_id, coalesce((detail ->> 'createdAt')::timestamptz, recorded_at)
 """
 # The row that took the place of another one: it has its number, and was created when that was.
@@ -116,11 +119,14 @@ class EvolutionStore:
             await self._add(connection, (tenant_id, identity.keys[-1]), given, self._clock())
 
     async def delete(self, tenant_id: int, entity_id: str) -> None:
-        """Clause 5.6.16; raises :class:`ResourceNotFound`. An entity of the current state begins an empty history."""
+        """Clause 5.6.16; raises :class:`ResourceNotFound`. An entity of the current state begins an empty history.
+
+        All of it is erased, with what was believed once.
+        """
         async with self._known(tenant_id, entity_id) as (connection, identity):
             keys = list(identity.keys)
             await connection.execute(_DELETE_ALL, (tenant_id, keys))
-            await connection.execute(_DELETE_SCOPES, {"keys": keys, "instance": None})
+            await connection.execute(_DELETE_SCOPES, (keys,))
             await connection.execute(_DELETE_LIVES, (keys,))
 
     async def delete_attribute(
@@ -129,12 +135,12 @@ class EvolutionStore:
         """Clause 5.6.13: all instances of one dataset, or of all; raises :class:`ResourceNotFound`."""
         async with self._known(tenant_id, entity_id) as (connection, identity):
             if attribute == SCOPE:
-                values: dict[str, Any] = {"keys": list(identity.keys), "instance": None}
-                cursor = await connection.execute(_DELETE_SCOPES, values)
+                values: dict[str, Any] = {"keys": list(identity.keys), "instance": None, "now": self._clock()}
+                cursor = await connection.execute(_END_SCOPES, values)
             else:
                 values = await self._slot(tenant_id, identity, attribute)
                 values["dataset"] = None if delete_all else (await self._terms.lookup([dataset])).get(dataset, -1)
-                cursor = await connection.execute(_DELETE_ATTRIBUTE, values)
+                cursor = await connection.execute(_END_ATTRIBUTE, values)
             if not cursor.rowcount:
                 raise ResourceNotFound(f"The temporal evolution of {entity_id} has no such attribute {attribute}")
 
@@ -143,10 +149,10 @@ class EvolutionStore:
         async with self._known(tenant_id, entity_id) as (connection, identity):
             if attribute == SCOPE:
                 values: dict[str, Any] = {"keys": list(identity.keys), "instance": instance or 0}
-                cursor = await connection.execute(_DELETE_SCOPES, values)
+                cursor = await connection.execute(_END_SCOPES, {**values, "now": self._clock()})
             else:
                 values = {**await self._slot(tenant_id, identity, attribute), "instance": instance}
-                cursor = await connection.execute(_DELETE_INSTANCE, values)
+                cursor = await connection.execute(_END_INSTANCE, values)
             if not cursor.rowcount:
                 raise ResourceNotFound(f"Attribute {attribute} of {entity_id} has no such instance")
 
@@ -156,14 +162,12 @@ class EvolutionStore:
         """Clause 5.6.14: another instance takes the place of one; raises :class:`ResourceNotFound`."""
         async with self._known(tenant_id, entity_id) as (connection, identity):
             values = {**await self._slot(tenant_id, identity, given.attribute), "instance": instance}
-            row = await (await connection.execute(_DELETE_INSTANCE, values)).fetchone()
+            row = await (await connection.execute(_END_INSTANCE, values)).fetchone()
             if row is None:
                 raise ResourceNotFound(f"Attribute {given.attribute} of {entity_id} has no such instance")
-            key, source_id, created_at = row
-            (place,) = await self._insert(connection, (tenant_id, key), [given], self._clock(), source_id)
-            value = given.instance.get(VALUE_MEMBER[given.instance["type"]])
-            hashed = 0 if given.removed else value_hash(value)
-            await connection.execute(_SUCCEED, (instance, to_text(created_at), *place, hashed))
+            (key, source_id, created_at), now = row, values["now"]
+            (row_key,) = await self._insert(connection, (tenant_id, key), [given], now, source_id, repeats=False)
+            await connection.execute(_SUCCEED, (instance, to_text(created_at), *row_key))
 
     async def _add(
         self, connection: AsyncConnection, owner: tuple[int, int], given: TemporalFragment, now: datetime
@@ -173,6 +177,9 @@ class EvolutionStore:
         scopes = None if latest is None else list(latest.scopes)
         await connection.execute(_TOUCH, {"key": key, "now": now, "types": list(given.types), "scopes": scopes})
         for item in given.scopes:
+            if item.observed_at is not None:
+                corrected = {"key": key, "observed_at": item.observed_at, "now": now}
+                await connection.execute(_CORRECT_SCOPES, corrected)
             row = (key, tenant_id, list(item.scopes), not item.scopes, now, item.observed_at)
             await connection.execute(_ADD_SCOPES, row)
         source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
@@ -185,36 +192,41 @@ class EvolutionStore:
         given: Sequence[GivenInstance],
         now: datetime,
         source_id: int,
-    ) -> list[Place]:
-        """Add instances of one entity (tenant, number); returns the places they took."""
+        *,
+        repeats: bool = True,
+    ) -> list[RowKey]:
+        """Add instances of one entity (tenant, number); returns the keys of those that are new.
+
+        With ``repeats`` False, all are: also what is believed already.
+        """
         tenant_id, key = owner
         ids = await self._terms.resolve({name for item in given for name in (item.attribute, item.dataset)})
-        rows, places = InstanceRows(), []
+        rows = InstanceRows()
         for item in given:
             moment = instance_time(item.instance, now)
             place = (key, tenant_id, ids[item.attribute], moment, ids[item.dataset], source_id)
-            places.append(place)
+            observed = "observedAt" in item.instance
             if item.removed:
-                rows.add_removed(place, item.instance["type"])
+                rows.add_removed(place, item.instance["type"], observed=observed)
             else:
-                rows.add(place, item.instance)
-        await self._history.ensure({place[3] for place in places})
-        await rows.insert(connection, now)
-        for item, place in zip(given, places, strict=True):
-            if item.removed and "observedAt" in item.instance:
-                await connection.execute(_ENDED, place)
-        return places
+                rows.add(place, item.instance, look=observed)
+        await self._history.ensure({row[3] for row in rows.rows})
+        if rows.look:
+            newest = max(slot[3] for slot in rows.look)
+            await connection.execute(LOOK_UNTIL, {"keys": [key], "moments": [newest]})
+        return await insert_believed(connection, rows, now, repeats=repeats)
 
     async def _slot(self, tenant_id: int, identity: Identity, attribute: str) -> dict[str, Any]:
         """Where the rows of one attribute are; a name that history never saw has none."""
         number = (await self._terms.lookup([attribute])).get(attribute, -1)
-        return {"tenant_id": tenant_id, "keys": list(identity.keys), "attribute": number}
+        return {"tenant_id": tenant_id, "keys": list(identity.keys), "attribute": number, "now": self._clock()}
 
     @asynccontextmanager
     async def _held(self, tenant_id: int, entity_id: str) -> AsyncIterator[AsyncConnection]:
         with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 await connection.execute(_HOLD, (entity_id, tenant_id))
+                await connection.execute(_HOLD_CURRENT, (tenant_id, entity_id))
                 yield connection
 
     @asynccontextmanager

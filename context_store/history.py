@@ -2,7 +2,8 @@
 """Writing history: attribute instances as narrow, typed rows.
 
 Rows are gathered column by column and inserted with one statement. A row whose idempotency key (entity, attribute,
-dataset, observedAt, source, value) is already there is left out: the same reading twice is one row.
+dataset, observedAt, source, value) is already there is left out: the same reading twice is one row. What becomes of
+earlier values for the same moment, :mod:`context_store.corrections` decides.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ KIND_NUMBER: Final[dict[str, int]] = {
     AttributeKind.LIST_RELATIONSHIP: 8,
 }
 KIND_NAME: Final[dict[int, str]] = {number: kind for kind, number in KIND_NUMBER.items()}
+
+# Numbers of what is said of a value's quality (column quality; null: nothing is said); never reuse one.
+QUALITY_NUMBER: Final[dict[str, int]] = {"good": 1, "suspect": 2, "missing": 3, "estimated": 4, "maintenance": 5}
+QUALITY_NAME: Final[dict[int, str]] = {number: name for name, number in QUALITY_NUMBER.items()}
 
 # Integers up to here are exact as double precision; larger ones are kept as JSON beside the number.
 _EXACT_INTEGER: Final = 2**53
@@ -94,17 +99,24 @@ class _Rows:
     """Rows gathered for one insertion; each begins with its :data:`RowKey`."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[Any, ...]] = []
-        self._keys: set[tuple[Any, ...]] = set()
+        self.rows: list[tuple[Any, ...]] = []
+        self._keys: dict[tuple[Any, ...], list[RowKey]] = {}
         self._keyed = 0  # how many rows have their keys in _keys: it is brought up to date when somebody asks
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
-    def __contains__(self, key: RowKey) -> bool:
-        self._keys.update(row[: len(key)] for row in self._rows[self._keyed :])
-        self._keyed = len(self._rows)
-        return key in self._keys
+    def at(self, place: Place) -> list[RowKey]:
+        """The keys of the rows of ``place``."""
+        for row in self.rows[self._keyed :]:
+            self._keys.setdefault(row[:6], []).append(row[:7])
+        self._keyed = len(self.rows)
+        return self._keys.get(place, [])
+
+    @property
+    def are_distinct(self) -> bool:
+        """Whether no two rows have the same key."""
+        return len({row[:7] for row in self.rows}) == len(self.rows)
 
 
 class NumberRows(_Rows):
@@ -115,13 +127,13 @@ class NumberRows(_Rows):
         number = value + 0.0
         exact = -_EXACT_INTEGER <= number <= _EXACT_INTEGER
         hashed = _unpack_long(_pack_double(number))[0] if exact else value_hash(number)
-        self._rows.append((*place, hashed, number, unit_code))
+        self.rows.append((*place, hashed, number, unit_code))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""
-        if not self._rows:
+        if not self.rows:
             return 0
-        keys, tenants, attributes, times, datasets, sources, hashes, numbers, units = zip(*self._rows, strict=True)
+        keys, tenants, attributes, times, datasets, sources, hashes, numbers, units = zip(*self.rows, strict=True)
         columns = {
             "entity_key": bigints(keys),
             "tenant_id": integers(tenants),
@@ -160,12 +172,19 @@ class InstanceRows(_Rows):
         "detail",
     )
 
-    def add(self, place: Place, instance: Instance) -> None:
-        """Add ``instance``."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.look: set[tuple[Any, ...]] = set()
+        """Moments (places without the source) of which history may have something already."""
+
+    def add(self, place: Place, instance: Instance, *, look: bool = False) -> None:
+        """Add ``instance``; ``look`` when it may be a correction."""
+        if look:
+            self.look.add(place[:5])
         kind = instance["type"]
         value = instance.get(VALUE_MEMBER[kind])
         detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
-        self._rows.append(
+        self.rows.append(
             (
                 *place,
                 value_hash(value),
@@ -178,15 +197,20 @@ class InstanceRows(_Rows):
             )
         )
 
-    def add_removed(self, place: Place, kind: str) -> None:
-        """Add a tombstone: from the time axis on, the attribute instance was no more."""
-        self._rows.append((*place, 0, KIND_NUMBER[kind], False, True, None, None, None, None, None, None))
+    def add_removed(self, place: Place, kind: str, *, observed: bool = False) -> None:
+        """Add a tombstone: from its time on, the attribute instance was no more.
+
+        ``observed``: somebody said when it ended, which may correct what was said of that moment before.
+        """
+        if observed:
+            self.look.add(place[:5])
+        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, None, None, None, None, None, None))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""
-        if not self._rows:
+        if not self.rows:
             return 0
-        columns = dict(zip(self._NAMES, map(list, zip(*self._rows, strict=True)), strict=True))
+        columns = dict(zip(self._NAMES, map(list, zip(*self.rows, strict=True)), strict=True))
         cursor = await connection.execute(_INSERT, {**columns, "recorded_at": recorded_at})
         return cursor.rowcount
 

@@ -48,6 +48,8 @@ _WINDOW: Final = """
      and a.attribute_id = any(cast(:window_attributes as int[]))
      and a.AXIS >= cast(:window_start as timestamptz) and a.AXIS < cast(:window_end as timestamptz)
      and (a.has_observed_at or not :only_observed)
+     and a.recorded_at <= cast(:known_at as timestamptz)
+     and (a.superseded_at is null or a.superseded_at > cast(:known_at as timestamptz))
 """
 _TIME_TEXT: Final = (
     """rtrim(rtrim(to_char(timezone('UTC', a.%s), 'YYYY-MM-DD"T"HH24\\:MI\\:SS.US'), '0'), '.') || 'Z'"""
@@ -90,13 +92,16 @@ _SCOPES: Final = """
                    lead(coalesce(s.observed_at, s.recorded_at)) over (
                        order by coalesce(s.observed_at, s.recorded_at), s.instance_key) as ended
               from entity_identity k join scope_instance s on s.entity_key = k.entity_key
-             where k.tenant_id = i.tenant_id and k.id = i.id) held
+             where k.tenant_id = i.tenant_id and k.id = i.id and s.recorded_at <= cast(:known_at as timestamptz)
+               and (s.superseded_at is null or s.superseded_at > cast(:known_at as timestamptz))) held
            where held.began < cast(:window_end as timestamptz)
              and (held.ended is null or held.ended > cast(:window_start as timestamptz))
           union
           select unnest(i.scopes) where not exists (
               select from entity_identity k join scope_instance s on s.entity_key = k.entity_key
-               where k.tenant_id = i.tenant_id and k.id = i.id and s.observed_at is not null)) u) s on true
+               where k.tenant_id = i.tenant_id and k.id = i.id and s.observed_at is not null
+                 and s.recorded_at <= cast(:known_at as timestamptz)
+                 and (s.superseded_at is null or s.superseded_at > cast(:known_at as timestamptz)))) u) s on true
 """
 # How scopes changed, beginning with those that held already when the range begins (annex C.5.16). The newest first.
 _SCOPE_INSTANCES: Final[LiteralString] = """
@@ -105,11 +110,15 @@ _SCOPE_INSTANCES: Final[LiteralString] = """
      cross join lateral (select case when %(by_observed)s then coalesce(observed_at, recorded_at)
                                      else recorded_at end as place) p
      where entity_key = any(%(keys)s)
+       and recorded_at <= %(known_at)s::timestamptz
+       and (superseded_at is null or superseded_at > %(known_at)s::timestamptz)
        and place < %(end)s::timestamptz
        and (place >= %(start)s::timestamptz
             or (%(by_observed)s and not removed
                 and place = (select max(coalesce(e.observed_at, e.recorded_at)) from scope_instance e
                               where e.entity_key = s.entity_key
+                                and e.recorded_at <= %(known_at)s::timestamptz
+                                and (e.superseded_at is null or e.superseded_at > %(known_at)s::timestamptz)
                                 and coalesce(e.observed_at, e.recorded_at) <= %(start)s::timestamptz)))
        and (removed = %(removed)s::boolean or %(removed)s::boolean is null)
      order by place desc, recorded_at desc, instance_key desc limit %(limit)s
@@ -175,7 +184,7 @@ def entities_in_window(query: EntityQuery, numbers: Collection[int], bounds: Map
     """The expression named ``entity`` for ``query``.
 
     ``numbers`` are those of :func:`window_attributes` that occur in history; ``bounds`` are the window's ``start``,
-    ``end`` and ``only_observed``; ``axis`` is ``observed_at`` or ``recorded_at``.
+    ``end``, ``only_observed`` and ``known_at``; ``axis`` is ``observed_at`` or ``recorded_at``.
     """
     at_location = query.geo is not None and query.geo.geoproperty == LOCATION
     with_document = query.q is not None or (query.geo is not None and not at_location)
@@ -190,7 +199,7 @@ def entities_in_window(query: EntityQuery, numbers: Collection[int], bounds: Map
     text += _SCOPES if with_scopes else ""
     clause = sa.text(text.replace("AXIS", axis))
     if with_document or at_location or with_scopes:
-        clause = clause.bindparams(window_start=bounds["start"], window_end=bounds["end"])
+        clause = clause.bindparams(window_start=bounds["start"], window_end=bounds["end"], known_at=bounds["known_at"])
     if with_document or at_location:
         attributes = sa.bindparam("window_attributes", sorted(numbers), ARRAY(sa.Integer))
         clause = clause.bindparams(attributes, only_observed=bounds["only_observed"])

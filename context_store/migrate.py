@@ -27,8 +27,8 @@ def newest_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
-def migrate(database_url: str) -> str:
-    """Migrate the database at ``database_url`` (a libpq URL) to the newest revision and return that revision.
+def migrate(database_url: str, revision: str = "head") -> str:
+    """Migrate the database at ``database_url`` (a libpq URL) to ``revision`` and return the newest revision.
 
     The extension PostGIS must be there or the role be allowed to create it; TimescaleDB is used when its extension
     is already in the database at the first migration.
@@ -42,7 +42,7 @@ def migrate(database_url: str) -> str:
             connection.execute(sa.text("create extension if not exists postgis"))
             connection.commit()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             connection.commit()
             connection.execute(sa.select(sa.func.pg_advisory_unlock(_MIGRATION_LOCK)))
             connection.commit()

@@ -9,7 +9,7 @@ becomes current when that moment is the newest.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
@@ -21,18 +21,19 @@ from broker.devices import AttributeMapping, Device, device_entity
 from broker.entities import Instance
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from broker.times import to_text
+from context_store.corrections import PastRow, Slot, past_rows, supersede
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter, creation
 from context_store.events import NOTIFY, insert_updates
-from context_store.history import InstanceRows, NumberRows, RowKey, value_hash
+from context_store.history import InstanceRows, NumberRows, Place, RowKey, value_hash
 from context_store.partitions import Partitions
 from context_store.quarantine import insert_quarantined
 from context_store.terms import TermIds
 
 # The present values of the attributes that a batch touches, locked in one order against other writers.
 _LOCK: Final[LiteralString] = """
-    select e.entity_key, e.tenant_id, e.id, w.attribute, e.document -> w.attribute
-      from (select tenant_id, entity_key, id, document from entity
+    select e.entity_key, e.tenant_id, e.id, e.look_until, w.attribute, e.document -> w.attribute
+      from (select tenant_id, entity_key, id, look_until, document from entity
              where (tenant_id, id) in (select * from unnest(%(tenant_ids)s::int[], %(ids)s::text[]))
              order by tenant_id, id for no key update) as e
       join unnest(%(wanted_tenants)s::int[], %(wanted_ids)s::text[], %(wanted)s::text[])
@@ -46,39 +47,35 @@ _UPDATE: Final[LiteralString] = """
      where e.entity_key = p.entity_key
 """
 
-# Whether exactly this reading is already in history.
-_KNOWN: Final[LiteralString] = """
-    select exists (select from attribute_instance
-                    where entity_key = %s and tenant_id = %s and attribute_id = %s and observed_at = %s
-                      and dataset_id = %s and source_id = %s and value_hash = %s)
-"""
-
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 
-Slot = dict[str, Instance]  # the instances of one attribute by dataset
-IsKnown = Callable[[RowKey], Awaitable[bool]]
+Instances = dict[str, Instance]  # of one attribute by dataset
 
 
 class _Entity:
     """What a batch knows of one entity; ``newest`` and ``values`` are by attribute and dataset, and run ahead of
-    ``attributes`` until the batch is folded."""
+    ``attributes`` until the batch is folded. History may have instances until ``look_until``, and of each attribute
+    until its current value; after ``known_until`` it has none of any."""
 
-    __slots__ = ("attributes", "changed", "key", "newest", "tenant_id", "values")
+    __slots__ = ("attributes", "changed", "key", "known_until", "look_until", "newest", "tenant_id", "values")
 
-    def __init__(self, key: int, tenant_id: int) -> None:
+    def __init__(self, key: int, tenant_id: int, look_until: datetime | None) -> None:
         self.key = key
         self.tenant_id = tenant_id
-        self.attributes: dict[str, Slot] = {}
+        self.look_until = self.known_until = look_until or _OLDEST
+        self.attributes: dict[str, Instances] = {}
         self.newest: dict[tuple[str, str], datetime] = {}
         self.values: dict[tuple[str, str], Any] = {}
         self.changed: set[str] = set()
 
-    def load(self, attribute: str, slot: Slot | None) -> None:
+    def load(self, attribute: str, slot: Instances | None) -> None:
         """Take in the present instances of ``attribute``."""
         self.attributes[attribute] = slot or {}
         for dataset, instance in self.attributes[attribute].items():
             observed_at = instance.get("observedAt")
-            self.newest[attribute, dataset] = datetime.fromisoformat(observed_at) if observed_at else _OLDEST
+            newest = datetime.fromisoformat(observed_at) if observed_at else _OLDEST
+            self.newest[attribute, dataset] = newest
+            self.known_until = max(self.known_until, newest)
             self.values[attribute, dataset] = instance.get("value")
 
 
@@ -86,21 +83,30 @@ class _Batch:
     """One batch of readings and the present state of what they are of.
 
     First :meth:`add` decides what becomes of each reading, in their order; then the history rows are known. The rest
-    of the work, :meth:`fold`, is done while the database inserts them.
+    of the work, :meth:`fold`, is done while the database inserts them. ``past`` is what history has of the moments
+    of :func:`_known_slots`.
     """
 
-    def __init__(self, entities: dict[tuple[int, str], _Entity], term_ids: dict[str, int], now: datetime) -> None:
+    def __init__(
+        self,
+        entities: dict[tuple[int, str], _Entity],
+        term_ids: dict[str, int],
+        past: dict[Slot, list[PastRow]],
+        now: datetime,
+    ) -> None:
         self._entities = entities
         self._term_ids = term_ids
+        self._past = past
         self._now_text = to_text(now)
         self._current: list[tuple[_Entity, datetime, int, list[tuple[AttributeMapping, Any]]]] = []
         self.numbers = NumberRows()
         self.others = InstanceRows()
+        self.superseded: dict[RowKey, None] = {}
         self.events: list[tuple[int, bytes, int]] = []
         self.fates: Counter[str] = Counter()
 
-    async def add(self, observation: Observation, is_known: IsKnown) -> None:
-        """Decide about one observation; ``is_known`` tells whether a reading's history key is already stored."""
+    def add(self, observation: Observation) -> None:
+        """Decide about one observation."""
         device, observed_at, values = observation
         entity = self._entities[device.tenant_id, device.entity_id]
         term_ids = self._term_ids
@@ -110,14 +116,11 @@ class _Batch:
             attribute, dataset = mapping.attribute, mapping.dataset
             newest = entity.newest.get((attribute, dataset), _OLDEST)
             place = (entity.key, entity.tenant_id, term_ids[attribute], observed_at, term_ids[dataset], source_id)
-            if observed_at > newest:
-                fate = "current"
-            elif observed_at < newest:
-                fate = "late"
-            else:
-                fate = await self._tie(
-                    entity.values.get((attribute, dataset)), (*place, value_hash(value)), value, is_known
-                )
+            fate = "current" if observed_at > newest else "late" if observed_at < newest else "corrections"
+            if fate != "current" or observed_at <= entity.look_until:
+                present = entity.values.get((attribute, dataset)) if fate == "corrections" else None
+                if self._is_repeat(place, value, present):
+                    fate = "repeated"
             self.fates[fate] += 1
             if fate == "repeated":
                 continue
@@ -132,13 +135,20 @@ class _Batch:
         if current:
             self._current.append((entity, observed_at, source_id, current))
 
-    async def _tie(self, present: Any, key: RowKey, value: Any, is_known: IsKnown) -> str:
-        """What becomes of a reading of the very moment that the ``present`` value is of."""
-        if present == value and type(present) is not bool:
-            return "repeated"
-        if key in self.numbers or key in self.others or await is_known(key):
-            return "repeated"
-        return "corrections"
+    def _is_repeat(self, place: Place, value: Any, present: Any) -> bool:
+        """Whether the value was seen before for this moment of this source; else it corrects what was.
+
+        ``present`` is the current value when that is of the same moment, whoever it came from.
+        """
+        if present is not None and present == value and type(present) is not bool:
+            return True
+        there = [row for row in self._past.get(place[:5], ()) if row.place == place]
+        in_batch = self.numbers.at(place) + self.others.at(place)
+        key = (*place, value_hash(value))
+        if key in in_batch or any(row.key == key for row in there):
+            return True
+        self.superseded.update(dict.fromkeys([*(row.key for row in there if row.believed), *in_batch]))
+        return False
 
     def fold(self) -> None:
         """Bring what was decided into the present state, and make the events of it."""
@@ -216,14 +226,10 @@ class PostgresReadingStore:
         await self._history.ensure({o.observed_at for o in observations})
         async with self._database.transaction(ALL_TENANTS) as connection:
             entities = await self._load(connection, observations, now)
-            batch = _Batch(entities, term_ids, now)
-
-            async def is_known(key: RowKey) -> bool:
-                row = await (await connection.execute(_KNOWN, key)).fetchone()
-                return bool(row and row[0])
-
+            past = await past_rows(connection, _known_slots(observations, entities, term_ids))
+            batch = _Batch(entities, term_ids, past, now)
             for observation in observations:
-                await batch.add(observation, is_known)
+                batch.add(observation)
             await self._write(connection, batch, now)
             if quarantined:
                 await insert_quarantined(connection, quarantined)
@@ -241,6 +247,7 @@ class PostgresReadingStore:
         async with connection.pipeline():
             await batch.numbers.insert(connection, now)
             await batch.others.insert(connection, now)
+            await supersede(connection, list(batch.superseded), now)
             batch.fold()
             keys, patches = batch.patches()
             if keys:
@@ -284,9 +291,26 @@ class PostgresReadingStore:
         }
         rows = await (await connection.execute(_LOCK, parameters)).fetchall()
         entities: dict[tuple[int, str], _Entity] = {}
-        for key, tenant_id, entity_id, attribute, slot in rows:
+        for key, tenant_id, entity_id, look_until, attribute, slot in rows:
             place = (tenant_id, entity_id)
             if place not in entities:
-                entities[place] = _Entity(key, tenant_id)
+                entities[place] = _Entity(key, tenant_id, look_until)
             entities[place].load(attribute, slot)
         return entities
+
+
+def _known_slots(
+    observations: Iterable[Observation], entities: dict[tuple[int, str], _Entity], term_ids: dict[str, int]
+) -> set[Slot]:
+    """The moments of which history may have something: those that are not newer than all that is known."""
+    slots: set[Slot] = set()
+    for device, observed_at, values in observations:
+        entity = entities[device.tenant_id, device.entity_id]
+        if observed_at > entity.known_until:
+            continue
+        for mapping, _ in values:
+            newest = entity.newest.get((mapping.attribute, mapping.dataset), _OLDEST)
+            if observed_at <= newest or observed_at <= entity.look_until:
+                attribute_id, dataset_id = term_ids[mapping.attribute], term_ids[mapping.dataset]
+                slots.add((entity.key, entity.tenant_id, attribute_id, observed_at, dataset_id))
+    return slots

@@ -26,7 +26,8 @@ _STATIONS: Final[LiteralString] = """
      order by d.name, d.device_id
 """
 
-# One attribute of one entity over time: of several values for one moment the one learned last.
+# One attribute of one entity over time, as it is believed: of values of several devices for one moment the one learned
+# last.
 _SERIES: Final[LiteralString] = """
     select extract(epoch from s.observed_at)::float8, s.number_value
       from (select distinct on (i.observed_at) i.observed_at, i.number_value
@@ -35,6 +36,7 @@ _SERIES: Final[LiteralString] = """
              where e.tenant_id = %(tenant_id)s and e.id = %(entity_id)s and i.tenant_id = %(tenant_id)s
                and i.attribute_id = %(attribute_id)s and i.dataset_id = 0
                and i.observed_at >= %(start)s and i.observed_at < %(end)s and i.number_value is not null
+               and i.superseded_at is null
              order by i.observed_at desc, i.recorded_at desc, i.instance_key desc
              limit %(limit)s) as s
      order by s.observed_at

@@ -62,6 +62,8 @@ _HEAD: Final[LiteralString] = """
         select * from attribute_instance i
          where i.entity_key = wanted.entity_key and i.tenant_id = %(tenant_id)s
            and i.attribute_id = wanted.attribute_id
+           and i.recorded_at <= %(known_at)s::timestamptz
+           and (i.superseded_at is null or i.superseded_at > %(known_at)s::timestamptz)
            and (i.has_observed_at or not %(only_observed)s)
            and (i.removed = %(removed)s::boolean or %(removed)s::boolean is null)
            and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)
@@ -95,6 +97,7 @@ _HISTORY: Final = sa.Table(
     sa.Column("recorded_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("has_observed_at", sa.Boolean),
     sa.Column("removed", sa.Boolean),
+    sa.Column("superseded_at", sa.TIMESTAMP(timezone=True)),
 )
 
 
@@ -286,7 +289,8 @@ def history_statement(
 
 
 def _bounds(query: TemporalQuery) -> dict[str, Any]:
-    """The range and which rows count at all: those that have the time property, once a range is asked for."""
+    """The range, and which rows count at all: those that were believed, and have the time property once a range is
+    asked for."""
     removed: bool | None = None
     if query.time_property is TimeProperty.DELETED_AT:
         removed = True
@@ -297,6 +301,7 @@ def _bounds(query: TemporalQuery) -> dict[str, Any]:
         "end": query.end.isoformat() if query.end else "infinity",
         "only_observed": query.restricted and query.time_property is TimeProperty.OBSERVED_AT,
         "removed": removed,
+        "known_at": query.as_known_at.isoformat() if query.as_known_at else "infinity",
     }
 
 
@@ -334,6 +339,11 @@ def _has_instances(
         found = found.where(columns.has_observed_at)
     if bounds["removed"] is not None:
         found = found.where(columns.removed.is_(bounds["removed"]))
+    believed: sa.ColumnElement[bool] = columns.superseded_at.is_(None)
+    if query.as_known_at is not None:
+        believed = sa.or_(believed, columns.superseded_at > query.as_known_at)
+        found = found.where(columns.recorded_at <= query.as_known_at)
+    found = found.where(believed)
     return sa.exists(found)
 
 

@@ -53,7 +53,7 @@ class Store:
 
     async def events(self) -> list[tuple[str, Any]]:
         return await self.ask(
-            """select c->'after'->>'observedAt', c->'after'->'value' from change_event, jsonb_array_elements(changes) c
+            """select c->'after'->>'observedAt', c->'after'->'value' from change_event, json_array_elements(changes) c
                 where c->>'attribute' = 'urn:x:level' order by event_id"""
         )
 

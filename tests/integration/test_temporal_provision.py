@@ -74,11 +74,12 @@ async def test_the_history_of_a_deleted_entity_stays_reachable(client: httpx.Asy
     assert [entity["id"] for entity in queried] == [RIVER]
 
 
-async def test_corrections_stand_beside_each_other_in_the_order_of_learning(client: httpx.AsyncClient) -> None:
+async def test_the_last_value_told_for_a_moment_is_believed(client: httpx.AsyncClient) -> None:
     for value in (7, 3, 5):
         await store(client, level(value, 0))
-    assert await levels(client) == [7, 3, 5]
-    assert await levels(client, "lastN=2") == [5, 3]
+    assert await levels(client) == [5]
+    await store(client, level(4, 0), level(7, 0))
+    assert await levels(client) == [7]
 
 
 async def test_an_attribute_may_have_ended_in_the_past(client: httpx.AsyncClient) -> None:
