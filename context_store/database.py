@@ -8,9 +8,9 @@ Every transaction belongs to a tenant: row-level security compares the setting `
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
@@ -127,6 +127,17 @@ class Database:
                     await connection.rollback()
                     raise
                 await connection.commit()
+
+    async def read(self, tenant_id: int, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows of one statement that only reads, in a transaction of ``tenant_id``: one message there and back."""
+        with store_errors():
+            async with self._pool.connection() as connection:
+                async with connection.pipeline():
+                    await connection.execute("begin read only")
+                    await connection.execute(SET_TENANT, (str(tenant_id),))
+                    cursor = await connection.execute(statement, values)
+                    await connection.execute("commit")
+                return await cursor.fetchall()
 
     async def ping(self) -> None:
         """Raise :class:`StoreUnavailable` unless the database answers."""

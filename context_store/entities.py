@@ -38,7 +38,8 @@ _LOCK: Final[LiteralString] = f"""
       from entity where tenant_id = %s and id = any(%s) order by id for no key update
 """
 
-_GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
+GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
+"""The rows, for :func:`from_row`, of the entities of a tenant with some ids."""
 
 _INSERT: Final[LiteralString] = """
     insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at,
@@ -102,7 +103,7 @@ async def lock_entities(connection: AsyncConnection, tenant_id: int, ids: Collec
 
 async def get_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
     """The entities of ``ids`` that exist."""
-    rows = await (await connection.execute(_GET, (tenant_id, list(ids)))).fetchall()
+    rows = await (await connection.execute(GET, (tenant_id, list(ids)))).fetchall()
     return {stored.entity.id: stored for stored in map(from_row, rows)}
 
 
@@ -251,6 +252,7 @@ def creation(entity: ExpandedEntity) -> EntityChange:
 
 __all__ = [
     "API_SOURCE",
+    "GET",
     "EntityWriter",
     "StoredEntity",
     "creation",

@@ -24,7 +24,7 @@ from broker.expiry import is_expired, without_expired
 from broker.operations import UpdateOutcome, create_entity, existing
 from broker.query import EntityQuery, Ordering, TypeTree, matches
 from context_store.database import Database
-from context_store.entities import from_row, get_entities, utc_now
+from context_store.entities import GET, from_row, get_entities, utc_now
 from context_store.entity_batch import REFUSED, BatchItem, EntityBatch
 from context_store.entity_batch import Outcome as BatchOutcome
 from context_store.gathering import Gathering
@@ -114,9 +114,9 @@ class EntityStore:
         return _selected(stored, entity_id, types, self._clock())
 
     async def _get_gathered(self, tenant_id: int, ids: Sequence[str]) -> Sequence[ExpandedEntity | None]:
-        async with self._database.transaction(tenant_id) as connection:
-            found = await get_entities(connection, tenant_id, ids)
-        return [found[name].entity if name in found else None for name in ids]
+        rows = await self._database.read(tenant_id, GET, (tenant_id, list(ids)))
+        found = {stored.entity.id: stored.entity for stored in map(from_row, rows)}
+        return [found.get(name) for name in ids]
 
     async def get_all(self, tenant_id: int, ids: Collection[str]) -> dict[str, ExpandedEntity]:
         """Those entities of ``ids`` that there are, by id."""

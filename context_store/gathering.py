@@ -44,6 +44,7 @@ class Gathering(Generic[Item, Result]):
     async def _run(self, tenant_id: int) -> None:
         """Do what waits, until nothing does."""
         try:
+            await asyncio.sleep(0)  # who has sent by now is in the first batch already
             while waiting := self._waiting[tenant_id]:
                 asked, self._waiting[tenant_id] = waiting[: self._most], waiting[self._most :]
                 await self._do(tenant_id, [entry for entry in asked if not entry[1].cancelled()])
