@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -12,11 +13,15 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.health import Health, health_routes
 from api.hub import Hub
 from api.middleware import Compression, RequestMetrics, SecurityHeaders, TokenAccess
 from api.ngsild import ngsi_ld_routes
+from api.ngsild.direct import NgsiLdApplication
+from api.ngsild.resource import API_PATH
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
@@ -33,7 +38,7 @@ def create_app(
     ``wakes`` is woken by the caller when alerts were written. ``notice`` is shown on the live page (``{"ja", "en"}``),
     for instance that what it shows is a replay.
     """
-    app = FastAPI(
+    app = HubApplication(
         title="Minamo",
         version=importlib.metadata.version("minamo"),
         description="City data hub / 都市データハブ: NGSI-LD, history, alerts",
@@ -43,19 +48,43 @@ def create_app(
     )
     app.state.hub = hub
     install_problem_details(app)
-    app.router.routes.extend(ngsi_ld_routes(hub))
-    app.router.routes.extend(subscription_routes(hub))
-    app.router.routes.extend(context_routes(hub))
+    resources = [*ngsi_ld_routes(hub), *subscription_routes(hub), *context_routes(hub)]
+    app.router.routes.extend(resources)
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
     app.include_router(stations_router(hub, notice))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(devices_router(hub))
     _pages(app)
     app.add_middleware(Compression)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256)
-    app.add_middleware(RequestMetrics)
+    every = [
+        Middleware(RequestMetrics),
+        Middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256),
+        Middleware(SecurityHeaders),
+    ]
+    for layer in reversed(every):
+        app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
+    app.answer_directly(NgsiLdApplication(resources), every)
     return app
+
+
+class HubApplication(FastAPI):
+    """The application; the NGSI-LD API goes past the layers of the framework, which are for the rest."""
+
+    _direct: ASGIApp | None = None
+
+    def answer_directly(self, ngsi_ld: ASGIApp, layers: Sequence[Middleware]) -> None:
+        """Let ``ngsi_ld`` answer what is below its path, behind these ``layers`` (the first is the outermost)."""
+        self._direct = ngsi_ld
+        for layer in reversed(layers):
+            self._direct = layer.cls(self._direct, *layer.args, **layer.kwargs)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._direct is not None and scope["type"] == "http" and scope["path"].startswith(API_PATH):
+            scope["app"] = self
+            await self._direct(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _Assets(StaticFiles):

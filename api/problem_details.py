@@ -7,7 +7,7 @@ as clauses 5.5.3 and 6.3.3 demand. Routers raise; nobody else builds error JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -86,12 +86,14 @@ def problem(error: NgsiLdError) -> dict[str, Any]:
 
 def install_problem_details(app: Starlette) -> None:
     """Answer every error of ``app`` with problem details."""
-    app.add_exception_handler(NgsiLdError, _ngsi_ld_error)
-    app.add_exception_handler(UnacceptableRequest, _unacceptable)
-    app.add_exception_handler(StoreUnavailable, _store_unavailable)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def error_response(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with ``error``."""
+    handler = next(_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS)
+    return await handler(request, error)
 
 
 def _respond(request: Request, status: int, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Response:
@@ -148,3 +150,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
     body = problem(InternalError("The hub failed to process the request; the operator's log tells why"))
     return _respond(request, 500, body, {})
+
+
+_HANDLERS: Final[dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = {
+    NgsiLdError: _ngsi_ld_error,
+    UnacceptableRequest: _unacceptable,
+    StoreUnavailable: _store_unavailable,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_exception,
+    Exception: _unexpected,
+}

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute
-
 from api.hub import Hub
+from api.ngsild.resource import Resource
 from api.routers.attributes import attribute_routes
 from api.routers.batch import batch_routes
 from api.routers.discovery import discovery_routes
@@ -18,7 +17,7 @@ from context_store.entity_store import EntityStore
 from context_store.temporal import TemporalStore
 
 
-def ngsi_ld_routes(hub: Hub) -> list[BaseRoute]:
+def ngsi_ld_routes(hub: Hub) -> list[Resource]:
     """All routes of entities, attributes and their temporal evolution on ``hub``."""
     entities = EntityStore(hub.database, hub.terms, hub.history)
     maps = EntityMapStore(hub.database)

@@ -7,13 +7,14 @@ may well hold an encoded slash, which a router that decodes first takes for two 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.datastructures import URLPath
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
@@ -33,7 +34,8 @@ class Resource(BaseRoute):
         """``methods`` are described endpoints by method name: ``GET=retrieve``. HEAD is what GET is."""
         self.path = API_PATH + path
         self.operations: Mapping[str, Operation] = {name: operation_of(endpoint) for name, endpoint in methods.items()}
-        self._pattern = tuple(part.encode() for part in self.path.split("/"))
+        self.pattern: Final = tuple(part.encode() for part in self.path.split("/"))
+        self._names = [(place, part[1:-1].decode()) for place, part in enumerate(self.pattern) if part.startswith(b"{")]
         self._methods = {name: (endpoint, operation_of(endpoint)) for name, endpoint in methods.items()}
         if "GET" in methods:
             self._methods["HEAD"] = self._methods["GET"]
@@ -43,40 +45,47 @@ class Resource(BaseRoute):
         """Whether the path of the request is of this form, whatever its method."""
         if scope["type"] != "http":
             return Match.NONE, {}
-        segments = _raw_path(scope).split(b"/")
-        if not segments[-1]:
-            segments.pop()  # "/entities/" is "/entities" to many clients
-        if len(segments) != len(self._pattern):
+        segments = segments_of(scope)
+        if len(segments) != len(self.pattern) or any(
+            wanted != segment and not wanted.startswith(b"{")
+            for wanted, segment in zip(self.pattern, segments, strict=True)
+        ):
             return Match.NONE, {}
-        values: dict[str, str] = {}
-        for wanted, segment in zip(self._pattern, segments, strict=True):
-            if wanted.startswith(b"{"):
-                values[wanted[1:-1].decode()] = unquote_to_bytes(segment).decode("utf-8", "replace")
-            elif wanted != segment:
-                return Match.NONE, {}
-        return Match.FULL, {"endpoint": self, "path_params": values}
+        return Match.FULL, {"endpoint": self, "path_params": self.values(segments)}
+
+    def values(self, segments: Sequence[bytes]) -> dict[str, str]:
+        """The variable segments of a path of this form, by name, percent-decoded."""
+        return {name: unquote_to_bytes(segments[place]).decode("utf-8", "replace") for place, name in self._names}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; errors are raised for the application's handlers."""
-        if scope["method"] not in self._methods:
+        response = await self.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a request for this resource; errors are raised."""
+        if request.method not in self._methods:
             raise HTTPException(405, headers=self._allow)
-        endpoint, operation = self._methods[scope["method"]]
-        remember(scope, operation)
-        request = Request(scope, receive, send)
+        endpoint, operation = self._methods[request.method]
+        remember(request.scope, operation)
         response = await endpoint(request)
         tenant = request.headers.get(TENANT_HEADER)
         if tenant:
             response.headers[TENANT_HEADER] = tenant
-        await response(scope, receive, send)
+        return response
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Resources have no names to look up."""
         raise NoMatchFound(name, path_params)
 
 
-def _raw_path(scope: Scope) -> bytes:
+def segments_of(scope: Scope) -> list[bytes]:
+    """The segments of the path of a request, still percent-encoded; without a last empty one."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    return raw.removeprefix(scope.get("root_path", "").encode())
+    segments = raw.removeprefix(scope.get("root_path", "").encode()).split(b"/")
+    if not segments[-1]:
+        segments.pop()  # "/entities/" is "/entities" to many clients
+    return segments
 
 
 def location(*segments: str) -> str:

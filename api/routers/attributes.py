@@ -8,7 +8,6 @@ from typing import Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import existing_tenant, linked_terms, read_document
@@ -129,7 +128,7 @@ class EntityAttributes:
         return Response(status_code=204)
 
 
-def attribute_routes(hub: Hub, store: EntityStore) -> list[BaseRoute]:
+def attribute_routes(hub: Hub, store: EntityStore) -> list[Resource]:
     """The resources of attributes."""
     attributes = EntityAttributes(hub, store)
     return [

@@ -11,7 +11,6 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import (
@@ -184,7 +183,7 @@ class EntityOperations:
         return result.answer()
 
 
-def batch_routes(hub: Hub) -> list[BaseRoute]:
+def batch_routes(hub: Hub) -> list[Resource]:
     """The resources of batch operations."""
     operations = EntityOperations(hub)
     return [

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.context_uses import write_uses
 from api.hub import Hub
@@ -121,7 +120,7 @@ class Contexts:
         return await self._store.tenant_id(tenant_name(request))
 
 
-def context_routes(hub: Hub) -> list[BaseRoute]:
+def context_routes(hub: Hub) -> list[Resource]:
     """The resources of stored contexts."""
     contexts = Contexts(hub)
     return [

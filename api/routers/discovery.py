@@ -8,7 +8,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import REPRESENTATIONS, answer, answering_terms, existing_tenant, linked_terms, negotiate
@@ -107,7 +106,7 @@ class Discoveries:
         return answer(request, payload, terms, media_type)
 
 
-def discovery_routes(hub: Hub) -> list[BaseRoute]:
+def discovery_routes(hub: Hub) -> list[Resource]:
     """The resources of discovery."""
     discoveries = Discoveries(hub)
     return [

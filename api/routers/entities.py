@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import (
@@ -259,7 +258,7 @@ class Entities:
         return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
 
 
-def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore) -> list[BaseRoute]:
+def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore) -> list[Resource]:
     """The resources of whole entities."""
     entities = Entities(hub, store, maps)
     return [

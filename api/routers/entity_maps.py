@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import REPRESENTATIONS, answer, existing_tenant, linked_terms, negotiate, read_document
@@ -234,7 +233,7 @@ def _map_id(request: Request) -> str:
     return check_uri(request.path_params["map_id"], "The id of the EntityMap")
 
 
-def entity_map_routes(hub: Hub, maps: EntityMapStore, history: TemporalStore) -> list[BaseRoute]:
+def entity_map_routes(hub: Hub, maps: EntityMapStore, history: TemporalStore) -> list[Resource]:
     """The resources of entity maps."""
     handlers = EntityMaps(hub, maps, history)
     return [

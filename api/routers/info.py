@@ -11,7 +11,6 @@ from uuid import NAMESPACE_URL, uuid5
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import answer, answering_terms, linked_terms, negotiate
@@ -59,6 +58,6 @@ class SourceIdentity:
         return self._alias if tenant == DEFAULT_TENANT else f"{self._alias}.{quote(tenant, safe=_PSEUDONYM)}"
 
 
-def info_routes(hub: Hub) -> list[BaseRoute]:
+def info_routes(hub: Hub) -> list[Resource]:
     """The resources about the hub itself."""
     return [Resource("/info/sourceIdentity", GET=SourceIdentity(hub).retrieve)]

@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from adapters.guard import ForbiddenDestination
 from adapters.webhook import check_url
@@ -179,7 +178,7 @@ def _id_of(request: Request) -> str:
     return check_uri(request.path_params["subscription_id"], "The subscription id")
 
 
-def subscription_routes(hub: Hub) -> list[BaseRoute]:
+def subscription_routes(hub: Hub) -> list[Resource]:
     """The resources of subscriptions."""
     subscriptions = Subscriptions(hub)
     return [

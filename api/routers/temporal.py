@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from api.hub import Hub
 from api.negotiation import (
@@ -206,7 +205,7 @@ class TemporalEntities:
         return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
 
 
-def temporal_routes(hub: Hub, store: TemporalStore) -> list[BaseRoute]:
+def temporal_routes(hub: Hub, store: TemporalStore) -> list[Resource]:
     """The resources of temporal evolutions."""
     temporal = TemporalEntities(hub, store)
     provision = TemporalProvision(hub, EvolutionStore(hub.database, hub.terms, hub.history))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NGSI-LD API as an ASGI application of its own, without the general layers of the framework.
+
+Most requests are small, so what every request passes decides how many there can be. The resources are found in a tree
+of path segments, and errors become problem details here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from api.ngsild.resource import Resource, segments_of
+from api.problem_details import error_response
+
+_ANY: Final = b"{}"  # a segment that may be anything
+
+
+class _Node:
+    """A segment of paths: what may follow it, and the resource whose path ends with it."""
+
+    __slots__ = ("following", "resource")
+
+    def __init__(self) -> None:
+        self.following: dict[bytes, _Node] = {}
+        self.resource: Resource | None = None
+
+
+class NgsiLdApplication:
+    """Answers requests for ``resources``; a path that is none of theirs gets 404."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._root = _Node()
+        for resource in resources:
+            node = self._root
+            for segment in resource.pattern:
+                node = node.following.setdefault(_ANY if segment.startswith(b"{") else segment, _Node())
+            node.resource = resource
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            segments = segments_of(scope)
+            resource = _find(self._root, segments, 0)
+            if resource is None:
+                raise HTTPException(404)
+            scope["path_params"] = resource.values(segments)
+            response = await resource.answer(Request(scope, receive))
+        except Exception as error:  # noqa: BLE001 - what nothing else knows becomes 500 and is logged
+            response = await error_response(Request(scope, receive), error)
+        await response(scope, receive, send)
+
+
+def _find(node: _Node, segments: list[bytes], position: int) -> Resource | None:
+    if position == len(segments):
+        return node.resource
+    for name in (segments[position], _ANY):
+        following = node.following.get(name)
+        found = _find(following, segments, position + 1) if following is not None else None
+        if found is not None:
+            return found
+    return None
