@@ -57,6 +57,7 @@ from api.ngsild.queries import (
     read_local,
     requested_order,
 )
+from api.ngsild.remembered import Remembered
 from api.ngsild.resource import Resource, location
 from api.routers.purge import PurgeEntities
 from broker.entities import EntityChange, ExpandedEntity
@@ -65,6 +66,7 @@ from broker.expansion import expand_entity, expand_fragment
 from broker.jsonld import TermMap
 from broker.linked import Join, LinkedRetrieval
 from broker.operations import delete_entity, merge_entity, replace_entity
+from broker.query import TypeTree
 from broker.representations import Form, feature_collection
 from broker.simplified import expand_simplified
 from broker.times import to_text
@@ -95,6 +97,27 @@ class _Asked:
     entity_map: MapRequest
 
 
+@dataclass(frozen=True, slots=True)
+class _Retrieval:
+    """What Retrieve Entity asks for beside the entity's id."""
+
+    media_type: str
+    projection: Projection
+    retrieval: LinkedRetrieval
+    types: TypeTree | None
+    entity_map: MapRequest
+
+
+def _read_retrieval(request: Request, terms: TermMap) -> _Retrieval:
+    media_type = negotiate(request, GEO_REPRESENTATIONS)
+    parameters = Parameters(request)
+    retrieval = retrieval_of_parameters(parameters)
+    form = entity_form(parameters)
+    projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
+    entity_map = map_of_parameters(request, parameters)
+    return _Retrieval(media_type, projection, retrieval, parameters.types(terms), entity_map)
+
+
 class Entities:
     """The operations on whole entities."""
 
@@ -103,6 +126,7 @@ class Entities:
         self._store = store
         self._mapped = MappedEntities(maps, store)
         self._max_bytes = hub.settings.max_request_bytes
+        self._retrievals = Remembered(_read_retrieval)
 
     @operation(body="Entity", answers=(CREATED,), errors=CREATION)
     async def create(self, request: Request) -> Response:
@@ -123,22 +147,19 @@ class Entities:
     )
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Entity: implements 6.5.3.1."""
-        media_type = negotiate(request, GEO_REPRESENTATIONS)
-        parameters = Parameters(request)
         entity_id = entity_id_of(request)
         terms = await linked_terms(request, self._hub.contexts)
-        retrieval = retrieval_of_parameters(parameters)
-        form = entity_form(parameters)
-        projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
+        asked = self._retrievals.get(request, terms)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        entity = await self._store.get(tenant_id, entity_id, types=parameters.types(terms))
-        written = await LinkedWriter(self._store, tenant_id, retrieval).write([entity], projection, terms, media_type)
-        payload = _collection(written, media_type) if retrieval.join is Join.FLAT else written[0]
-        if not written[0] or not _has_any(entity, projection.required_attributes):
+        entity = await self._store.get(tenant_id, entity_id, types=asked.types)
+        writer = LinkedWriter(self._store, tenant_id, asked.retrieval)
+        written = await writer.write([entity], asked.projection, terms, asked.media_type)
+        payload = _collection(written, asked.media_type) if asked.retrieval.join is Join.FLAT else written[0]
+        if not written[0] or not _has_any(entity, asked.projection.required_attributes):
             raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
-        asked = map_of_parameters(request, parameters)
-        headers = map_header(await self._mapped.of_one(tenant_id, entity_id, asked)) if asked.in_use else {}
-        return answer(request, payload, terms, media_type, headers=headers)
+        through = asked.entity_map
+        headers = map_header(await self._mapped.of_one(tenant_id, entity_id, through)) if through.in_use else {}
+        return answer(request, payload, terms, asked.media_type, headers=headers)
 
     @operation(("type",), errors=LOOKUP)
     async def delete(self, request: Request) -> Response:
