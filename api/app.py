@@ -22,6 +22,7 @@ from api.middleware import Compression, RequestMetrics, SecurityHeaders, TokenAc
 from api.ngsild import ngsi_ld_routes
 from api.ngsild.direct import NgsiLdApplication
 from api.ngsild.resource import API_PATH
+from api.openapi.routes import document_routes
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
@@ -44,7 +45,7 @@ def create_app(
         description="City data hub / 都市データハブ: NGSI-LD, history, alerts",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
     )
     app.state.hub = hub
     install_problem_details(app)
@@ -54,6 +55,7 @@ def create_app(
     app.include_router(stations_router(hub, notice))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(devices_router(hub))
+    app.router.routes.extend(document_routes(app))
     _pages(app)
     app.add_middleware(Compression)
     every = [

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import metrics
 
 _COMPRESSED_PATHS: Final = ("/static/", "/api/v1/")
+_COMPRESSED_PAGES: Final = frozenset(("/", "/docs", "/openapi.json"))
 _COMPRESSED_FROM_BYTES: Final = 1000
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
@@ -94,7 +95,9 @@ class Compression:
         self._compressing = GZipMiddleware(app, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        compressed = scope["type"] == "http" and (scope["path"] == "/" or scope["path"].startswith(_COMPRESSED_PATHS))
+        compressed = scope["type"] == "http" and (
+            scope["path"] in _COMPRESSED_PAGES or scope["path"].startswith(_COMPRESSED_PATHS)
+        )
         await (self._compressing if compressed else self._app)(scope, receive, send)
 
 

@@ -293,10 +293,15 @@ def preferred_version(request: Request) -> Version | None:
     return None
 
 
+def has_versions(path: str) -> bool:
+    """Whether what is answered under ``path`` (or a template of it) are entities, written as a preferred version."""
+    return _ENTITY_PATH.fullmatch(path) is not None
+
+
 def _conformed(request: Request, payload: Any, version: Version) -> Any:
     """``payload`` with entities as ``version`` knows them; other resources and simplified values are what they are."""
     form = f"{request.query_params.get('options', '')},{request.query_params.get('format', '')}".split(",")
-    if not _ENTITY_PATH.fullmatch(request.url.path) or not _SIMPLIFIED.isdisjoint(form):
+    if not has_versions(request.url.path) or not _SIMPLIFIED.isdisjoint(form):
         return payload
     if isinstance(payload, list):
         return [conform_entity(item, version) for item in payload]

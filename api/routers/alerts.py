@@ -13,6 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from api.alert_rules import put_rule_document, remove_rule
 from api.hub import Hub
+from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
 from api.requests import TenantId
 from api.responses import Json
 from broker.alerts import rule_document
@@ -28,7 +29,7 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
     """The routes on ``hub``; ``wakes`` tells streams that there is something new."""
     router = APIRouter(prefix="/api/v1", tags=["alerts"])
 
-    @router.get("/alerts", summary="Alerts, newest first / 警報一覧")
+    @router.get("/alerts", summary="Alerts, newest first / 警報一覧", responses=answers("Alerts"))
     async def alerts(
         tenant_id: TenantId,
         state: Annotated[Literal["open", "all"], Query(description="open: not cleared yet")] = "open",
@@ -41,7 +42,12 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
             )
         return Json({"alerts": [alert_document(record) for record in records]})
 
-    @router.get("/alerts/stream", summary="Alerts as they happen (server-sent events) / 警報の配信")
+    @router.get(
+        "/alerts/stream",
+        summary="Alerts as they happen (server-sent events) / 警報の配信",
+        response_class=StreamingResponse,
+        responses=answers("AlertEvents", media_type=EVENT_STREAM),
+    )
     async def stream(
         request: Request,
         tenant_id: TenantId,
@@ -54,32 +60,42 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
                 position = await hub.alerts.last_event_id(connection, tenant_id)
         events = _events(hub, wakes, request, tenant_id, position)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
 
     _rules(router, hub)
     return router
 
 
 def _rules(router: APIRouter, hub: Hub) -> None:
-    @router.get("/alert-rules", summary="Alert rules / 警報ルール")
+    @router.get("/alert-rules", summary="Alert rules / 警報ルール", responses=answers("AlertRules"))
     async def rules(tenant_id: TenantId) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             found = await hub.alert_rules.list_rules(connection, tenant_id)
         return Json({"rules": [rule_document(rule) for rule in found]})
 
-    @router.get("/alert-rules/{rule_id}")
+    @router.get("/alert-rules/{rule_id}", summary="One rule / ルール一件", responses=answers("AlertRule", *NEEDED))
     async def rule(tenant_id: TenantId, rule_id: str) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             return Json(rule_document(await hub.alert_rules.get_rule(connection, tenant_id, rule_id)))
 
-    @router.put("/alert-rules/{rule_id}", summary="Create or replace a rule / ルールの登録")
+    @router.put(
+        "/alert-rules/{rule_id}",
+        summary="Create or replace a rule / ルールの登録",
+        responses=answers("AlertRule", statuses=(200, 201)),
+        openapi_extra=takes("AlertRuleInput"),
+    )
     async def put_rule(tenant_id: TenantId, rule_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
         if body.setdefault("id", rule_id) != rule_id:
             raise BadRequestData(f"id is {body['id']!r}; the address says {rule_id!r}")
         rule, created = await put_rule_document(hub, tenant_id, body)
         return Json(rule_document(rule), status_code=201 if created else 200)
 
-    @router.delete("/alert-rules/{rule_id}", status_code=204)
+    @router.delete(
+        "/alert-rules/{rule_id}",
+        status_code=204,
+        summary="Delete a rule / ルールの削除",
+        responses=answers(None, *NEEDED, statuses=(204,)),
+    )
     async def delete(tenant_id: TenantId, rule_id: str) -> Response:
         await remove_rule(hub, tenant_id, rule_id)
         return Response(status_code=204)

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 
 from api.embedded.passwords import hash_password
 from api.hub import Hub
+from api.openapi.plain import NEEDED, answers, takes
 from api.quarantine import ReplayResult, drop, replay
 from api.requests import TenantId
 from api.responses import Json
@@ -44,15 +45,20 @@ def devices_router(hub: Hub) -> APIRouter:
     """The routes on ``hub``."""
     router = APIRouter(prefix="/api/v1", tags=["devices"])
 
-    @router.get("/devices", summary="Registered devices / 登録済みのセンサー")
+    @router.get("/devices", summary="Registered devices / 登録済みのセンサー", responses=answers("Devices"))
     async def devices(tenant_id: TenantId) -> Json:
         return Json({"devices": [device_document(d) for d in await hub.devices.page(tenant_id)]})
 
-    @router.get("/devices/{device_id}")
+    @router.get("/devices/{device_id}", summary="One device / センサー一件", responses=answers("Device", *NEEDED))
     async def device(tenant_id: TenantId, device_id: str) -> Json:
         return Json(device_document(await hub.devices.get(tenant_id, device_id)))
 
-    @router.put("/devices/{device_id}", summary="Register or change a device / センサーの登録・変更")
+    @router.put(
+        "/devices/{device_id}",
+        summary="Register or change a device / センサーの登録・変更",
+        responses=answers("Device", statuses=(200, 201)),
+        openapi_extra=takes("DeviceInput"),
+    )
     async def put_device(tenant_id: TenantId, device_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
         found, password = await register(hub, tenant_id, {**body, "id": device_id})
         answer = device_document(found)
@@ -64,7 +70,12 @@ def devices_router(hub: Hub) -> APIRouter:
             }
         return Json(answer, status_code=201 if password is not None else 200)
 
-    @router.delete("/devices/{device_id}", status_code=204)
+    @router.delete(
+        "/devices/{device_id}",
+        status_code=204,
+        summary="Delete a device / センサーの削除",
+        responses=answers(None, *NEEDED, statuses=(204,)),
+    )
     async def delete_device(tenant_id: TenantId, device_id: str) -> Response:
         await hub.devices.delete(tenant_id, device_id)
         return Response(status_code=204)
@@ -74,7 +85,11 @@ def devices_router(hub: Hub) -> APIRouter:
 
 
 def _quarantine(router: APIRouter, hub: Hub) -> None:
-    @router.get("/quarantine", summary="Messages that could not be taken / 受け入れできなかったメッセージ")
+    @router.get(
+        "/quarantine",
+        summary="Messages that could not be taken / 受け入れできなかったメッセージ",
+        responses=answers("Quarantine"),
+    )
     async def quarantine(
         tenant_id: TenantId,
         state: Annotated[Literal["held", "replayed", "dropped", "all"], Query()] = "held",
@@ -93,21 +108,36 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         )
         return Json({"messages": [entry_document(entry) for entry in entries]})
 
-    @router.get("/quarantine/{quarantine_id}")
+    @router.get(
+        "/quarantine/{quarantine_id}",
+        summary="One message / メッセージ一件",
+        responses=answers("QuarantineEntry", *NEEDED),
+    )
     async def entry(tenant_id: TenantId, quarantine_id: int) -> Json:
         return Json(entry_document(await hub.quarantine.get(tenant_id, quarantine_id)))
 
-    @router.post("/quarantine/replay", summary="Try all held messages again / 保留中の再投入")
+    @router.post(
+        "/quarantine/replay", summary="Try all held messages again / 保留中の再投入", responses=answers("Replay")
+    )
     async def replay_all(tenant_id: TenantId, reason: str | None = None, device: str | None = None) -> Json:
         ids = await hub.quarantine.held_ids(tenant_id, reason=reason, device_key=device)
         return Json(_result(await replay(hub, tenant_id, ids)))
 
-    @router.post("/quarantine/{quarantine_id}/replay", summary="Try a message again / 一件の再投入")
+    @router.post(
+        "/quarantine/{quarantine_id}/replay",
+        summary="Try a message again / 一件の再投入",
+        responses=answers("Replay", *NEEDED),
+    )
     async def replay_one(tenant_id: TenantId, quarantine_id: int) -> Json:
         await hub.quarantine.get(tenant_id, quarantine_id)
         return Json(_result(await replay(hub, tenant_id, [quarantine_id])))
 
-    @router.delete("/quarantine/{quarantine_id}", status_code=204, summary="Drop a message / 破棄")
+    @router.delete(
+        "/quarantine/{quarantine_id}",
+        status_code=204,
+        summary="Drop a message / 破棄",
+        responses=answers(None, *NEEDED, statuses=(204,)),
+    )
     async def drop_one(tenant_id: TenantId, quarantine_id: int) -> Response:
         await drop(hub, tenant_id, quarantine_id)
         return Response(status_code=204)

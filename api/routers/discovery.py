@@ -85,7 +85,7 @@ class Discoveries:
             ]
         return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)))
 
-    @operation(answers=(found("Attribute"),), errors=LOOKUP)
+    @operation(answers=(found("AttributeInfo"),), errors=LOOKUP)
     async def attribute(self, request: Request) -> Response:
         """Retrieve Available Attribute Information: implements 6.28.3.1."""
         media_type = negotiate(request)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 
 from api.hub import Hub
+from api.openapi.plain import answers
 from api.requests import TenantId, expand_name, parse_moment, short_name
 from api.responses import Json
 from broker.alerts import AlertRule
@@ -32,7 +33,7 @@ def stations_router(hub: Hub, notice: Notice | None = None) -> APIRouter:
     router = APIRouter(prefix="/api/v1/stations", tags=["stations"])
     store = StationStore(hub.database, hub.terms)
 
-    @router.get("", summary="All stations with their newest value / 全観測局の最新値")
+    @router.get("", summary="All stations with their newest value / 全観測局の最新値", responses=answers("Stations"))
     async def stations(tenant_id: TenantId) -> Json:
         rows = await store.stations(tenant_id)
         async with hub.database.transaction(tenant_id) as connection:
@@ -47,7 +48,9 @@ def stations_router(hub: Hub, notice: Notice | None = None) -> APIRouter:
             }
         )
 
-    @router.get("/{entity_id}/series", summary="One attribute over time / 一つの属性の時系列")
+    @router.get(
+        "/{entity_id}/series", summary="One attribute over time / 一つの属性の時系列", responses=answers("Series")
+    )
     async def series(
         tenant_id: TenantId,
         entity_id: str,

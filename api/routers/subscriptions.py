@@ -91,7 +91,7 @@ class Subscriptions:
         payload = [_shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
         return answer(request, payload, terms, media_type, links=links, headers=count_header(total))
 
-    @operation(("options",), options=(_SYS_ATTRS,), answers=(found("Subscription"),), errors=LOOKUP)
+    @operation(("options",), options=(_SYS_ATTRS,), answers=(found("SubscriptionRepresentation"),), errors=LOOKUP)
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Subscription: implements 6.11.3.1."""
         media_type = negotiate(request)

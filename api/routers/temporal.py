@@ -64,12 +64,12 @@ _POST_QUERY: Final = PAGE_PARAMETERS | {"options", "format"} | AGGREGATION_PARAM
 _QUERY: Final = _RETRIEVE | FILTER_PARAMETERS | PAGE_PARAMETERS | UNSUPPORTED_PARAMETERS
 
 _EVOLUTION: Final = (
-    found("TemporalEntity"),
-    found("TemporalEntity", REPRESENTATIONS, "Content-Range", status=206),
+    found("TemporalEvolution"),
+    found("TemporalEvolution", REPRESENTATIONS, "Content-Range", status=206),
 )
 _EVOLUTIONS: Final = (
-    found("TemporalEntities", REPRESENTATIONS, COUNT_HEADER),
-    found("TemporalEntities", REPRESENTATIONS, COUNT_HEADER, "Content-Range", status=206),
+    found("TemporalEvolutions", REPRESENTATIONS, COUNT_HEADER),
+    found("TemporalEvolutions", REPRESENTATIONS, COUNT_HEADER, "Content-Range", status=206),
 )
 _ERRORS: Final = (OperationNotSupported, TooComplexQuery)
 

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the hub's own API takes and answers, as JSON Schemas by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.openapi.building import ANY, BOOLEAN, COUNT, NUMBER, TEXT, TIME, URI, Schema, array, members, one_of, ref
+from broker.alerts.rules import DEFAULT_CLEAR_AFTER_S, DEFAULT_HYSTERESIS, DEFAULT_UNIT
+from broker.readings import Reason
+from broker.stations import Freshness
+from schemas.stages import STAGES
+
+_STAGE: Final = one_of(*(stage.code for stage in STAGES))
+_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
+_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
+_LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
+_CONTEXT: Final[Schema] = {"description": "Of the names in the document; the hub's own when absent"}
+
+_MAPPING: Final = members(
+    {
+        "field": TEXT,
+        "attribute": {"type": "string", "minLength": 1, "examples": ["waterLevel"]},
+        "unitCode": {"type": "string", "minLength": 1, "examples": ["MTR"]},
+        "minimum": NUMBER,
+        "maximum": NUMBER,
+        "factor": NUMBER,
+        "offset": NUMBER,
+        "datasetId": TEXT,
+    },
+    ["field", "attribute"],
+    description="One quantity of the device's messages and the attribute it feeds",
+)
+_IDENTIFIER: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
+_DEVICE: Final[dict[str, Schema]] = {
+    "id": _IDENTIFIER,
+    "key": _IDENTIFIER,
+    "name": TEXT,
+    "entityId": URI,
+    "entityType": {"anyOf": [TEXT, array(TEXT, 1)], "examples": ["WaterObserved"]},
+    "attributes": array(_MAPPING, 1),
+    "expectedInterval": {"description": "Seconds between readings", "type": "number", "exclusiveMinimum": 0},
+    "location": {
+        "description": "[longitude, latitude] or a GeoJSON Point",
+        "anyOf": [_LONGITUDE_LATITUDE, {"type": "object"}],
+    },
+}
+_KNOWN_DEVICE: Final = _DEVICE | {
+    "expectedInterval": _NUMBER_OR_NULL,
+    "location": {"anyOf": [_LONGITUDE_LATITUDE, {"type": "null"}]},
+    "mqtt": members(
+        {"username": TEXT, "password": TEXT, "topic": TEXT},
+        ["username", "password", "topic"],
+        description="How the device reaches the MQTT broker; the password is told this once",
+    ),
+}
+
+DEVICES: Final[dict[str, Schema]] = {
+    "DeviceInput": members(
+        _DEVICE | {"newPassword": BOOLEAN, "@context": _CONTEXT}, ["entityId", "entityType", "attributes"]
+    ),
+    "Device": members(_KNOWN_DEVICE, ["id", "key", "name", "entityId", "entityType", "attributes"]),
+    "Devices": members({"devices": array(ref("Device"))}, ["devices"]),
+    "QuarantineEntry": members(
+        {
+            "id": COUNT,
+            "receivedAt": TIME,
+            "topic": {"type": "string"},
+            "deviceKey": _TEXT_OR_NULL,
+            "reason": one_of(*Reason),
+            "detail": {"type": "string"},
+            "state": one_of("held", "replayed", "dropped"),
+            "attempts": COUNT,
+            "payloadBase64": {"type": "string", "contentEncoding": "base64"},
+            "payloadText": _TEXT_OR_NULL,
+            "resolvedAt": _TIME_OR_NULL,
+        },
+        ["id", "receivedAt", "topic", "reason", "detail", "state", "payloadBase64"],
+        description="A message that could not be taken, with its bytes and the reason",
+    ),
+    "Quarantine": members({"messages": array(ref("QuarantineEntry"))}, ["messages"]),
+    "Replay": members({"stored": COUNT, "stillHeld": COUNT}, ["stored", "stillHeld"]),
+}
+
+_RULE: Final[dict[str, Schema]] = {
+    "id": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"},
+    "name": members({"ja": TEXT, "en": TEXT}) | {"minProperties": 1},
+    "enabled": {"type": "boolean", "default": True},
+    "entities": members({"ids": array(URI, 1), "type": TEXT}, description="Either ids or a type"),
+    "attribute": {"type": "string", "minLength": 1, "examples": ["waterLevel"]},
+    "datasetId": URI,
+    "unitCode": {"type": "string", "pattern": "^[A-Z0-9]{2,3}$", "default": DEFAULT_UNIT},
+    "levels": array(members({"stage": _STAGE, "threshold": NUMBER}, ["stage", "threshold"]), 1),
+    "hysteresis": {"type": "number", "minimum": 0, "default": DEFAULT_HYSTERESIS},
+    "clearAfter": {
+        "description": "Seconds below a level before its alert is cleared",
+        "type": "number",
+        "minimum": 0,
+        "default": DEFAULT_CLEAR_AFTER_S,
+    },
+    "confirmation": members(
+        {"count": {"type": "integer", "minimum": 1}, "seconds": {"type": "number", "minimum": 0}},
+        description="How long a level has to be reached before it is raised; either one is enough",
+    ),
+}
+
+ALERTS: Final[dict[str, Schema]] = {
+    "AlertRuleInput": members(
+        _RULE | {"@context": _CONTEXT},
+        ["name", "entities", "attribute", "levels"],
+        description="Levels ascend in stage and in threshold",
+    ),
+    "AlertRule": members(_RULE, ["id", "name", "enabled", "entities", "attribute", "unitCode", "levels"]),
+    "AlertRules": members({"rules": array(ref("AlertRule"))}, ["rules"]),
+    "Alert": members(
+        {
+            "id": TEXT,
+            "entityId": TEXT,
+            "stage": _STAGE,
+            "threshold": NUMBER,
+            "value": _NUMBER_OR_NULL,
+            "peakValue": _NUMBER_OR_NULL,
+            "raisedAt": TIME,
+            "clearedAt": _TIME_OR_NULL,
+            "status": one_of("raised", "cleared"),
+        },
+        ["id", "entityId", "stage", "threshold", "raisedAt", "clearedAt", "status"],
+        others=True,
+        description="An alert, with names and sentences in Japanese and English",
+    ),
+    "Alerts": members({"alerts": array(ref("Alert"))}, ["alerts"]),
+    "AlertEvents": {"type": "string", "description": "Server-sent events raised and cleared; data is an Alert as JSON"},
+}
+
+STATIONS: Final[dict[str, Schema]] = {
+    "Station": members(
+        {
+            "entityId": TEXT,
+            "deviceId": TEXT,
+            "name": {"type": "string"},
+            "types": array(TEXT),
+            "location": {"anyOf": [_LONGITUDE_LATITUDE, {"type": "null"}]},
+            "attribute": TEXT,
+            "attributeIri": TEXT,
+            "unitCode": _TEXT_OR_NULL,
+            "value": ANY,
+            "observedAt": _TIME_OR_NULL,
+            "ageSeconds": _NUMBER_OR_NULL,
+            "expectedIntervalSeconds": _NUMBER_OR_NULL,
+            "status": one_of(*Freshness),
+            "stage": {"anyOf": [_STAGE, {"type": "null"}]},
+            "stagesRaised": array(_STAGE),
+            "thresholds": array(members({"stage": _STAGE, "value": NUMBER}, ["stage", "value"])),
+            "trend": ANY,
+        },
+        ["entityId", "deviceId", "name", "attribute", "value", "observedAt", "status", "stage", "thresholds"],
+        others=True,
+        description="Show one that is not live as unknown, not as calm",
+    ),
+    "Stations": members(
+        {
+            "generatedAt": TIME,
+            "notice": {"type": ["object", "null"]},
+            "stages": array({"type": "object"}),
+            "stations": array(ref("Station")),
+        },
+        ["generatedAt", "stages", "stations"],
+        others=True,
+    ),
+    "Series": members(
+        {
+            "entityId": TEXT,
+            "attribute": TEXT,
+            "from": TIME,
+            "to": TIME,
+            "points": {
+                "description": "[epoch seconds, value], oldest first",
+                "type": "array",
+                "items": {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2},
+            },
+        },
+        ["entityId", "attribute", "from", "to", "points"],
+        others=True,
+    ),
+}
+
+HEALTH: Final[dict[str, Schema]] = {
+    "Alive": members({"status": {"const": "alive"}}, ["status"]),
+    "Readiness": members(
+        {
+            "status": one_of("ready", "not ready"),
+            "parts": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Part: up, or what is wrong with it",
+            },
+        },
+        ["status", "parts"],
+    ),
+}
+
+PLAIN: Final = {**DEVICES, **ALERTS, **STATIONS, **HEALTH}
+"""All of them."""
