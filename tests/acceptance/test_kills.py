@@ -167,7 +167,7 @@ def check_notifications(hub: HubProcess, subscriber: Subscriber) -> None:
     due = defaultdict(list)
     for entity_id, observed_at in hub.sql(
         """select e.entity_id, c->'after'->>'observedAt'
-             from change_event e, jsonb_array_elements(e.changes) c
+             from change_event e, json_array_elements(e.changes) c
             where c->>'attribute' = %s order by e.event_id""",
         WATER_LEVEL,
     ):
