@@ -16,7 +16,7 @@ from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertStore
 from context_store.contexts import CachedContextLoader
 from context_store.database import Database
-from context_store.deliveries import DeliveryStore
+from context_store.delivery_queue import DeliveryStore
 from context_store.devices import DeviceStore
 from context_store.entities import EntityWriter
 from context_store.hosted_contexts import HostedContexts

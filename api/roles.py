@@ -31,7 +31,6 @@ from api.routers.alerts import Wakes
 from api.routers.stations import Notice
 from api.settings import Settings
 from api.workers.alerts import AlertEvaluator
-from api.workers.deliveries import DeliveryWorker
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
@@ -117,7 +116,7 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
     alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s)
     subscription_worker = SubscriptionWorker(hub, poll_s)
-    delivery_worker: DeliveryWorker = make_delivery_worker(hub, sender)
+    delivery_worker = make_delivery_worker(hub, sender)
     parts.wake_on(events.CHANNEL, alert_loop.wake)
     parts.wake_on(events.CHANNEL, subscription_worker.wake)
     parts.wake_on(deliveries.CHANNEL, delivery_worker.wake)
@@ -136,6 +135,7 @@ def make_sender(settings: Settings) -> HttpSender:
         timeout_s=settings.delivery_timeout_s,
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
+        connections=settings.delivery_places,
     )
 
 

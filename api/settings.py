@@ -279,17 +279,35 @@ class Settings(BaseSettings):
     delivery_concurrency: int = setting(
         32,
         "delivery",
-        "Notifications under way at once in one worker.",
-        "1 ワーカーの同時送信数。",
+        "Notifications under way at once in one worker, those of alerts and bulk aside.",
+        "1 ワーカーの同時送信数（警報と大量送信を除く）。",
         ge=1,
         le=1000,
     )
+    delivery_alert_concurrency: int = setting(
+        16, "delivery", "Deliveries of alerts under way at once in one worker: places that nothing else can take.",
+        "1 ワーカーの警報の同時送信数。ほかの通知には使われない。", ge=1, le=1000,
+    )  # fmt: skip
+    delivery_bulk_concurrency: int = setting(
+        8, "delivery", "Notifications to bulk consumers under way at once in one worker.",
+        "1 ワーカーの大量送信（bulk）の同時送信数。", ge=1, le=1000,
+    )  # fmt: skip
     per_destination_concurrency: int = setting(
-        4, "delivery", "Of these, most to one host.", "そのうち同じ宛先への同時送信数。", ge=1, le=1000
+        4,
+        "delivery",
+        "Of each of these, most to one host and port.",
+        "そのうち同じ宛先（ホストとポート）への同時送信数。",
+        ge=1,
+        le=1000,
     )
     delivery_backoff_max_s: int = setting(
         600, "delivery", "Longest wait between two tries (the first is about 1 s, then doubling).",
         "再送間隔の上限（約 1 秒から倍増）。", ge=1, le=86_400,
+    )  # fmt: skip
+    delivery_pause_max_s: int = setting(
+        30, "delivery", "Longest time a receiver that does not answer is left alone before it is asked again with one "
+        "delivery (the first is about 1 s, then doubling).",
+        "応答しない受信側を休ませる時間の上限（約 1 秒から倍増）。過ぎると 1 件だけ送って確かめる。", ge=1, le=3600,
     )  # fmt: skip
     allow_private_endpoints: bool = setting(
         False,
@@ -343,8 +361,12 @@ class Settings(BaseSettings):
         "履歴を削除するまでの日数。空なら削除しない。", ge=1,
     )  # fmt: skip
     event_retention_hours: int = setting(
-        72, "history", "Age after which change events and finished deliveries are deleted.",
-        "変更イベントと配信済み記録を削除するまでの時間。", ge=1,
+        72, "history", "Age after which change events are deleted.", "変更イベントを削除するまでの時間。", ge=1
+    )
+    notification_retention_hours: int = setting(
+        24, "history", "Age after which notifications that were delivered, or are there to be pulled, are deleted: how "
+        "far back a receiver can catch up.",
+        "配信済みの通知と、取りに来るのを待つ通知を削除するまでの時間。受信側がさかのぼって受け取れる範囲。", ge=1,
     )  # fmt: skip
 
     @field_validator("data_dir")
@@ -387,6 +409,11 @@ class Settings(BaseSettings):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} is larger than {high} / {low} が {high} を超えています")
         return self
+
+    @property
+    def delivery_places(self) -> int:
+        """Most deliveries under way at once, of all lanes."""
+        return self.delivery_concurrency + self.delivery_alert_concurrency + self.delivery_bulk_concurrency
 
     @property
     def loopback_endpoints_allowed(self) -> bool:

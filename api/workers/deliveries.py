@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making deliveries: many at once, few to each destination, so that a slow or dead receiver delays nobody else."""
+"""Making deliveries: many at once, few to each receiver, so that a slow or dead one delays nobody else.
+
+Each lane (alerts, what is usual, bulk) has a worker of its own: whatever the others wait for, alerts find a place.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,25 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import psycopg
 import structlog
 
 from adapters.webhook import SendResult
+from api.workers.shares import RetryPolicy, Shares, is_answer
 from api.workers.waiting import wait_at_most
 from broker.errors import StoreUnavailable
-from context_store.deliveries import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
+from context_store.deliveries import Priority
+from context_store.delivery_queue import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
 log = structlog.get_logger(__name__)
 
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
 _PAUSE_AFTER_ERROR_S: Final = 1.0
+_LONGEST_ATTEMPT_S: Final = 330.0  # longer than any sender waits: what hangs all the same holds a place no longer
 
 
 class Sender(Protocol):
@@ -35,68 +39,12 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Exponential backoff with jitter, up to an age after which a delivery is a dead letter."""
-
-    first_s: float = 1.0
-    longest_s: float = 300.0
-    max_age: timedelta = timedelta(hours=72)
-
-    def next_attempt(self, attempts: int, created_at: datetime, now: datetime, jitter: float) -> datetime | None:
-        """When to try again after ``attempts`` failures; None when it is too old. ``jitter`` is within 0 to 1."""
-        if now - created_at >= self.max_age:
-            return None
-        pause = min(self.first_s * 2 ** min(attempts - 1, 30), self.longest_s)
-        return now + timedelta(seconds=pause * (0.5 + jitter / 2))
-
-
-class Shares:
-    """Who may have how many deliveries under way.
-
-    A destination that did not answer is *suspect* until it does: it gets one attempt at a time, and all suspects
-    together at most half of what there is. However many receivers are down, the others keep the other half.
-    """
-
-    def __init__(self, concurrency: int, per_destination: int) -> None:
-        self.per_destination = per_destination
-        self._for_suspects = max(1, concurrency // 2)
-        self._in_flight: Counter[str] = Counter()
-        self._suspects: set[str] = set()
-
-    def begin(self, destination: str) -> None:
-        """An attempt begins."""
-        self._in_flight[destination] += 1
-
-    def end(self, destination: str) -> None:
-        """An attempt is over, however it ended."""
-        self._in_flight[destination] -= 1
-        if not self._in_flight[destination]:
-            del self._in_flight[destination]
-
-    def judge(self, destination: str, result: SendResult) -> None:
-        """The receiver answered, even if with a refusal, or it did not (a 5xx counts as no answer)."""
-        if result.status is not None and result.status < 500:
-            self._suspects.discard(destination)
-        else:
-            self._suspects.add(destination)
-
-    def taken(self) -> Mapping[str, int]:
-        """By destination, how much of its share (``per_destination``) is taken."""
-        busy = sum(count for destination, count in self._in_flight.items() if destination in self._suspects)
-        spare = 1 if busy < self._for_suspects else 0
-        counts = dict(self._in_flight)
-        for destination in self._suspects:
-            free = spare if destination not in counts else 0
-            counts[destination] = self.per_destination - free
-        return counts
-
-
 class DeliveryWorker:
-    """Claims due streams and makes their deliveries until cancelled.
+    """Claims due streams of a ``lane`` and makes their deliveries until cancelled.
 
-    ``concurrency`` streams are worked on at once, ``per_destination`` of them for one destination; after ``run_s``
-    seconds a stream is given back, so that its lease never runs out while it is worked on.
+    ``concurrency`` streams are worked on at once, ``per_destination`` of them for one receiver; after ``run_s`` seconds
+    a stream is given back, so that its lease never runs out while it is worked on. An attempt that takes longer than
+    ``attempt_s`` has failed, whatever the sender thinks.
     """
 
     def __init__(
@@ -105,22 +53,30 @@ class DeliveryWorker:
         sender: Sender,
         *,
         policy: RetryPolicy,
+        lane: Priority = Priority.NORMAL,
         concurrency: int = 32,
         per_destination: int = 4,
         poll_s: float = 0.25,
         run_s: float = 2.0,
+        longest_pause_s: float = 30.0,
+        attempt_s: float = _LONGEST_ATTEMPT_S,
         on_attempt: Callable[[ClaimedStream, ClaimedDelivery, SendResult], None] | None = None,
     ) -> None:
         self._store = store
         self._sender = sender
         self._policy = policy
+        self._lane = lane
         self._concurrency = concurrency
         self._poll_s = poll_s
         self._run_s = run_s
+        self._attempt_s = attempt_s
         self._on_attempt = on_attempt
         self._in_flight: dict[asyncio.Task[None], ClaimedStream] = {}
-        self._shares = Shares(concurrency, per_destination)
+        self._shares = Shares(concurrency, per_destination, longest_pause_s=longest_pause_s)
         self._outcomes: list[StreamOutcome] = []
+        self._returned: set[str] = set()  # receivers that answer again
+        self._overdue: dict[str, str] = {}  # receivers that let a delivery grow too old, and what was wrong
+        self._after = ""  # whose turn it was last
         self._claiming: asyncio.Future[list[ClaimedStream]] | None = None
         self._wake = asyncio.Event()
 
@@ -159,6 +115,7 @@ class DeliveryWorker:
         """Settle what has ended and claim what is due; returns whether there was anything to do."""
         try:
             settled = await self._settle()
+            await self._tend()
             claimed = await self._claim()
         except StoreUnavailable as exc:
             log.warning("deliveries.store_unavailable", error=str(exc))
@@ -169,7 +126,7 @@ class DeliveryWorker:
             await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
             return False
         for stream in claimed:
-            self._shares.begin(stream.destination)
+            self._shares.begin(stream.receiver)
             task = asyncio.create_task(self._work(stream))
             self._in_flight[task] = stream
             task.add_done_callback(self._in_flight.pop)
@@ -184,16 +141,33 @@ class DeliveryWorker:
             raise
         return bool(outcomes)
 
+    async def _tend(self) -> None:
+        """Let go on what waited for receivers that are back, and give up what has waited too long for others."""
+        while self._returned:
+            receiver = next(iter(self._returned))
+            await self._store.resume(self._lane, receiver)
+            self._returned.discard(receiver)
+        while self._overdue:
+            receiver, error = next(iter(self._overdue.items()))
+            count = await self._store.expire(self._lane, receiver, datetime.now(UTC) - self._policy.max_age, error)
+            log.warning("deliveries.expired", receiver=receiver, count=count, error=error)
+            del self._overdue[receiver]
+
     async def _claim(self) -> list[ClaimedStream]:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
             return []
-        claiming = asyncio.ensure_future(self._store.claim(free, self._shares.per_destination, self._shares.taken()))
+        share, taken = self._shares.per_destination, self._shares.taken()
+        claiming = asyncio.ensure_future(
+            self._store.claim(free, share, taken, lane=self._lane, after=self._after),
+        )
         try:
-            return await asyncio.shield(claiming)
+            claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:  # it may be committed all the same
             self._claiming = claiming
             raise
+        self._after = claimed[-1].receiver if len(claimed) == free else ""
+        return claimed
 
     async def _work(self, stream: ClaimedStream) -> None:
         """Make the deliveries of ``stream`` in their order, until one fails or its time is over."""
@@ -202,34 +176,45 @@ class DeliveryWorker:
         give_back_at = time.monotonic() + self._run_s
         try:
             for delivery in stream.deliveries:
+                began = time.monotonic()
                 result = await self._attempt(stream, delivery)
                 if not result.ok:
-                    outcome = self._failed(stream, delivery, result, delivered)
+                    outcome = self._failed(stream, delivery, result, delivered, time.monotonic() - began)
                     break
                 delivered.append(delivery.delivery_id)
                 if time.monotonic() > give_back_at:
                     break
         finally:
             self._outcomes.append(outcome)
-            self._shares.end(stream.destination)
+            self._shares.end(stream.receiver)
             self.wake()
 
     async def _attempt(self, stream: ClaimedStream, delivery: ClaimedDelivery) -> SendResult:
         headers = {**delivery.headers, ID_HEADER: str(delivery.delivery_id)}
-        result = await self._sender.send(stream.destination, delivery.body, headers)
-        self._shares.judge(stream.destination, result)
+        try:
+            async with asyncio.timeout(self._attempt_s):
+                result = await self._sender.send(stream.destination, delivery.body, headers)
+        except TimeoutError:
+            result = SendResult(False, None, f"no end of the attempt within {self._attempt_s:g} s")
+        if self._shares.judge(stream.receiver, result):
+            self._returned.add(stream.receiver)
         if self._on_attempt is not None:
             self._on_attempt(stream, delivery, result)
         return result
 
     def _failed(
-        self, stream: ClaimedStream, delivery: ClaimedDelivery, result: SendResult, delivered: list[int]
+        self,
+        stream: ClaimedStream,
+        delivery: ClaimedDelivery,
+        result: SendResult,
+        delivered: list[int],
+        seconds: float,
     ) -> StreamOutcome:
         now = datetime.now(UTC)
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
         retry_at = None
         if not result.gone:
-            retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.created_at, now, jitter)
+            retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.queued_at, now, jitter)
         log.warning(
             "delivery.failed",
             destination=stream.destination,
@@ -238,6 +223,8 @@ class DeliveryWorker:
             retry_at=retry_at.isoformat() if retry_at else None,
         )
         reason = (result.error or "").replace("\0", "")
+        if retry_at is None and not is_answer(result):
+            self._overdue[stream.receiver] = reason
         return StreamOutcome(
             stream.stream_key,
             stream.lease,
@@ -246,8 +233,29 @@ class DeliveryWorker:
             delivery.delivery_id,
             reason,
             retry_at,
+            status=result.status,
+            seconds=seconds,
+            no_answer=not is_answer(result),
         )
 
 
 def _nothing_done(stream: ClaimedStream) -> StreamOutcome:
     return StreamOutcome(stream.stream_key, stream.lease, stream.subscription_key, [])
+
+
+class DeliveryLanes:
+    """The workers of all lanes as one: nobody waits for places that another lane has taken."""
+
+    def __init__(self, workers: Sequence[DeliveryWorker]) -> None:
+        self._workers = list(workers)
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        for worker in self._workers:
+            worker.wake()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for worker in self._workers:
+                tasks.create_task(worker.run())

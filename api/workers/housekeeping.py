@@ -37,7 +37,7 @@ async def remove_expired(hub: Hub, now: datetime) -> None:
     """Remove change events, deliveries and history past their retention, unused contexts, expired entity maps."""
     horizon = now - timedelta(hours=hub.settings.event_retention_hours)
     dropped = await hub.changes.drop_before(await _event_horizon(hub, horizon))
-    removed = await hub.deliveries.purge(horizon)
+    removed = await hub.deliveries.purge(now - timedelta(hours=hub.settings.notification_retention_hours))
     if hub.settings.history_retention_days is not None:
         dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
     contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)

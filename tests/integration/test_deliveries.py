@@ -7,23 +7,18 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
 
 from adapters.webhook import HttpSender, SendResult
-from api.workers.deliveries import DeliveryWorker, RetryPolicy
+from api.workers.deliveries import DeliveryLanes, DeliveryWorker
+from api.workers.shares import RetryPolicy
 from context_store.database import ALL_TENANTS, Database
-from context_store.deliveries import (
-    ClaimedStream,
-    DeliveryStore,
-    NewDelivery,
-    Priority,
-    StreamOutcome,
-    insert_deliveries,
-)
+from context_store.deliveries import NewDelivery, Priority, insert_deliveries
+from context_store.delivery_queue import ClaimedStream, DeliveryStore, StreamOutcome
 from support.receiver import Receiver
 from support.waiting import eventually
 
@@ -53,12 +48,13 @@ async def put(database: Database, *deliveries: NewDelivery) -> list[bytes]:
 
 
 @asynccontextmanager
-async def working(database: Database, *, lease_s: float = 60.0, **options: Any) -> AsyncIterator[DeliveryWorker]:
+async def working(database: Database, *, lease_s: float = 60.0, **options: Any) -> AsyncIterator[DeliveryLanes]:
     """A worker that runs for the block; ``options`` are the worker's, or the sender's ``timeout_s``."""
     timeout_s = options.pop("timeout_s", 5.0)
     async with HttpSender(timeout_s=timeout_s, allow_private=False, allow_loopback=True) as sender:
         store = DeliveryStore(database, lease_s=lease_s)
-        worker = DeliveryWorker(store, sender, **{"policy": QUICK, "poll_s": 0.02, **options})
+        options = {"policy": QUICK, "poll_s": 0.02, "longest_pause_s": 0.2, **options}
+        worker = DeliveryLanes([DeliveryWorker(store, sender, lane=lane, **options) for lane in Priority])
         task = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -192,7 +188,130 @@ async def test_alerts_overtake(database: Database, receiver: Receiver) -> None:
     urgent = await put(database, delivery(receiver.url, "alert", priority=Priority.ALERT))
     async with working(database, concurrency=4):
         await receiver.wait_for(20)
-    assert urgent[0] in [request.body for request in receiver.accepted[:4]]
+    assert urgent[0] in [request.body for request in receiver.accepted[:10]]
+
+
+async def test_alerts_have_places_of_their_own_while_slow_receivers_take_all_others(
+    database: Database, receiver: Receiver
+) -> None:
+    async with Receiver() as slow:
+        slow.delay_s = 5
+        await put(database, *(delivery(slow.url, f"slow:{n}") for n in range(8)))
+        async with working(database, concurrency=4, per_destination=4):
+            await eventually(lambda: slow.under_way == 4)
+            await put(database, delivery(receiver.url, "alert", priority=Priority.ALERT))
+            await receiver.wait_for(1, timeout_s=2.0)
+
+
+async def test_share_is_that_of_a_host_whatever_the_paths(database: Database, receiver: Receiver) -> None:
+    receiver.delay_s = 0.05
+    await put(database, *(delivery(f"{receiver.url}/{n}", f"path {n}") for n in range(40)))
+    async with working(database, concurrency=16, per_destination=3):
+        await receiver.wait_for(40)
+    assert receiver.most_under_way == 3
+
+
+async def test_every_receiver_has_its_turn(database: Database, receiver: Receiver) -> None:
+    async with Receiver() as first, Receiver() as second:
+        urls = [receiver.url, first.url, second.url]
+        await put(database, *(delivery(url, f"{url} {n}") for url in urls for n in range(30)))
+        async with working(database, concurrency=2, per_destination=2):
+            for one in (receiver, first, second):
+                await one.wait_for(30)
+
+
+async def test_what_waited_for_a_receiver_goes_on_as_soon_as_it_answers(database: Database, receiver: Receiver) -> None:
+    receiver.status = 503
+    await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(3)))
+    async with working(database, policy=RetryPolicy(first_s=60), concurrency=4, per_destination=4):
+        await receiver.wait_for_requests(3)
+        receiver.status = 200
+        await put(database, delivery(receiver.url, "new"))
+        await receiver.wait_for(4, timeout_s=5.0)
+
+
+async def test_receiver_that_is_away_is_not_asked_for_each_delivery(database: Database, receiver: Receiver) -> None:
+    receiver.status = 503
+    await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(200)))
+    async with working(database, longest_pause_s=30):
+        await receiver.wait_for_requests(4)
+        await asyncio.sleep(0.4)
+    assert len(receiver.received) < 10
+
+
+async def test_what_is_too_old_for_a_receiver_that_is_away_is_dead_all_at_once(
+    database: Database, receiver: Receiver
+) -> None:
+    receiver.status = 503
+    await put(database, *(delivery(receiver.url, f"stream {n % 20}") for n in range(200)))
+    async with working(database, policy=RetryPolicy(first_s=0.05, max_age=timedelta(seconds=0.3))):
+        await eventually(lambda: _all(database, "dead"))
+    async with database.transaction(ALL_TENANTS) as connection:
+        cursor = await connection.execute("select sum(pending), count(due_at), count(oldest_at) from delivery_stream")
+        assert await cursor.fetchone() == (0, 0, 0)
+
+
+async def _all(database: Database, state: str) -> bool:
+    return {found for found, _, _ in (await states(database)).values()} == {state}
+
+
+async def test_streams_know_how_much_waits(database: Database, receiver: Receiver) -> None:
+    answers = iter([200, 503, 200, 404, 200] * 200)
+    receiver.status = lambda _request: next(answers, 200)
+    waiting = """select count(*) from delivery_stream s where pending <> (select count(*) from delivery d
+                  where d.stream_key = s.stream_key and d.state = 'pending')
+                  or (pending > 0) <> (oldest_at is not null)"""
+    async with working(database), working(database):
+        for turn in range(30):
+            await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(turn % 7 + 1)))
+            async with database.transaction(ALL_TENANTS) as connection:
+                assert await (await connection.execute(waiting)).fetchone() == (0,)
+        await eventually(lambda: _all(database, "delivered"))
+
+
+async def test_failures_are_remembered_with_the_answers(database: Database, receiver: Receiver) -> None:
+    answers = iter([500, 404, 200])
+    receiver.status = lambda _request: next(answers)
+    await put(database, delivery(receiver.url))
+    async with working(database):
+        await eventually(lambda: _all(database, "delivered"))
+    async with database.transaction(ALL_TENANTS) as connection:
+        rows = await (await connection.execute("select failures, attempts from delivery")).fetchall()
+    (failures, attempts) = rows[0]
+    assert [failure["status"] for failure in failures] == [500, 404]
+    assert attempts == 2
+
+
+async def test_only_the_last_ten_failures_are_kept(database: Database, receiver: Receiver) -> None:
+    answers = iter(range(500, 512))
+    receiver.status = lambda _request: next(answers, 200)
+    await put(database, delivery(receiver.url))
+    async with working(database, policy=RetryPolicy(first_s=0.01, longest_s=0.02), longest_pause_s=0.02):
+        await eventually(lambda: _all(database, "delivered"))
+    async with database.transaction(ALL_TENANTS) as connection:
+        rows = await (await connection.execute("select failures from delivery")).fetchall()
+    assert [failure["status"] for failure in rows[0][0]] == list(range(502, 512))
+
+
+async def test_purge_removes_all_that_is_old_and_keeps_dead_letters(database: Database) -> None:
+    await put(database, *(delivery("http://127.0.0.1:9/", f"stream {n}") for n in range(25)))
+    async with database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("update delivery set state = 'delivered', finished_at = now()")
+        await connection.execute(
+            "update delivery set state = 'dead' where sequence = (select min(sequence) from delivery)"
+        )
+        await connection.execute("update delivery_stream set due_at = null, pending = 0")
+    assert await DeliveryStore(database).purge(datetime.now(UTC) + timedelta(seconds=5), limit=10) == 24
+    assert [state for state, _, _ in (await states(database)).values()] == ["dead"]
+
+
+async def test_sender_that_hangs_holds_its_place_no_longer_than_an_attempt_may_take(database: Database) -> None:
+    bodies = await put(database, delivery("http://127.0.0.1:9/"))
+    worker = DeliveryWorker(DeliveryStore(database), _Dying(), policy=RetryPolicy(first_s=60), attempt_s=0.1)
+    task = asyncio.create_task(worker.run())
+    await eventually(lambda: _has_error(database, bodies[0]))
+    task.cancel()
+    await asyncio.wait([task])
 
 
 class _Dying:

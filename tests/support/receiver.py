@@ -88,6 +88,12 @@ class Receiver:
             ) from None
         return self.accepted
 
+    async def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[Received]:
+        """Return when at least ``count`` requests were answered, whatever with."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(lambda: len(self.received) - self.under_way >= count)
+        return self.received
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections[writer] = asyncio.current_task()
         try:

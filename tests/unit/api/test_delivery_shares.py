@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.webhook import SendResult
-from api.workers.deliveries import RetryPolicy, Shares
+from api.workers.shares import RetryPolicy, Shares
 
 NO_ANSWER = SendResult(False)
 CREATED = datetime(2026, 6, 1, tzinfo=UTC)
@@ -46,6 +46,46 @@ def test_suspects_have_half_together() -> None:
     assert shares.taken()["c"] == 4
     shares.end("a")
     assert shares.taken()["c"] == 3
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_receiver_that_fails_three_times_in_a_row_is_left_alone_for_a_while() -> None:
+    clock = Clock()
+    shares = Shares(8, 4, clock=clock)
+    for _ in range(3):
+        shares.judge("a", NO_ANSWER)
+    assert shares.taken() == {"a": 4}
+    clock.now += 1.0
+    assert shares.taken() == {"a": 3}
+
+
+def test_pauses_of_a_receiver_double_up_to_the_longest() -> None:
+    clock = Clock()
+    shares = Shares(8, 4, clock=clock, longest_pause_s=8.0)
+    for _ in range(20):
+        shares.judge("a", NO_ANSWER)
+    clock.now += 3.9
+    assert shares.taken() == {"a": 4}
+    clock.now += 4.1
+    assert shares.taken() == {"a": 3}
+
+
+def test_first_answer_ends_the_pause() -> None:
+    shares = Shares(8, 4)
+    for _ in range(20):
+        shares.judge("a", NO_ANSWER)
+    assert shares.judge("a", SendResult(True, 200))
+    assert shares.taken() == {}
+
+
+def test_receiver_that_never_failed_does_not_come_back() -> None:
+    assert not Shares(8, 4).judge("a", SendResult(True, 200))
 
 
 @pytest.mark.parametrize(("attempts", "pause_s"), [(1, 1.0), (2, 2.0), (5, 16.0), (20, 300.0), (5000, 300.0)])
