@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -53,15 +53,28 @@ def integers(values: Sequence[int]) -> PackedArray:
     return _fixed(23, 4, "i", values)
 
 
-def doubles(values: Sequence[float]) -> PackedArray:
+def small_integers(values: Sequence[int]) -> PackedArray:
+    """``smallint[]``."""
+    return _fixed(21, 2, "h", values)
+
+
+def booleans(values: Sequence[bool | None]) -> PackedArray:
+    """``boolean[]``."""
+    return _nullable(16, 1, "?", values)
+
+
+def doubles(values: Sequence[float | None]) -> PackedArray:
     """``double precision[]``."""
-    return _fixed(701, 8, "d", values)
+    return _nullable(701, 8, "d", values)
 
 
-def timestamps(values: Iterable[datetime]) -> PackedArray:
+def timestamps(values: Iterable[datetime | None]) -> PackedArray:
     """``timestamptz[]`` of aware times."""
-    spans = [value - _EPOCH for value in values]
-    return _fixed(1184, 8, "q", [span.days * _DAY_US + span.seconds * 1_000_000 + span.microseconds for span in spans])
+    return _nullable(1184, 8, "q", [None if value is None else _microseconds(value - _EPOCH) for value in values])
+
+
+def _microseconds(span: timedelta) -> int:
+    return span.days * _DAY_US + span.seconds * 1_000_000 + span.microseconds
 
 
 def texts(values: Sequence[str | None]) -> PackedArray:
@@ -75,6 +88,15 @@ def _fixed(element_type: int, size: int, code: str, values: Sequence[float]) -> 
     count = len(values)
     elements = chain.from_iterable(zip(repeat(size), values))
     return PackedArray(_header(1, 0, element_type, count, 1) + struct.pack(f">{f'i{code}' * count}", *elements))
+
+
+def _nullable(element_type: int, size: int, code: str, values: Sequence[float | None]) -> PackedArray:
+    present = [value for value in values if value is not None]
+    if len(present) == len(values):
+        return _fixed(element_type, size, code, present)
+    pack = struct.Struct(f">i{code}").pack
+    body = b"".join([_NULL if value is None else pack(size, value) for value in values])
+    return PackedArray(_header(1, 1, element_type, len(values), 1) + body)
 
 
 def _text(value: str | None) -> bytes:

@@ -202,9 +202,9 @@ def add_instances(
         times.add(moment)
         slot = (key, tenant_id, ids[change.attribute], moment, ids[change.dataset], source_id)
         if change.after is not None:
-            rows.add(slot, change.after, look=may_correct(change, look_until))
+            rows.add(slot, change.after, look=may_correct(change, look_until), recorded_at=now)
         elif change.before is not None:
-            rows.add_removed(slot, change.before["type"])
+            rows.add_removed(slot, change.before["type"], recorded_at=now)
     return times
 
 

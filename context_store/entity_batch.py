@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, Final, LiteralString
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString, NamedTuple
 
 import orjson
 import psycopg
@@ -46,6 +46,8 @@ Outcome = EntityChange | UpdateOutcome | NgsiLdError
 
 REFUSED: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 """What PostgreSQL raises for a value that it cannot store: no number of its range, too long for an index ..."""
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_NEXT: Final = timedelta(microseconds=1)
 _TRIES: Final = 5  # how often a batch starts anew when others create the same entities at the same time
 
 # New entities in the order of their ids, as all writers create them; those that exist by now are left out.
@@ -108,16 +110,27 @@ class _Row:
     hidden: datetime | None = None
 
 
+class _Write(NamedTuple):
+    """A change of a row, and when it was decided."""
+
+    row: _Row
+    change: EntityChange
+    moment: datetime
+
+
 @dataclass(slots=True)
 class _Plan:
     """The entities while the items are decided, and what has to be written, in order."""
 
     rows: dict[str, _Row]
-    now: datetime
-    writes: list[tuple[_Row, EntityChange]] = field(default_factory=list)
+    clock: Callable[[], datetime]
+    now: datetime = _NEVER
+    """The moment of the item that is being decided; each has one of its own, as if it had come alone."""
+    writes: list[_Write] = field(default_factory=list)
 
     def decide(self, item: BatchItem) -> Outcome:
         """Do the operation of ``item``."""
+        self.now = max(self.clock(), self.now + _NEXT)
         row = self._present(item.entity_id)
         try:
             outcome = item.operation(row.entity, self.now)
@@ -145,7 +158,7 @@ class _Plan:
         row.entity = change.after
         row.hidden = max(filter(None, (row.hidden, hidden_until(change.attributes))), default=None)
         self.rows[entity_id] = row
-        self.writes.append((row, change))
+        self.writes.append(_Write(row, change, self.now))
 
 
 class _CreatedMeanwhile(Exception):
@@ -191,7 +204,7 @@ class EntityBatch:
     async def _plan(self, connection: AsyncConnection, tenant_id: int, items: Sequence[BatchItem]) -> _Plan:
         stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
         rows = {name: _Row(found.key, found.entity, found.entity, found.look_until) for name, found in stored.items()}
-        return _Plan(rows, self._clock())
+        return _Plan(rows, self._clock)
 
     async def _decide_and_write(
         self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
@@ -213,9 +226,9 @@ class EntityBatch:
         """Write the plan's changes; its rows are then as they are in the table."""
         if not plan.writes:
             return
-        rows = list(dict.fromkeys(row for row, _ in plan.writes))
+        rows = list(dict.fromkeys(write.row for write in plan.writes))
         source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
-        ids = await self._terms.resolve({name for _, change in plan.writes for name in term_names(change.attributes)})
+        ids = await self._terms.resolve({name for write in plan.writes for name in term_names(write.change.attributes)})
         await _insert_rows(connection, tenant_id, rows)
         await self._history.ensure({plan.now, *_times(plan)})
         ends, others = _split_history(tenant_id, plan, ids, source_id)
@@ -223,11 +236,11 @@ class EntityBatch:
         async with connection.pipeline():
             await _update_rows(connection, rows)
             await ends.insert(connection, plan.now)
-            for row, change in plan.writes if len(ends) else ():
-                await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, plan.now)
+            for row, change, moment in plan.writes if len(ends) else ():
+                await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, moment)
             await others.insert(connection, plan.now)
             await supersede(connection, superseded, plan.now)
-            events = [(row.key or 0, change) for row, change in plan.writes]
+            events = [(write.row.key or 0, write.change) for write in plan.writes]
             await insert_events(connection, tenant_id, events, source_id)
         for row in rows:
             row.stored = row.entity
@@ -235,9 +248,9 @@ class EntityBatch:
 
 
 def _times(plan: _Plan) -> Iterator[datetime]:
-    for _, change in plan.writes:
-        for item in change.attributes:
-            yield instance_time(item.after, plan.now)
+    for write in plan.writes:
+        for item in write.change.attributes:
+            yield instance_time(item.after, write.moment)
 
 
 def _split_history(
@@ -245,9 +258,9 @@ def _split_history(
 ) -> tuple[InstanceRows, InstanceRows]:
     """The history of the plan's changes: what has expired ends, and is forgotten, before anything else begins."""
     ends, others = InstanceRows(), InstanceRows()
-    for row, change in plan.writes:
-        rows = ends if removes_expired(change.attributes, plan.now) else others
-        add_instances(rows, (tenant_id, row.key or 0), change.attributes, ids, source_id, plan.now, row.look_until)
+    for row, change, moment in plan.writes:
+        rows = ends if removes_expired(change.attributes, moment) else others
+        add_instances(rows, (tenant_id, row.key or 0), change.attributes, ids, source_id, moment, row.look_until)
     return ends, others
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
@@ -17,7 +18,17 @@ import orjson
 from psycopg import AsyncConnection
 
 from broker.entities import VALUE_MEMBER, AttributeKind, Instance
-from context_store.arrays import bigints, cursor_for_arrays, doubles, integers, texts, timestamps
+from context_store.arrays import (
+    PackedArray,
+    bigints,
+    booleans,
+    cursor_for_arrays,
+    doubles,
+    integers,
+    small_integers,
+    texts,
+    timestamps,
+)
 
 # Numbers of the attribute kinds in the table; never reuse one.
 KIND_NUMBER: Final[dict[str, int]] = {
@@ -47,8 +58,8 @@ _INSERT: Final[LiteralString] = """
         entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, has_observed_at,
         removed, recorded_at, number_value, text_value, boolean_value, json_value, geometry_value, unit_code, detail)
     select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, r.kind,
-           r.has_observed_at, r.removed, %(recorded_at)s, r.number_value, r.text_value, r.boolean_value,
-           r.json_value::jsonb,
+           r.has_observed_at, r.removed, coalesce(r.recorded_at, %(now)s), r.number_value, r.text_value,
+           r.boolean_value, r.json_value::jsonb,
            case when r.kind = 3 and r.json_value is not null
                 then st_setsrid(st_force2d(st_geomfromgeojson(r.json_value)), 4326) end,
            r.unit_code, r.detail::jsonb
@@ -56,9 +67,11 @@ _INSERT: Final[LiteralString] = """
         %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
         %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(kind)b::smallint[],
         %(has_observed_at)b::boolean[], %(removed)b::boolean[], %(number_value)b::float8[], %(text_value)b::text[],
-        %(boolean_value)b::boolean[], %(json_value)b::text[], %(unit_code)b::text[], %(detail)b::text[]
+        %(boolean_value)b::boolean[], %(json_value)b::text[], %(unit_code)b::text[], %(detail)b::text[],
+        %(recorded_at)b::timestamptz[]
       ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind,
-              has_observed_at, removed, number_value, text_value, boolean_value, json_value, unit_code, detail)
+              has_observed_at, removed, number_value, text_value, boolean_value, json_value, unit_code, detail,
+              recorded_at)
     on conflict do nothing
 """
 
@@ -153,32 +166,33 @@ class NumberRows(_Rows):
 class InstanceRows(_Rows):
     """History rows of attribute instances of any kind."""
 
-    _NAMES: Final = (
-        "entity_key",
-        "tenant_id",
-        "attribute_id",
-        "observed_at",
-        "dataset_id",
-        "source_id",
-        "value_hash",
-        "kind",
-        "has_observed_at",
-        "removed",
-        "number_value",
-        "text_value",
-        "boolean_value",
-        "json_value",
-        "unit_code",
-        "detail",
-    )
+    _COLUMNS: Final[dict[str, Callable[[Sequence[Any]], PackedArray]]] = {
+        "entity_key": bigints,
+        "tenant_id": integers,
+        "attribute_id": integers,
+        "observed_at": timestamps,
+        "dataset_id": integers,
+        "source_id": integers,
+        "value_hash": bigints,
+        "kind": small_integers,
+        "has_observed_at": booleans,
+        "removed": booleans,
+        "number_value": doubles,
+        "text_value": texts,
+        "boolean_value": booleans,
+        "json_value": texts,
+        "unit_code": texts,
+        "detail": texts,
+        "recorded_at": timestamps,
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self.look: set[tuple[Any, ...]] = set()
         """Moments (places without the source) of which history may have something already."""
 
-    def add(self, place: Place, instance: Instance, *, look: bool = False) -> None:
-        """Add ``instance``; ``look`` when it may be a correction."""
+    def add(self, place: Place, instance: Instance, *, look: bool = False, recorded_at: datetime | None = None) -> None:
+        """Add ``instance``; ``look`` when it may be a correction, ``recorded_at`` if not when inserted."""
         if look:
             self.look.add(place[:5])
         kind = instance["type"]
@@ -194,24 +208,30 @@ class InstanceRows(_Rows):
                 *_typed(kind, value),
                 instance.get("unitCode"),
                 orjson.dumps(detail).decode() if detail else None,
+                recorded_at,
             )
         )
 
-    def add_removed(self, place: Place, kind: str, *, observed: bool = False) -> None:
+    def add_removed(
+        self, place: Place, kind: str, *, observed: bool = False, recorded_at: datetime | None = None
+    ) -> None:
         """Add a tombstone: from its time on, the attribute instance was no more.
 
         ``observed``: somebody said when it ended, which may correct what was said of that moment before.
         """
         if observed:
             self.look.add(place[:5])
-        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, None, None, None, None, None, None))
+        nothing = (None,) * 6
+        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, *nothing, recorded_at))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""
         if not self.rows:
             return 0
-        columns = dict(zip(self._NAMES, map(list, zip(*self.rows, strict=True)), strict=True))
-        cursor = await connection.execute(_INSERT, {**columns, "recorded_at": recorded_at})
+        gathered = zip(self._COLUMNS.items(), zip(*self.rows, strict=True), strict=True)
+        columns = {name: packed(column) for (name, packed), column in gathered}
+        cursor = cursor_for_arrays(connection)
+        await cursor.execute(_INSERT, {**columns, "now": recorded_at})
         return cursor.rowcount
 
 

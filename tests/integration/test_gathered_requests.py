@@ -76,6 +76,17 @@ async def test_concurrent_changes_of_one_entity_see_each_other(store: EntityStor
     assert await values(store, 1) == [50]
 
 
+async def test_each_of_them_is_in_the_history(hub: Hub, store: EntityStore) -> None:
+    await store.create(TENANT, river(0, 0))
+    await asyncio.gather(*(store.change(TENANT, "urn:ngsi-ld:River:0", levelled(n)) for n in range(1, 30)))
+    async with hub.database.transaction(TENANT) as connection:
+        rows = await (
+            await connection.execute("select number_value, observed_at from attribute_instance order by observed_at")
+        ).fetchall()
+    assert sorted(row[0] for row in rows) == list(range(30))
+    assert len({row[1] for row in rows}) == 30
+
+
 async def test_one_that_is_refused_leaves_the_others_alone(store: EntityStore) -> None:
     await asyncio.gather(*(store.create(TENANT, river(n)) for n in range(5)))
     work = [store.change(TENANT, f"urn:ngsi-ld:River:{n}", levelled(n)) for n in (0, 1, 99, 3)]
