@@ -23,8 +23,8 @@ from broker.errors import StoreUnavailable
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
-SESSION_OPTIONS: Final = (
-    f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed"
+SESSION_OPTIONS: Final = (  # without jit: compiling a condition on geometries takes longer than most queries run
+    f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off"
 )
 
 # Operational errors of a statement, not of the connection.

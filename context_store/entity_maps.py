@@ -21,11 +21,12 @@ from psycopg import AsyncConnection
 from broker.entity_maps import EntityMap, allowed_expiry
 from broker.errors import ResourceNotFound
 from broker.query import EntityQuery, Ordering
+from context_store.compiled import to_psycopg
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import utc_now
-from context_store.entity_store import is_live, store_refusals
+from context_store.entity_store import store_refusals
 from context_store.ordering import Collations
-from context_store.query_sql import ENTITY, entity_condition, select_entities, to_psycopg
+from context_store.query_sql import ENTITY, entity_condition, select_entities
 
 MAX_ENTRIES: Final = 1_000_000  # of one map
 
@@ -86,8 +87,9 @@ class EntityMapStore:
         if ordering is not None:
             await self._collations.ensure(ordering.collation)
         now = self._clock()
-        found = select_entities(query, tenant_id=tenant_id, limit=MAX_ENTRIES, ordering=ordering, columns=("id",))
-        listed = found.where(is_live(now)).subquery()
+        listed = select_entities(
+            query, tenant_id=tenant_id, limit=MAX_ENTRIES, ordering=ordering, columns=("id",), now=now
+        ).subquery()
         async with self._reading(tenant_id) as connection:
             entity_map = await _insert(connection, tenant_id, now, lifetime, _hash(query))
             entries = sa.insert(_ENTRY).from_select(
@@ -153,7 +155,7 @@ class EntityMapStore:
         self, tenant_id: int, entity_map: EntityMap, query: EntityQuery, *, limit: int, offset: int, count: bool
     ) -> MapPage:
         """One page of the entities of a map that match ``query`` (clause 5.5.9.3)."""
-        fits = sa.and_(entity_condition(query, tenant_id=tenant_id), is_live(self._clock()))
+        fits = entity_condition(query, tenant_id=tenant_id, now=self._clock())
         own = _ENTRY.c.map_key == sa.literal(entity_map.key, sa.BigInteger)
         joined = _ENTRY.join(ENTITY, ENTITY.c.id == _ENTRY.c.entity_id)
         page = sa.select(_ENTRY.c.position, _ENTRY.c.entity_id).select_from(joined).where(own, fits)

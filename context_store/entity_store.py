@@ -16,13 +16,13 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import psycopg
-import sqlalchemy as sa
 
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, ResourceNotFound, StoreUnavailable, TooComplexQuery
 from broker.expiry import is_expired, without_expired
 from broker.operations import UpdateOutcome, create_entity, existing
 from broker.query import EntityQuery, Ordering, TypeTree, matches
+from context_store.compiled import Statement, to_psycopg
 from context_store.database import Database
 from context_store.entities import GET, from_row, get_entities, utc_now
 from context_store.entity_batch import REFUSED, BatchItem, EntityBatch
@@ -30,8 +30,9 @@ from context_store.entity_batch import Outcome as BatchOutcome
 from context_store.gathering import Gathering
 from context_store.ordering import Collations
 from context_store.partitions import Partitions
-from context_store.query_sql import ENTITY, ENTITY_COLUMNS, count_entities, select_entities, to_psycopg
+from context_store.query_sql import ENTITY_COLUMNS, count_entities, select_entities
 from context_store.terms import TermIds
+from context_store.type_pages import select_page
 
 Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 
@@ -144,24 +145,29 @@ class EntityStore:
         if ordering is not None:
             await self._collations.ensure(ordering.collation)
         now = self._clock()
-        live = is_live(now)
-        page = select_entities(
-            query,
-            tenant_id=tenant_id,
-            limit=limit + 1,
-            offset=offset,
-            ordering=ordering,
-            columns=("entity_key", *ENTITY_COLUMNS),
-        ).where(live)
+        columns = ("entity_key", *ENTITY_COLUMNS)
+        page: Statement
+        if ordering is None:
+            page = select_page(query, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=columns, now=now)
+        else:
+            page = select_entities(
+                query,
+                tenant_id=tenant_id,
+                limit=limit + 1,
+                offset=offset,
+                ordering=ordering,
+                columns=columns,
+                now=now,
+            )
         total = None
         rows: list[tuple[Any, ...]] = []
         with store_refusals():
             async with self._database.transaction(tenant_id) as connection:
                 if limit:
-                    rows = await (await connection.execute(*to_psycopg(page))).fetchall()
+                    rows = await (await connection.execute(*to_psycopg(page), prepare=False)).fetchall()
                 if count:
-                    counted = count_entities(query, tenant_id=tenant_id).where(live)
-                    row = await (await connection.execute(*to_psycopg(counted))).fetchone()
+                    counted = count_entities(query, tenant_id=tenant_id, now=now)
+                    row = await (await connection.execute(*to_psycopg(counted), prepare=False)).fetchone()
                     total = int(row[0]) if row else 0
         entities = tuple(without_expired(from_row(row).entity, now) for row in rows[:limit])
         return EntityPage(entities, len(rows) > limit > 0, total)
@@ -172,11 +178,6 @@ def _selected(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | N
     if is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
         raise ResourceNotFound(f"Entity {entity_id} does not exist" + (" with such a type" if types else ""))
     return without_expired(entity, now)
-
-
-def is_live(now: datetime) -> sa.ColumnElement[bool]:
-    """The condition that an entity has not expired."""
-    return sa.or_(ENTITY.c.expires_at.is_(None), ENTITY.c.expires_at > sa.literal(now, sa.TIMESTAMP(timezone=True)))
 
 
 @contextmanager

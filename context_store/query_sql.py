@@ -5,8 +5,9 @@ Nothing runs here; a function returns a statement, and :func:`to_psycopg` its te
 PostgreSQL's. Every value is bound and every identifier comes from the table's metadata. What matches is decided in
 ``broker.query.match``; tests run one table of cases, and random queries, through both.
 
-What uses an index: ids (primary key), types (GIN), and relations to ``location`` other than ``disjoint`` and
-``near;minDistance`` (GiST). Conditions of ``q``, scopes and other GeoProperties filter what these leave.
+What uses an index: ids and the beginning of an ``idPattern`` (primary key), types and scopes (GIN), and relations to
+``location`` other than ``disjoint`` and ``near;minDistance`` (GiST). Conditions of ``q`` and of other GeoProperties
+filter what these leave. For pages of a type see ``type_pages``.
 
 Trap: row-level security lets an index serve only operators that are *leakproof*, and those of arrays and geometries
 are not. Until a superuser has marked :data:`INDEX_FUNCTIONS` so, the two indexes are unused by the hub's role and
@@ -27,7 +28,6 @@ import sqlalchemy as sa
 from geoalchemy2 import Geometry
 from shapely.geometry import shape
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from broker.query.geodesy import boxes_within
 from broker.query.ordering import Ordering
@@ -45,6 +45,8 @@ from broker.query.tree import (
     TypeName,
     TypeTree,
 )
+from context_store.compiled import to_psycopg
+from context_store.index_conditions import index_conditions
 from context_store.ordering import ordered
 from context_store.query_terms import Condition, Source, pattern_condition, term_condition, text_array
 from schemas.terms import LOCATION
@@ -61,9 +63,11 @@ ENTITY: Final = sa.Table(
     sa.Column("document", JSONB),
     sa.Column("location", Geometry("GEOMETRY", srid=4326)),
     sa.Column("scopes", ARRAY(sa.Text)),
+    sa.Column("scope_terms", ARRAY(sa.Text)),
     sa.Column("created_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("modified_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("expires_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("attributes_expire_at", sa.TIMESTAMP(timezone=True)),
 )
 ENTITY_COLUMNS: Final = ("id", "types", "document", "scopes", "created_at", "modified_at", "expires_at")
 # The functions behind && and @> of arrays and && of geometries. They compare names and boxes and say nothing of them
@@ -73,8 +77,6 @@ INDEX_FUNCTIONS: Final = (
     "pg_catalog.arraycontains(anyarray, anyarray)",
     "geometry_overlaps(geometry, geometry)",
 )
-_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
-
 # Edges are straight in longitude and latitude; geography draws great circles. Cut into pieces of this many degrees,
 # the two are less than 2 m apart.
 _PIECE_DEGREES: Final = 0.1
@@ -115,38 +117,34 @@ def select_entities(
     order: Order = Order.ID,
     ordering: Ordering | None = None,
     columns: tuple[str, ...] = ENTITY_COLUMNS,
+    indexed: bool = True,
+    now: datetime | None = None,
 ) -> sa.Select[Any]:
     """One page of the entities of a tenant that match ``query``.
 
     ``after`` continues behind an entity and costs the same on every page; ``offset`` counts from the start (or from
     ``after``) and reads what it skips. ``ordering`` is the order that a request asks for, in place of ``order``; it
-    goes with ``offset`` only.
+    goes with ``offset`` only; ``indexed`` and ``now`` as in :func:`entity_condition`.
     """
     statement = sa.select(*(ENTITY.c[column] for column in columns))
-    statement = statement.where(entity_condition(query, tenant_id=tenant_id))
+    statement = statement.where(entity_condition(query, tenant_id=tenant_id, indexed=indexed, now=now))
     keys = [ENTITY.c.id] if order is Order.ID else [ENTITY.c.created_at, ENTITY.c.id]
     if after is not None:
         last = {"id": after.id, "created_at": after.created_at}
         limits = [sa.bindparam(f"after_{key.name}", last[key.name], key.type) for key in keys]
         statement = statement.where(sa.tuple_(*keys) > sa.tuple_(*limits))
-    if ordering is None:
-        statement = statement.order_by(*keys)
-    else:
-        statement = ordered(statement, ordering, Source(ENTITY, sa.bindparam("tenant_id", tenant_id, sa.Integer)))
+    source = _source(tenant_id, now)
+    statement = statement.order_by(*keys) if ordering is None else ordered(statement, ordering, source)
     statement = statement.limit(sa.bindparam("limit", limit, sa.Integer))
     return statement.offset(sa.bindparam("offset", offset, sa.Integer))
 
 
-def count_entities(query: EntityQuery, *, tenant_id: int) -> sa.Select[Any]:
+def count_entities(
+    query: EntityQuery, *, tenant_id: int, indexed: bool = True, now: datetime | None = None
+) -> sa.Select[Any]:
     """How many entities of a tenant match ``query``: one row, one column."""
-    condition = entity_condition(query, tenant_id=tenant_id)
+    condition = entity_condition(query, tenant_id=tenant_id, indexed=indexed, now=now)
     return sa.select(sa.func.count()).select_from(ENTITY).where(condition)
-
-
-def to_psycopg(statement: sa.Select[Any] | sa.Insert | sa.Delete) -> tuple[bytes, dict[str, Any]]:
-    """The text of a statement with ``%(name)s`` placeholders, and its parameters, as psycopg executes them."""
-    compiled = statement.compile(dialect=_DIALECT)
-    return compiled.string.encode(), dict(compiled.params)
 
 
 def page_statement(
@@ -189,25 +187,39 @@ def _compiled_count(query: EntityQuery) -> tuple[bytes, dict[str, Any]]:
     return to_psycopg(count_entities(query, tenant_id=0))
 
 
-def entity_condition(query: EntityQuery, *, tenant_id: int) -> Condition:
-    """The WHERE condition of ``query`` on :data:`ENTITY`, tenant included."""
-    tenant = sa.bindparam("tenant_id", tenant_id, sa.Integer, unique=False)
-    source = Source(ENTITY, tenant)
-    conditions = [ENTITY.c.tenant_id == tenant]
+def entity_condition(
+    query: EntityQuery, *, tenant_id: int, indexed: bool = True, now: datetime | None = None
+) -> Condition:
+    """The WHERE condition of ``query`` on :data:`ENTITY`, tenant included.
+
+    ``indexed`` is False where something else stands in for the table and has none of its indexes. With ``now``,
+    entities and attributes that have expired by then are not there, whether or not they have been collected.
+    """
+    source = _source(tenant_id, now)
+    conditions = [ENTITY.c.tenant_id == source.tenant]
     conditions += _selector_conditions(EntitySelector(query.ids, None, query.types))
     if query.id_pattern is not None:
         conditions.append(pattern_condition(query.id_pattern, ENTITY.c.id))
     if query.selectors:
         conditions.append(sa.or_(*(_selector_condition(selector) for selector in query.selectors)))
     if query.attributes:
-        conditions.append(ENTITY.c.document.op("?|", return_type=sa.Boolean())(text_array(query.attributes)))
+        conditions.append(source.document.op("?|", return_type=sa.Boolean())(text_array(query.attributes)))
     if query.scope is not None:
         conditions.append(_scope_condition(query.scope))
     if query.q is not None:
         conditions.append(_formula(query.q, lambda term: term_condition(term, source)))
     if query.geo is not None:
-        conditions.append(_geo_condition(query.geo))
+        conditions.append(_geo_condition(query.geo, source))
+    if indexed:
+        conditions += index_conditions(query, ENTITY)
+    if now is not None:
+        conditions.append(source.is_there)
     return sa.and_(*conditions)
+
+
+def _source(tenant_id: int, now: datetime | None) -> Source:
+    moment = None if now is None else sa.bindparam("now", now, sa.TIMESTAMP(timezone=True), unique=False)
+    return Source(ENTITY, sa.bindparam("tenant_id", tenant_id, sa.Integer, unique=False), moment)
 
 
 def _formula(tree: Formula[Leaf], leaf_condition: Callable[[Leaf], Condition]) -> Condition:
@@ -255,17 +267,20 @@ def _scope_condition(tree: ScopeTree) -> Condition:
     return _formula(tree, has_scope)
 
 
-def _geo_condition(query: GeoQuery) -> Condition:
+def _geo_condition(query: GeoQuery, source: Source) -> Condition:
     test = _geometry_test(query)
+    in_document = _document_geo_condition(query.geoproperty, test, source)
     if query.geoproperty != LOCATION:
-        return _document_geo_condition(query.geoproperty, test)
+        return in_document
     column = ENTITY.c.location
     number = sa.func.generate_series(1, sa.func.ST_NumGeometries(column)).table_valued("number").render_derived()
     in_any = sa.exists(
         sa.select(sa.literal_column("1")).select_from(number).where(test(sa.func.ST_GeometryN(column, number.c.number)))
     )
     several = sa.func.GeometryType(column) == "GEOMETRYCOLLECTION"  # see broker.query.indexed_geometry
-    condition = sa.case((several, in_any), else_=test(column))
+    indexed = sa.case((several, in_any), else_=test(column))
+    # The column holds what is stored; of what has expired only the document tells.
+    condition = indexed if source.now is None else sa.case((source.may_have_expired, in_document), else_=indexed)
     boxes = _boxes(query)
     return sa.and_(sa.or_(*(column.op("&&")(box) for box in boxes)), condition) if boxes else condition
 
@@ -281,9 +296,9 @@ def _boxes(query: GeoQuery) -> list[sa.ColumnElement[Any]]:
     ]
 
 
-def _document_geo_condition(geoproperty: str, test: Callable[[Any], Condition]) -> Condition:
-    """Some instance of a GeoProperty other than ``location`` passes ``test``."""
-    attribute = ENTITY.c.document.op("->", return_type=JSONB())(sa.literal(geoproperty, sa.Text))
+def _document_geo_condition(geoproperty: str, test: Callable[[Any], Condition], source: Source) -> Condition:
+    """Some instance of a GeoProperty passes ``test``."""
+    attribute = source.document.op("->", return_type=JSONB())(sa.literal(geoproperty, sa.Text))
     columns = (sa.column("key", sa.Text), sa.column("value", JSONB))
     instances = sa.func.jsonb_each(attribute).table_valued(*columns).render_derived()
     body = instances.c.value

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import sqlalchemy as sa
@@ -49,10 +50,36 @@ _ORDER: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The entity that a condition is about: the table (or an alias of it), and the tenant to stay within."""
+    """The entity that a condition is about: the table (or an alias of it), and the tenant to stay within.
+
+    ``now`` is when it is asked about: what has expired then is not there, collected or not. Without it, what is
+    stored is what there is.
+    """
 
     table: sa.FromClause
     tenant: sa.BindParameter[int]
+    now: sa.BindParameter[datetime] | None = None
+
+    @property
+    def document(self) -> Json:
+        """The attributes that are there."""
+        columns = self.table.c
+        if self.now is None:
+            return columns.document
+        live = sa.func.live_attributes(columns.document, self.now, type_=JSONB())
+        return sa.case((self.may_have_expired, live), else_=columns.document)
+
+    @property
+    def may_have_expired(self) -> Condition:
+        """Whether attributes are still stored that are not there any more."""
+        due = self.table.c.attributes_expire_at
+        return sa.false() if self.now is None else sa.and_(due.is_not(None), due <= self.now)
+
+    @property
+    def is_there(self) -> Condition:
+        """Whether the entity itself has not expired."""
+        expires_at = self.table.c.expires_at
+        return sa.true() if self.now is None else sa.or_(expires_at.is_(None), expires_at > self.now)
 
 
 def text_array(values: list[str] | tuple[str, ...]) -> sa.ColumnElement[Any]:
@@ -78,17 +105,18 @@ def _path_condition(term: Term, path: AttributePath | LinkedPath, source: Source
 
 def _linked_condition(term: Term, path: LinkedPath, source: Source) -> Condition:
     """Some entity that the Relationship points at, of one of the types, meets the rest of the path."""
-    instances = _each(member_of(source.table.c.document, path.relationship))
+    instances = _each(member_of(source.document, path.relationship))
     objects = sa.func.coalesce(
         member_of(instances.c.value, fixed("object")), member_of(instances.c.value, fixed("objectList"))
     )
     items = _path_query(objects, "$[*]")
     item_id = sa.func.coalesce(as_text(member_of(items.c.item, fixed("object"))), as_text(items.c.item))
     linked = source.table.alias() if isinstance(source.table, sa.Table) else _entity_of(source).alias()
-    conditions = [linked.c.tenant_id == source.tenant, linked.c.id == item_id]
+    target = replace(source, table=linked)
+    conditions = [linked.c.tenant_id == source.tenant, linked.c.id == item_id, target.is_there]
     if path.types:
         conditions.append(linked.c.types.op("&&")(text_array(path.types)))
-    conditions.append(_path_condition(term, path.target, Source(linked, source.tenant)))
+    conditions.append(_path_condition(term, path.target, target))
     return sa.exists(sa.select(sa.literal_column("1")).select_from(instances, items, linked).where(*conditions))
 
 
@@ -135,7 +163,7 @@ def _has_languages(body: Json) -> Condition:
 
 def path_instances(names: tuple[str, ...], source: Source) -> tuple[list[sa.FromClause], Json, Json]:
     """The instances at the end of a path as FROM items, with the columns for datasetId and instance."""
-    attributes: Json = source.table.c.document
+    attributes: Json = source.document
     froms: list[sa.FromClause] = []
     for name in names:
         if froms:

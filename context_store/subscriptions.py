@@ -22,9 +22,10 @@ from broker.query import EntityQuery
 from broker.subscriptions import Document, EntityEvent, SubscriptionCounters, expiry, state_before
 from broker.times import parse_time
 from context_store.caches import bump
+from context_store.compiled import to_psycopg
 from context_store.database import Database
 from context_store.entities import StoredEntity, from_row
-from context_store.query_sql import ENTITY_COLUMNS, After, select_entities, to_psycopg
+from context_store.query_sql import ENTITY_COLUMNS, After, select_entities
 
 CACHE: Final = "subscriptions"
 

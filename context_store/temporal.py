@@ -24,6 +24,7 @@ from broker.query import EntityQuery, Ordering
 from broker.temporal import SCOPE, Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page, newest
 from broker.times import to_text
 from context_store.aggregates import aggregate
+from context_store.compiled import to_psycopg
 from context_store.database import Database
 from context_store.history import KIND_NAME, typed_value
 from context_store.identities import (
@@ -34,7 +35,7 @@ from context_store.identities import (
     scope_instances,
     window_attributes,
 )
-from context_store.query_sql import ENTITY, count_entities, select_entities, to_psycopg
+from context_store.query_sql import ENTITY, count_entities, select_entities
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
 
@@ -191,13 +192,19 @@ class TemporalStore:
         numbers = await self._numbers(window_attributes(entities)) or ()
         window = entities_in_window(entities, numbers, _bounds(query), _axis(query))
         page = select_entities(
-            entities, tenant_id=tenant_id, limit=limit + 1, offset=offset, ordering=ordering, columns=("id",)
+            entities,
+            tenant_id=tenant_id,
+            limit=limit + 1,
+            offset=offset,
+            ordering=ordering,
+            columns=("id",),
+            indexed=False,
         )
         total = None
         async with self._database.transaction(tenant_id) as connection:
             ids = await _first_column(connection, page.where(evolving).add_cte(window)) if limit else []
             if count:
-                counted = count_entities(entities, tenant_id=tenant_id).where(evolving).add_cte(window)
+                counted = count_entities(entities, tenant_id=tenant_id, indexed=False).where(evolving).add_cte(window)
                 total = int((await _first_column(connection, counted))[0])
             known = await find_identities(connection, tenant_id, ids[:limit])
             found = await self._instances(connection, tenant_id, list(known.values()), query, attributes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -43,6 +44,7 @@ from broker.query.tree import (
 from schemas.terms import NO_DATASET
 
 Matcher: TypeAlias = Callable[[ExpandedEntity], bool]
+Find: TypeAlias = Callable[[str], ExpandedEntity | None]  # an entity by its id
 Targets: TypeAlias = Iterable[Any] | None  # the values of one instance; None when the element is not there
 _InstanceTest: TypeAlias = Callable[[str, Instance], bool]  # datasetId and instance
 Leaf = TypeVar("Leaf")
@@ -55,10 +57,11 @@ def matches(entity: ExpandedEntity, query: EntityQuery) -> bool:
     return _kept(query)(entity)
 
 
-def compile_query(query: EntityQuery) -> Matcher:
+def compile_query(query: EntityQuery, find: Find | None = None) -> Matcher:
     """A test of entities for ``query``; hold on to it where the same query meets many entities.
 
-    Raises ``OperationNotSupported`` for linked entities in ``q``: one entity alone cannot tell.
+    ``find`` gives linked entities by their ids. Without it ``OperationNotSupported`` is raised for linked entities in
+    ``q``: one entity alone cannot tell.
     """
     checks = [_selector_matcher(EntitySelector(query.ids, None, query.types))]
     if query.id_pattern is not None:
@@ -70,7 +73,7 @@ def compile_query(query: EntityQuery) -> Matcher:
     if query.scope is not None:
         checks.append(compile_scope(query.scope))
     if query.q is not None:
-        checks.append(compile_q(query.q))
+        checks.append(compile_q(query.q, find))
     if query.geo is not None:
         checks.append(compile_geo(query.geo))
     return _all_of([check for check in checks if check is not _always])
@@ -157,24 +160,46 @@ def compile_scope(tree: ScopeTree) -> Matcher:
     return _compile_formula(tree, has_scope)
 
 
-def compile_q(tree: QueryTree) -> Matcher:
-    """A test of an entity's attributes (clause 4.9).
-
-    Raises ``OperationNotSupported`` for linked entities: one entity alone cannot tell.
-    """
-    return _compile_formula(tree, _term_matcher)
+def compile_q(tree: QueryTree, find: Find | None = None) -> Matcher:
+    """A test of an entity's attributes (clause 4.9); ``find`` as in :func:`compile_query`."""
+    return _compile_formula(tree, lambda term: _term_matcher(term, find))
 
 
-def _term_matcher(term: Term) -> Matcher:
+def _term_matcher(term: Term, find: Find | None) -> Matcher:
     path = term.path
     if isinstance(path, LinkedPath):
-        raise OperationNotSupported("q follows a Relationship into another entity, which cannot be done here")
+        if find is None:
+            raise OperationNotSupported("q follows a Relationship into another entity, which cannot be done here")
+        return _linked_matcher(term, path, find)
     if not path.names:
         return _entity_member_matcher(path.member or "", term)
     found = _walk(path.names, _instance_test(path, term))
     if term.operator is Operator.ABSENT:
         return lambda entity: not found(entity.attributes)
     return lambda entity: found(entity.attributes)
+
+
+def _linked_matcher(term: Term, path: LinkedPath, find: Find) -> Matcher:
+    """Some entity that the Relationship points at, of one of the types, meets the rest of the path."""
+    absent = term.operator is Operator.ABSENT
+    meets = _term_matcher(replace(term, path=path.target, operator=Operator.EXISTS if absent else term.operator), find)
+    types = frozenset(path.types)
+
+    def found(entity: ExpandedEntity) -> bool:
+        for instance in entity.attributes.get(path.relationship, {}).values():
+            for entity_id in _pointed_at(instance):
+                linked = find(entity_id)
+                if linked is not None and (not types or types & set(linked.types)) and meets(linked):
+                    return True
+        return False
+
+    return (lambda entity: not found(entity)) if absent else found
+
+
+def _pointed_at(instance: Instance) -> list[str]:
+    """The ids of the entities that an instance points at; none unless it is a Relationship or a list of them."""
+    given = instance.get("object", instance.get("objectList", ()))
+    return [item for item in _objects([given] if isinstance(given, str) else given) if isinstance(item, str)]
 
 
 def _walk(names: tuple[str, ...], test: _InstanceTest) -> Callable[[Attributes], bool]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from broker.errors import TooComplexQuery
@@ -114,9 +115,13 @@ def _either(fragments: list[_Fragment]) -> _Fragment:
 
 @dataclass(slots=True, eq=False)
 class CompiledPattern:
-    """A pattern ready to search with; ``posix`` is the same pattern for PostgreSQL's ``~`` under collation C."""
+    """A pattern ready to search with; ``posix`` is the same pattern for PostgreSQL's ``~`` under collation C.
+
+    Whatever text matches begins with ``prefix``, which is empty when the pattern does not say how texts begin.
+    """
 
     posix: str
+    prefix: str
     _symbols: list[Symbol]
     _follow: list[int]
     _whole: _Fragment
@@ -177,7 +182,24 @@ def _compiled(text: str) -> CompiledPattern:
     node, posix = parse_pattern(text)
     builder = _Builder()
     whole = builder.build(node)
-    return CompiledPattern(posix, builder.symbols, builder.follow, whole)
+    return CompiledPattern(posix, _prefix(node), builder.symbols, builder.follow, whole)
+
+
+def _prefix(node: Node) -> str:
+    """The characters that ``^`` and single characters behind it fix: ``urn:x:`` of ``^urn:x:[0-9]+``."""
+    parts = node.parts if isinstance(node, Sequence) else (node,)
+    if not parts or not isinstance(parts[0], Symbol) or parts[0].mark != START:
+        return ""
+    characters = (_only_character(part) for part in parts[1:])
+    return "".join(takewhile(bool, characters))
+
+
+def _only_character(node: Node) -> str:
+    """The one character that ``node`` takes, empty when it may take others or none."""
+    if not isinstance(node, Symbol) or node.mark or node.negated or len(node.ranges) != 1:
+        return ""
+    low, high = node.ranges[0]
+    return chr(low) if low == high else ""
 
 
 def compile_pattern(text: str) -> CompiledPattern:
