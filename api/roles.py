@@ -35,6 +35,7 @@ from api.workers.delivery_policy import make_delivery_worker
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
+from api.workers.rollups import RollupWorker
 from api.workers.subscriptions import SubscriptionWorker
 from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
@@ -42,6 +43,7 @@ from context_store import alerts as alert_channel
 from context_store import caches, deliveries, events
 from context_store.listener import Listener
 from context_store.migrate import migrate
+from context_store.rollups import Rollups
 from ingest.client import MqttAddress, MqttClient
 
 log = structlog.get_logger(__name__)
@@ -110,7 +112,7 @@ async def _check_mqtt(client: MqttClient) -> None:
 
 
 def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
-    """Alert rules, subscriptions, deliveries, and the end of what is transient."""
+    """Alert rules, subscriptions, deliveries, rollups of history, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
     evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
@@ -125,6 +127,9 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
+    rollup_worker = RollupWorker(Rollups(hub.database))
+    parts.health.add("rollups", rollup_worker.check)
+    parts.add("rollups", rollup_worker.run())
     parts.add("expiry", collect_expired(hub))
     parts.add("backlog gauges", watch_backlogs(hub))
 

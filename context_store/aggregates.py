@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
@@ -17,6 +18,8 @@ from psycopg import AsyncConnection
 from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
 from broker.errors import TooManyResults
 from context_store.history import KIND_NAME
+from context_store.rollup_answers import cut_values, cuts, rollup_statement
+from context_store.rollups import read_state
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
 
@@ -64,9 +67,12 @@ _METHODS: Final[dict[AggregationMethod, LiteralString]] = {
     ' to_jsonb(min(o.text collate "C")))',
     AggregationMethod.MAX: "coalesce(to_jsonb(max(coalesce(o.number, o.size))::float8),"
     ' to_jsonb(max(o.text collate "C")))',
-    AggregationMethod.STDDEV: "to_jsonb(stddev_pop(o.number)::float8)",
+    # Not stddev_pop: the same arithmetic as of rollups, so that both give the same to the last digit.
+    AggregationMethod.STDDEV: "to_jsonb(sqrt(greatest(count(o.number) * sum(o.number * o.number)"
+    " - sum(o.number) * sum(o.number), 0) / nullif(count(o.number)::numeric * count(o.number), 0))::float8)",
     AggregationMethod.SUMSQ: "to_jsonb(sum(o.number * o.number)::float8)",
 }
+_SLOTS: Final = ("keys", "attributes", "owners", "origins", "endings")
 _COUNTS: Final = frozenset({AggregationMethod.TOTAL_COUNT, AggregationMethod.DISTINCT_COUNT})
 
 _LENGTH: Final[LiteralString] = (
@@ -122,7 +128,10 @@ async def aggregate(
     places["origins"] = [start or borders.get(owner, nothing)[0] for owner in places["owners"]]
     places["endings"] = [end or borders.get(owner, nothing)[1] for owner in places["owners"]]
     places |= _length(period) | {"limit": MAX_PERIODS + 1}
-    rows = await (await connection.execute(_on(axis, _statement(aggregation)), places)).fetchall()
+    rows, places = await _from_rollups(connection, aggregation, places, axis)
+    if places["keys"]:
+        rows += await (await connection.execute(_on(axis, _statement(aggregation)), places)).fetchall()
+        rows.sort(key=lambda row: row[:5])
     if len(rows) > MAX_PERIODS:
         raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
     names = await terms.names({number for row in rows for number in row[1:3]})
@@ -132,9 +141,30 @@ async def aggregate(
     return result
 
 
+async def _from_rollups(
+    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
+) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+    """The rows that rollups can tell, and what is left to ask the instances themselves (of ``places``)."""
+    if axis != "observed_at" or not places["only_observed"] or places["known_at"] != "infinity":
+        return [], places
+    state = await read_state(connection)
+    where = cuts(aggregation, _given(places["start"]), _given(places["end"]), state)
+    if where is None:
+        return [], places
+    statement = rollup_statement(where, _cut(aggregation.period), aggregation.methods)
+    found = await (await connection.execute(statement, places | cut_values(where))).fetchall()
+    mixed = {row[:2] for row in found if row[-1]}
+    left = [slot in mixed for slot in zip(places["owners"], places["attributes"], strict=True)]
+    rest = {name: list(compress(places[name], left)) for name in _SLOTS}
+    return [row[:-1] for row in found if row[:2] not in mixed], places | rest
+
+
+def _cut(period: Period) -> LiteralString:
+    return _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
+
+
 def _statement(aggregation: Aggregation) -> LiteralString:
-    period = aggregation.period
-    cut = _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
+    cut = _cut(aggregation.period)
     results = ", ".join([_METHODS[method] for method in aggregation.methods])
     return (
         "select w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends, "

@@ -23,12 +23,19 @@ _CHILDREN: Final = """
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = %s::regclass
 """
 
+_CHUNKS: Final = """
+    select range_start, range_end from timescaledb_information.chunks
+     where hypertable_schema = current_schema() and hypertable_name = %s order by 1
+"""
+
+_NAMES: Final = {"year": "%Y", "month": "%Y_%m", "day": "%Y_%m_%d"}  # how partitions are called after their times
+
 _DROP_CHUNKS: Final = "select drop_chunks(%s::regclass, older_than => %s::timestamptz)"
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionScheme:
-    """How ``table`` is cut: ``unit`` is ``month`` or ``day``."""
+    """How ``table`` is cut: ``unit`` is ``year``, ``month`` or ``day``."""
 
     table: str
     unit: str
@@ -38,18 +45,20 @@ class PartitionScheme:
         start = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         if self.unit == "day":
             return start, start + timedelta(days=1)
+        if self.unit == "year":
+            start = start.replace(month=1, day=1)
+            return start, start.replace(year=start.year + 1)
         start = start.replace(day=1)
         return start, (start + timedelta(days=32)).replace(day=1)
 
     def name(self, moment: datetime) -> str:
         """The name of the partition that holds ``moment``: ``attribute_instance_2026_11``."""
         start, _ = self.bounds(moment)
-        return f"{self.table}_{start:%Y_%m}" if self.unit == "month" else f"{self.table}_{start:%Y_%m_%d}"
+        return f"{self.table}_{start.strftime(_NAMES[self.unit])}"
 
     def start_of(self, name: str) -> datetime:
         """The first moment of the partition called ``name``."""
-        form = "%Y_%m" if self.unit == "month" else "%Y_%m_%d"
-        return datetime.strptime(name.removeprefix(self.table + "_"), form).replace(tzinfo=UTC)
+        return datetime.strptime(name.removeprefix(self.table + "_"), _NAMES[self.unit]).replace(tzinfo=UTC)
 
 
 HISTORY: Final = PartitionScheme("attribute_instance", "month")
@@ -100,6 +109,14 @@ class Partitions:
                     dropped.append(name)
         self._known.difference_update(dropped)
         return dropped
+
+    async def ranges(self, connection: AsyncConnection) -> list[tuple[datetime, datetime]]:
+        """First and past-the-end moments of all partitions or chunks, in their order."""
+        if not await self._is_partitioned(connection):
+            rows = await (await connection.execute(_CHUNKS, (self._scheme.table,))).fetchall()
+            return [(start.astimezone(UTC), end.astimezone(UTC)) for start, end in rows]
+        rows = await (await connection.execute(_CHILDREN, (self._scheme.table,))).fetchall()
+        return sorted(self._scheme.bounds(self._scheme.start_of(name)) for (name,) in rows)
 
     async def _is_partitioned(self, connection: AsyncConnection) -> bool:
         if self._partitioned is None:

@@ -29,6 +29,10 @@ TABLES = (
     "jsonld_context",
     "entity_identity",
     "scope_instance",
+    "rollup_10m",
+    "rollup_1h",
+    "rollup_1d",
+    "rollup_note",
 )
 INSERT = """insert into entity (tenant_id, id, types, document, created_at, modified_at)
             values (%s, 'urn:x:1', '{urn:x:T}', '{}', now(), now())"""

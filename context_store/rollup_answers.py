@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answering questions about history from rollups, right at every moment.
+
+A question is cut into what the rollups tell, and the rest, which is read from the instances: the ends of the range that
+lie within a bucket, what is not rolled yet, and days that are noted to be rolled again. All of it is one statement, so
+one snapshot. Attributes that are not only numbers are left to the instances; :mod:`context_store.aggregates` asks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString
+
+from broker.aggregation import Aggregation, AggregationMethod, Period
+from context_store.rollup_tiers import DAY, HOUR, TIERS, Tier
+from context_store.rollups import BELIEVED, NUMBER, RollupState
+
+# What the methods are of pieces: buckets, and single instances as buckets of one.
+METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
+    AggregationMethod.TOTAL_COUNT: "to_jsonb(sum(i.numbers)::bigint)",
+    AggregationMethod.SUM: "to_jsonb(sum(i.total)::float8)",
+    AggregationMethod.AVG: "to_jsonb((sum(i.total) / nullif(sum(i.numbers), 0))::float8)",
+    AggregationMethod.MIN: "to_jsonb(min(i.lowest)::numeric::float8)",
+    AggregationMethod.MAX: "to_jsonb(max(i.highest)::numeric::float8)",
+    AggregationMethod.STDDEV: "to_jsonb(sqrt(greatest(sum(i.numbers) * sum(i.squares) - sum(i.total) * sum(i.total), 0)"
+    " / nullif(sum(i.numbers)::numeric * sum(i.numbers), 0))::float8)",
+    AggregationMethod.SUMSQ: "to_jsonb(sum(i.squares)::float8)",
+}
+
+# The attributes of the question; of those whose instances a retention has removed, since when they are there.
+_WANTED: Final[LiteralString] = """
+    with w as materialized (
+        select g.*, timezone('UTC', coalesce(k.raw_since, '-infinity')::timestamp) as raw_since
+          from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[], %(origins)s::timestamptz[],
+                      %(endings)s::timestamptz[]) as g (entity_key, attribute_id, owner, origin, ending)
+          left join entity_identity k on k.entity_key = g.entity_key),
+    noted as materialized (
+        select distinct w.entity_key, w.attribute_id, n.day
+          from w join rollup_note n on n.entity_key = w.entity_key and n.attribute_id = w.attribute_id
+         where n.tenant_id = %(tenant_id)s and timezone('UTC', n.day::timestamp) >= w.raw_since
+           and n.day >= timezone('UTC', %(body)s::timestamptz)::date
+           and n.day <= timezone('UTC', %(tail)s::timestamptz)::date),
+"""
+_BUCKETS: Final[LiteralString] = """
+        select w.*, r.dataset_id, r.bucket as place, r.numbers, r.total, r.squares, r.lowest, r.highest,
+               case when r.bucket < w.raw_since then 0 else r.others end as others
+          from w cross join lateral (
+            select * from TABLE r
+             where r.entity_key = w.entity_key and r.tenant_id = %(tenant_id)s and r.attribute_id = w.attribute_id
+               and r.bucket >= FROM and r.bucket < TO
+               and (r.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)) r
+         where not exists (select from noted n where n.entity_key = w.entity_key and n.attribute_id = w.attribute_id
+                              and n.day = timezone('UTC', r.bucket)::date)
+"""
+_INSTANCES: Final[LiteralString] = f"""
+        select w.entity_key, w.attribute_id, w.owner, w.origin, w.ending, w.raw_since, i.dataset_id,
+               i.observed_at, (o.number is not null)::int, o.number::numeric, o.number::numeric * o.number::numeric,
+               o.number, o.number, (o.number is null)::int
+          from (select w.*, e.low, e.high from w cross join (values
+                       (%(start)s::timestamptz, %(body)s::timestamptz),
+                       (%(tail)s::timestamptz, %(end)s::timestamptz)) as e (low, high)
+                union all
+                select w.*, greatest(timezone('UTC', n.day::timestamp), %(body)s::timestamptz),
+                       least(timezone('UTC', (n.day + 1)::timestamp), %(tail)s::timestamptz)
+                  from w join noted n on n.entity_key = w.entity_key and n.attribute_id = w.attribute_id) w
+         cross join lateral (
+            select * from attribute_instance i
+             where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s and i.attribute_id = w.attribute_id
+               and i.observed_at >= w.low and i.observed_at < w.high and {BELIEVED}
+               and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)) i
+         cross join lateral (select {NUMBER} as number) o
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Where a question is cut: ``body`` to ``inner`` is told by ``tier``, ``inner`` to ``tail`` by hours."""
+
+    tier: Tier
+    body: datetime
+    inner: datetime
+    tail: datetime
+
+
+def cuts(aggregation: Aggregation, start: datetime | None, end: datetime | None, state: RollupState) -> Cuts | None:
+    """How to answer from rollups a question about instances from ``start`` until ``end``; None when they cannot."""
+    if start is None or state.rolled_until is None or not set(aggregation.methods) <= METHODS.keys():
+        return None
+    if end is None and aggregation.period.is_whole_range:  # which ends with the last instance
+        return None
+    until = state.rolled_until if end is None else min(end, state.rolled_until)
+    for tier in reversed(TIERS):
+        if aggregation.period.is_whole_range or _fits(aggregation.period, start, tier):
+            body = tier.ceil(start)
+            inner = max(tier.floor(until), body)
+            tail = max(HOUR.floor(until), inner) if tier is DAY else inner
+            if body < tail:
+                return Cuts(tier, body, inner, tail)
+    return None
+
+
+def _fits(period: Period, start: datetime, tier: Tier) -> bool:
+    """Whether all periods from ``start`` on begin with a bucket of ``tier``."""
+    return tier.holds(start) and not timedelta(microseconds=period.microseconds) % tier.length
+
+
+def rollup_statement(places: Cuts, cut: LiteralString, methods: Sequence[AggregationMethod]) -> LiteralString:
+    """The statement; ``cut`` gives each piece ``i`` of ``w`` its period ``p`` (begins, ends).
+
+    Its rows are those of the statement on instances, and whether there are instances that are no number.
+    """
+    results = ", ".join([METHODS[method] for method in methods])
+    pieces = _BUCKETS.replace("TABLE", places.tier.table).replace("FROM", "%(body)s").replace("TO", "%(inner)s")
+    if places.inner < places.tail:
+        hours = _BUCKETS.replace("TABLE", HOUR.table).replace("FROM", "%(inner)s").replace("TO", "%(tail)s")
+        pieces = pieces + " union all " + hours
+    return (
+        _WANTED
+        + "pieces as ("
+        + pieces
+        + " union all "
+        + _INSTANCES
+        + ") select w.owner, w.attribute_id, i.dataset_id, 1, p.begins, p.ends, "
+        + results
+        + ", sum(i.others) > 0 from pieces w cross join lateral (select w.place, w.dataset_id, w.numbers, w.total,"
+        " w.squares, w.lowest, w.highest, w.others) i "
+        + cut
+        + " group by w.owner, w.attribute_id, i.dataset_id, p.begins, p.ends"
+        " having sum(i.numbers) > 0 or sum(i.others) > 0"
+        " order by w.owner, w.attribute_id, i.dataset_id, p.begins limit %(limit)s"
+    )
+
+
+def cut_values(places: Cuts) -> dict[str, Any]:
+    """The values of the cuts in the statement."""
+    return {"body": places.body, "inner": places.inner, "tail": places.tail}
