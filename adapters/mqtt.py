@@ -27,6 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters.guard import AddressGuard, ForbiddenDestination
+from adapters.signing import signature_headers
 from adapters.webhook import MAX_ANSWER_CHARACTERS, SendResult
 
 SCHEMES: Final = frozenset({"mqtt", "mqtts"})
@@ -34,6 +35,7 @@ _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _MAX_TOPIC_BYTES: Final = 65_535
 _KEEPALIVE_S: Final = 30
 _MISC_S: Final = 1.0  # how often a connection looks after keep-alive and its own idleness
+_SUCCESS: Final = 0  # the reason code
 _PACKETS_AT_ONCE: Final = 100
 _UNDER_WAY: Final = 20  # messages of a connection without an acknowledgement; the broker may allow fewer
 
@@ -58,7 +60,7 @@ def read_target(uri: str) -> MqttTarget:
         raise ForbiddenDestination(f"this is no MQTT URI: {exc}") from exc
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ForbiddenDestination("this is no absolute mqtt or mqtts URI")
-    if parts.query or parts.fragment:
+    if "?" in uri or "#" in uri:
         raise ForbiddenDestination("an MQTT URI has neither a query nor a fragment")
     topic = unquote(parts.path.removeprefix("/"))
     if not topic or any(character in topic for character in "+#\0") or topic.startswith("$"):
@@ -73,16 +75,27 @@ def read_target(uri: str) -> MqttTarget:
 
 @dataclass(frozen=True, slots=True)
 class MqttOptions:
-    """How to publish: the password of the URI's user, quality of service, protocol, when to give up."""
+    """How to publish: the password of the URI's user, quality of service, protocol, when to give up.
+
+    ``secret`` signs the message as a whole; the signature is in user properties, so it needs MQTT 5.
+    """
 
     password: str | None = None
     qos: int = 1
     version_5: bool = True
     timeout_s: float | None = None
+    secret: str | None = None
 
 
 class MqttFailure(Exception):
-    """The broker did not take a message, or could not be reached."""
+    """The broker did not take a message, or could not be reached.
+
+    ``code`` is the reason code of a refusal (MQTT 5, from 128); None when there was no answer.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +248,7 @@ class _Connection:
         if self._ready.done():
             return
         if reason.is_failure:
-            self._ready.set_exception(MqttFailure(f"the broker refused the connection: {reason}"))
+            self._ready.set_exception(MqttFailure(f"the broker refused the connection: {reason}", reason.value))
         else:
             self._room = asyncio.Semaphore(min(getattr(properties, "ReceiveMaximum", _UNDER_WAY), _UNDER_WAY))
             self._ready.set_result(None)
@@ -245,7 +258,7 @@ class _Connection:
         if taken is None or taken.done():
             return
         if reason.is_failure:
-            taken.set_exception(MqttFailure(f"the broker refused the message: {reason}"))
+            taken.set_exception(MqttFailure(f"the broker refused the message: {reason}", reason.value))
         else:
             taken.set_result(None)
 
@@ -289,15 +302,17 @@ class MqttSender:
             target = read_target(uri)
             async with asyncio.timeout(timeout_s):
                 connection = await self._connection(target, options)
-                properties = _user_properties(headers) if options.version_5 else None
-                await connection.publish(target.topic, mqtt_payload(body, headers), options.qos, properties)
+                payload = mqtt_payload(body, headers)
+                properties = _properties(headers, payload, options.secret) if options.version_5 else None
+                await connection.publish(target.topic, payload, options.qos, properties)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
             return SendResult(False, None, f"no acknowledgement within {timeout_s:g} s")
         except (MqttFailure, OSError, ValueError) as exc:
-            return SendResult(False, None, f"MQTT: {exc}"[:MAX_ANSWER_CHARACTERS])
-        return SendResult(True)
+            code = exc.code if isinstance(exc, MqttFailure) else None
+            return SendResult(False, code, f"MQTT: {exc}"[:MAX_ANSWER_CHARACTERS])
+        return SendResult(True, _SUCCESS)
 
     async def _connection(self, target: MqttTarget, options: MqttOptions) -> _Connection:
         """The connection for ``target``, made when there is none; several that ask at once share one."""
@@ -351,10 +366,13 @@ def mqtt_payload(body: bytes, headers: Mapping[str, str]) -> bytes:
     return orjson.dumps({"metadata": dict(headers), "body": orjson.Fragment(body)})
 
 
-def _user_properties(headers: Mapping[str, str]) -> Properties:
-    """The metadata once more, for those who route messages without reading them (MQTT 5)."""
+def _properties(headers: Mapping[str, str], payload: bytes, secret: str | None) -> Properties:
+    """The metadata once more, for those who route messages without reading them, and the signature."""
+    signature = {}
+    if secret is not None:
+        signature = signature_headers(secret, headers["Minamo-Delivery-Id"], int(time.time()), payload)
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.ContentType = "application/json"
     properties.PayloadFormatIndicator = 1
-    properties.UserProperty = list(headers.items())
+    properties.UserProperty = [*headers.items(), *signature.items()]
     return properties

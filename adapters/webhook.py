@@ -19,7 +19,10 @@ _MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can b
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong."""
+    """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong.
+
+    ``status`` is that of HTTP or, by MQTT, the reason code (0, or from 128 to 255); None when nobody answered.
+    """
 
     ok: bool
     status: int | None = None
@@ -93,17 +96,18 @@ class HttpSender:
     ) -> None:
         await self._client.aclose()
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> SendResult:
-        """One attempt; never raises for what the receiver or the network does."""
+    async def send(self, url: str, body: bytes, headers: dict[str, str], timeout_s: float | None = None) -> SendResult:
+        """One attempt; never raises for what the receiver or the network does. ``timeout_s`` may shorten the wait."""
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             check_url(url)
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 async with self._client.stream("POST", url, content=body, headers=headers) as response:
                     answer = await _read_some(response)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
-            return SendResult(False, None, f"no answer within {self._timeout_s:g} s")
+            return SendResult(False, None, f"no answer within {timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
             return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
         if response.is_success:

@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
-from adapters.webhook import HttpSender
+from adapters.sending import Senders
 from api.alert_rules import webhooks_of
 from api.app import create_app
 from api.context_uses import ContextWatch
@@ -111,7 +111,7 @@ async def _check_mqtt(client: MqttClient) -> None:
         raise PartDown("not connected to the MQTT broker")
 
 
-def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
+def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     """Alert rules, subscriptions, deliveries, rollups of history, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
     evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
@@ -134,9 +134,9 @@ def add_workers(parts: Parts, hub: Hub, sender: HttpSender) -> None:
     parts.add("backlog gauges", watch_backlogs(hub))
 
 
-def make_sender(settings: Settings) -> HttpSender:
-    """What sends deliveries by HTTP."""
-    return HttpSender(
+def make_sender(settings: Settings) -> Senders:
+    """What sends deliveries."""
+    return Senders(
         timeout_s=settings.delivery_timeout_s,
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,

@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString
 import orjson
 from psycopg import AsyncConnection
 
+from broker.subscriptions import Sending
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import Priority
 
@@ -42,6 +43,7 @@ class ClaimedStream:
     receiver: str
     subscription_key: int | None
     deliveries: list[ClaimedDelivery]
+    sending: Sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ _CLAIM: Final[LiteralString] = """
     )
     update delivery_stream s set claimed_until = now() + make_interval(secs => %(lease_s)s)
       from chosen where s.stream_key = chosen.stream_key
-    returning s.stream_key, s.claimed_until, s.kind, s.destination, s.receiver, s.subscription_key
+    returning s.stream_key, s.claimed_until, s.kind, s.destination, s.receiver, s.subscription_key,
+              (select b.sending from subscription b where b.subscription_key = s.subscription_key)
 """
 # The first deliveries of claimed streams.
 _FIRST: Final[LiteralString] = """
@@ -263,8 +266,8 @@ class DeliveryStore:
         for row in rows:
             by_stream[row[0]].append(ClaimedDelivery(*row[1:]))
         return [
-            ClaimedStream(key, lease, kind, url, receiver, owner, by_stream[key])
-            for key, lease, kind, url, receiver, owner in streams
+            ClaimedStream(key, lease, kind, url, receiver, owner, by_stream[key], Sending.from_stored(sending))
+            for key, lease, kind, url, receiver, owner, sending in streams
         ]
 
     async def settle(self, outcomes: Sequence[StreamOutcome]) -> None:

@@ -19,7 +19,7 @@ from psycopg.errors import UniqueViolation
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.query import EntityQuery
-from broker.subscriptions import Document, EntityEvent, SubscriptionCounters, expiry, state_before
+from broker.subscriptions import Document, EntityEvent, Sending, SubscriptionCounters, expiry, state_before
 from broker.times import parse_time
 from context_store.caches import bump
 from context_store.compiled import to_psycopg
@@ -31,14 +31,15 @@ CACHE: Final = "subscriptions"
 
 _COLUMNS: Final = """
     subscription_key, tenant_id, id, document, context, times_sent, times_failed, last_notification, last_success,
-    last_failure, created_at, modified_at
+    last_failure, created_at, modified_at, sending
 """
 
 # A new subscription. Its times are the database's, like those of the change events that it is compared with.
 _INSERT: Final[LiteralString] = """
-    insert into subscription (tenant_id, id, document, context, endpoint, expires_at, next_due, created_at, modified_at)
-    values (%(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(expires_at)s,
-            now() + %(period)s::interval, now(), now())
+    insert into subscription
+           (tenant_id, id, document, context, endpoint, sending, expires_at, next_due, created_at, modified_at)
+    values (%(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(sending)s::jsonb,
+            %(expires_at)s, now() + %(period)s::interval, now(), now())
 """
 
 _GET: Final[LiteralString] = f"select {_COLUMNS} from subscription where tenant_id = %s and id = %s"
@@ -55,7 +56,8 @@ _COUNT: Final[LiteralString] = "select count(*) from subscription where tenant_i
 # What a fragment changed. A period that stays as it is keeps its rhythm.
 _UPDATE: Final[LiteralString] = """
     update subscription
-       set document = %(document)s::jsonb, endpoint = %(endpoint)s, expires_at = %(expires_at)s, modified_at = now(),
+       set document = %(document)s::jsonb, endpoint = %(endpoint)s, sending = %(sending)s::jsonb,
+           expires_at = %(expires_at)s, modified_at = now(),
            next_due = case when %(same_period)s then next_due else now() + %(period)s::interval end
      where subscription_key = %(key)s
 """
@@ -129,10 +131,11 @@ class StoredSubscription:
     counters: SubscriptionCounters
     created_at: datetime
     modified_at: datetime
+    sending: Sending
 
 
 def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
-    key, tenant_id, subscription_id, document, context, *counters, created_at, modified_at = row
+    key, tenant_id, subscription_id, document, context, *counters, created_at, modified_at, sending = row
     return StoredSubscription(
         key,
         tenant_id,
@@ -142,6 +145,7 @@ def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
         SubscriptionCounters(*counters),
         created_at,
         modified_at,
+        Sending.from_stored(sending),
     )
 
 
@@ -151,10 +155,12 @@ class SubscriptionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, tenant_id: int, subscription_id: str, document: Document, context: Any) -> None:
+    async def create(
+        self, tenant_id: int, subscription_id: str, document: Document, context: Any, sending: Sending | None = None
+    ) -> None:
         """Clause 5.8.1; raises :class:`AlreadyExists`."""
         parameters = {
-            **_parameters(document),
+            **_parameters(document, sending or Sending()),
             "tenant_id": tenant_id,
             "id": subscription_id,
             "context": orjson.dumps(context).decode(),
@@ -184,16 +190,25 @@ class SubscriptionStore:
                 total = int(counted[0]) if counted else 0
         return [_from_row(row) for row in rows[:limit]], len(rows) > limit, total
 
-    async def update(self, tenant_id: int, subscription_id: str, change: Callable[[Document], Document]) -> None:
-        """Clause 5.8.2: ``change`` makes the new document of the old one; raises :class:`ResourceNotFound`."""
+    async def update(
+        self,
+        tenant_id: int,
+        subscription_id: str,
+        change: Callable[[Document, Sending], tuple[Document, Sending]],
+    ) -> None:
+        """Clause 5.8.2: ``change`` makes the new document of the old one, and how it is sent.
+
+        Raises :class:`ResourceNotFound`.
+        """
         async with self._database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_LOCK, (tenant_id, subscription_id))).fetchone()
             stored = _existing(row, subscription_id)
-            document = change(stored.document)
+            document, sending = change(stored.document, stored.sending)
             same_period = document.get("timeInterval") == stored.document.get("timeInterval") and (
                 document.get("expiresAt") == stored.document.get("expiresAt")
             )
-            await connection.execute(_UPDATE, {**_parameters(document), "key": stored.key, "same_period": same_period})
+            parameters = {**_parameters(document, sending), "key": stored.key, "same_period": same_period}
+            await connection.execute(_UPDATE, parameters)
             await bump(connection, CACHE)
 
     async def delete(self, tenant_id: int, subscription_id: str) -> None:
@@ -204,11 +219,13 @@ class SubscriptionStore:
             await bump(connection, CACHE)
 
 
-def _parameters(document: Document) -> dict[str, Any]:
+def _parameters(document: Document, sending: Sending) -> dict[str, Any]:
     period = document.get("timeInterval")
+    stored = sending.to_stored()
     return {
         "document": orjson.dumps(document).decode(),
         "endpoint": document["notification"]["endpoint"]["uri"],
+        "sending": None if stored is None else orjson.dumps(stored).decode(),
         "expires_at": expiry(document),
         "period": None if period is None else timedelta(seconds=period),
     }

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.guard import ForbiddenDestination
-from adapters.webhook import check_url
+from adapters.sending import check_destination
 from api.hub import Hub
 from api.negotiation import (
     REPRESENTATIONS,
@@ -33,6 +33,7 @@ from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
 from broker.subscriptions import (
     Document,
+    Sending,
     check_expiry,
     context_url,
     expand_subscription,
@@ -40,6 +41,7 @@ from broker.subscriptions import (
     read_subscription,
     represent_subscription,
     status,
+    take_sending,
 )
 from broker.times import to_text
 from broker.validation import check_uri
@@ -64,11 +66,11 @@ class Subscriptions:
         document = expand_subscription(given.body, given.terms)
         subscription_id = check_uri(given.body.get("id", f"urn:ngsi-ld:Subscription:{uuid4()}"), "id")
         check_expiry(document, datetime.now(UTC))
-        await self._check(document, subscription_id, tenant_name(request))
+        document, sending = await self._checked(document, subscription_id, tenant_name(request))
         tenant_id = await created_tenant(request, self._hub.tenants)
         if "jsonldContext" not in document:
             document["jsonldContext"] = await self._linkable(request, tenant_id, given.terms.context)
-        await self._store.create(tenant_id, subscription_id, document, given.terms.context)
+        await self._store.create(tenant_id, subscription_id, document, given.terms.context, sending)
         return Response(status_code=201, headers={"Location": location("subscriptions", subscription_id)})
 
     @operation(
@@ -116,12 +118,13 @@ class Subscriptions:
         stored = await self._store.get(tenant_id, subscription_id)
         now = datetime.now(UTC)
         check_expiry(_given(fragment), now)
-        await self._check(_changed(stored.document, fragment, now), subscription_id, tenant_name(request))
+        before = (stored.document, stored.sending)
+        await self._checked(_changed(stored.document, fragment, now), subscription_id, tenant_name(request), before)
 
-        def change(document: Document) -> Document:
+        def change(document: Document, sending: Sending) -> tuple[Document, Sending]:
             changed = _changed(document, fragment, now)
             read_subscription(changed, subscription_id)
-            return changed
+            return take_sending(changed, (document, sending))
 
         await self._store.update(tenant_id, subscription_id, change)
         return Response(status_code=204)
@@ -143,15 +146,22 @@ class Subscriptions:
         await self._hub.contexts.resolve(url, tenant_name(request))
         return url
 
-    async def _check(self, document: Document, subscription_id: str, tenant: str) -> None:
-        """Whether the document is one the hub can serve; raises what :func:`read_subscription` raises."""
-        subscription = read_subscription(document, subscription_id)
+    async def _checked(
+        self, document: Document, subscription_id: str, tenant: str, before: tuple[Document, Sending] | None = None
+    ) -> tuple[Document, Sending]:
+        """``document`` without its secrets, and how it is sent (:func:`take_sending`).
+
+        Raises :class:`BadRequestData` unless the hub can serve it.
+        """
+        read_subscription(document, subscription_id)
+        document, sending = take_sending(document, before)
         try:
-            check_url(subscription.endpoint.uri)
+            check_destination(document["notification"]["endpoint"]["uri"])
         except ForbiddenDestination as exc:
             raise BadRequestData(f"notification.endpoint.uri: {exc}") from exc
         if "jsonldContext" in document:
             await self._hub.contexts.resolve(document["jsonldContext"], tenant)
+        return document, sending
 
 
 def _given(fragment: Document) -> Document:

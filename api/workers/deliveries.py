@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import psycopg
@@ -21,6 +21,7 @@ from adapters.webhook import SendResult
 from api.workers.shares import RetryPolicy, Shares, is_answer
 from api.workers.waiting import wait_at_most
 from broker.errors import StoreUnavailable
+from broker.subscriptions import Sending
 from context_store.deliveries import Priority
 from context_store.delivery_queue import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
@@ -34,7 +35,7 @@ _LONGEST_ATTEMPT_S: Final = 330.0  # longer than any sender waits: what hangs al
 class Sender(Protocol):
     """What makes one attempt."""
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> SendResult:
+    async def send(self, destination: str, body: bytes, headers: dict[str, str], sending: Sending) -> SendResult:
         """Never raises for what the receiver does."""
         ...
 
@@ -193,7 +194,7 @@ class DeliveryWorker:
         headers = {**delivery.headers, ID_HEADER: str(delivery.delivery_id)}
         try:
             async with asyncio.timeout(self._attempt_s):
-                result = await self._sender.send(stream.destination, delivery.body, headers)
+                result = await self._sender.send(stream.destination, delivery.body, headers, stream.sending)
         except TimeoutError:
             result = SendResult(False, None, f"no end of the attempt within {self._attempt_s:g} s")
         if self._shares.judge(stream.receiver, result):
@@ -215,6 +216,8 @@ class DeliveryWorker:
         retry_at = None
         if not result.gone:
             retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.queued_at, now, jitter)
+            if retry_at is not None and stream.sending.cooldown_ms is not None:
+                retry_at = max(retry_at, now + timedelta(milliseconds=stream.sending.cooldown_ms))
         log.warning(
             "delivery.failed",
             destination=stream.destination,

@@ -29,6 +29,7 @@ from broker.subscriptions.notification import (
     notification_data,
     notification_headers,
 )
+from broker.subscriptions.sending import Sending, take_sending
 
 __all__ = [
     "Document",
@@ -36,6 +37,7 @@ __all__ = [
     "EntityEvent",
     "Indexed",
     "NotificationContext",
+    "Sending",
     "Subscription",
     "SubscriptionCounters",
     "SubscriptionIndex",
@@ -56,4 +58,5 @@ __all__ = [
     "state_after",
     "state_before",
     "status",
+    "take_sending",
 ]

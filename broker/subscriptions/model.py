@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
@@ -29,7 +29,6 @@ _FORMS: Final = {
     "simplified": Form.SIMPLIFIED,
     "keyValues": Form.SIMPLIFIED,
 }
-_MQTT_SCHEMES: Final = frozenset({"mqtt", "mqtts"})
 
 
 class Trigger(StrEnum):
@@ -85,9 +84,7 @@ class Subscription:
 
 
 def read_subscription(document: Document, subscription_id: str) -> Subscription:
-    """Read a stored document. Raises :class:`BadRequestData` when members do not go together (clause 5.2.12),
-    :class:`OperationNotSupported` for what the hub does not do yet.
-    """
+    """Read a stored document. Raises :class:`BadRequestData` when members do not go together (clause 5.2.12)."""
     _check_combinations(document)
     notification = document["notification"]
     endpoint = _endpoint(notification["endpoint"])
@@ -167,10 +164,8 @@ def _check_join(notification: Document) -> None:
 
 def _endpoint(stored: Document) -> Endpoint:
     scheme = urlsplit(stored["uri"]).scheme.lower()
-    if scheme in _MQTT_SCHEMES:
-        raise OperationNotSupported("notification.endpoint.uri: notifications by MQTT are not supported yet")
-    if scheme not in ("http", "https"):
-        raise fault("notification.endpoint.uri", f"{stored['uri']} is not an http or https URL")
+    if scheme not in ("http", "https", "mqtt", "mqtts"):
+        raise fault("notification.endpoint.uri", "it is neither an http, https, mqtt nor mqtts URI")
     return Endpoint(
         uri=stored["uri"],
         accept=stored.get("accept", JSON),

@@ -5,26 +5,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import httpx
 import pytest
 
 from api.hub import Hub
-from api.roles import make_sender
-from api.workers.delivery_policy import make_delivery_worker
-from api.workers.subscriptions import SubscriptionWorker
 from context_store.database import ALL_TENANTS
 from support.hub import client_for, hub_for
+from support.notifying import ENTITIES, SUBSCRIPTIONS, create, levels, running, set_level, subscribe
 from support.receiver import Received, Receiver
 from support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
-SUBSCRIPTIONS = "/ngsi-ld/v1/subscriptions"
-ENTITIES = "/ngsi-ld/v1/entities"
-POLL_S = 0.02
 SILENCE_S = 0.4  # how long nothing has to come until it is believed that nothing comes
 
 
@@ -40,56 +33,10 @@ async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@asynccontextmanager
-async def running(hub: Hub) -> AsyncIterator[None]:
-    """Both workers, until the block ends; then they are gone as if their process had been killed."""
-    async with make_sender(hub.settings) as sender:
-        tasks = [
-            asyncio.create_task(SubscriptionWorker(hub, POLL_S).run()),
-            asyncio.create_task(make_delivery_worker(hub, sender).run()),
-        ]
-        try:
-            yield
-            for task in tasks:
-                assert not task.done(), task
-        finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-
-
 @pytest.fixture
 async def workers(hub: Hub) -> AsyncIterator[None]:
     async with running(hub):
         yield
-
-
-async def subscribe(client: httpx.AsyncClient, url: str, tenant: str | None = None, **members: Any) -> str:
-    notification = {"endpoint": {"uri": url}, **members.pop("notification", {})}
-    body = {"type": "Subscription", "entities": [{"type": "River"}], **members, "notification": notification}
-    response = await client.post(SUBSCRIPTIONS, json=body, headers={"NGSILD-Tenant": tenant} if tenant else {})
-    assert response.status_code == 201, response.text
-    return response.headers["Location"].rpartition("/")[2]
-
-
-async def create(client: httpx.AsyncClient, number: int = 1, level: float = 1.0, **more: Any) -> str:
-    entity_id = f"urn:ngsi-ld:River:{number}"
-    headers = more.pop("headers", {})
-    body = {"id": entity_id, "type": "River", "level": {"type": "Property", "value": level}, **more}
-    response = await client.post(ENTITIES, json=body, headers=headers)
-    assert response.status_code == 201, response.text
-    return entity_id
-
-
-async def set_level(client: httpx.AsyncClient, entity_id: str, level: float) -> None:
-    body = {"level": {"type": "Property", "value": level}}
-    response = await client.patch(f"{ENTITIES}/{entity_id}/attrs", json=body)
-    assert response.status_code == 204, response.text
-
-
-def levels(requests: list[Received]) -> list[float]:
-    return [request.json["data"][0]["level"]["value"] for request in requests]
 
 
 async def test_change_is_notified(client: httpx.AsyncClient, workers: None, receiver: Receiver) -> None:
@@ -304,12 +251,13 @@ async def test_changes_before_the_subscription_are_not_told(
 
 
 @pytest.mark.parametrize(
-    ("uri", "status"), [("ftp://x/", 400), ("http://user:secret@x/", 400), ("no url", 400), ("mqtt://x/topic", 422)]
+    ("uri", "status"),
+    [("ftp://x/", 400), ("http://user:secret@x/", 400), ("no url", 400), ("mqtt://x", 400), ("mqtt://x/a/+", 400)],
 )
 async def test_endpoint_that_cannot_be_served_is_refused(client: httpx.AsyncClient, uri: str, status: int) -> None:
     body = {"type": "Subscription", "entities": [{"type": "River"}], "notification": {"endpoint": {"uri": uri}}}
     response = await client.post(SUBSCRIPTIONS, json=body)
-    assert response.status_code == status
+    assert response.status_code == 400
     assert "notification.endpoint.uri" in response.json()["detail"]
 
 

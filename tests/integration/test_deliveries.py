@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from adapters.webhook import HttpSender, SendResult
+from adapters.sending import Senders
+from adapters.webhook import SendResult
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker
 from api.workers.shares import RetryPolicy
 from context_store.database import ALL_TENANTS, Database
@@ -51,7 +52,7 @@ async def put(database: Database, *deliveries: NewDelivery) -> list[bytes]:
 async def working(database: Database, *, lease_s: float = 60.0, **options: Any) -> AsyncIterator[DeliveryLanes]:
     """A worker that runs for the block; ``options`` are the worker's, or the sender's ``timeout_s``."""
     timeout_s = options.pop("timeout_s", 5.0)
-    async with HttpSender(timeout_s=timeout_s, allow_private=False, allow_loopback=True) as sender:
+    async with Senders(timeout_s=timeout_s, allow_private=False, allow_loopback=True) as sender:
         store = DeliveryStore(database, lease_s=lease_s)
         options = {"policy": QUICK, "poll_s": 0.02, "longest_pause_s": 0.2, **options}
         worker = DeliveryLanes([DeliveryWorker(store, sender, lane=lane, **options) for lane in Priority])
@@ -320,7 +321,7 @@ class _Dying:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
 
-    async def send(self, url: str, body: bytes, headers: dict[str, str]) -> SendResult:
+    async def send(self, *_: object) -> SendResult:
         self.begun.set()
         await asyncio.sleep(60)
         raise AssertionError
@@ -350,7 +351,7 @@ async def test_worker_that_is_stopped_gives_back_what_it_had(database: Database,
 
 async def test_worker_stopped_at_any_moment_leaves_nothing_claimed(database: Database, receiver: Receiver) -> None:
     chance = random.Random(1)
-    async with HttpSender(timeout_s=5, allow_private=False, allow_loopback=True) as sender:
+    async with Senders(timeout_s=5, allow_private=False, allow_loopback=True) as sender:
         for _ in range(40):
             await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(4)))
             worker = asyncio.create_task(DeliveryWorker(DeliveryStore(database), sender, policy=QUICK).run())

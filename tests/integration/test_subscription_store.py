@@ -108,7 +108,7 @@ async def test_every_change_makes_copies_stale(database: Database, subscriptions
     versions = [await version(database)]
     await subscriptions.create(TENANT, ID, document(), None)
     versions.append(await version(database))
-    await subscriptions.update(TENANT, ID, lambda _stored: document(isActive=False))
+    await subscriptions.update(TENANT, ID, lambda _stored, sending: (document(isActive=False), sending))
     versions.append(await version(database))
     await subscriptions.delete(TENANT, ID)
     versions.append(await version(database))
@@ -180,10 +180,10 @@ async def test_period_comes_due_and_goes_on(database: Database, subscriptions: S
 async def test_changing_something_else_keeps_the_rhythm(database: Database, subscriptions: SubscriptionStore) -> None:
     await subscriptions.create(TENANT, ID, document(timeInterval=0.2), None)
     await asyncio.sleep(0.3)
-    await subscriptions.update(TENANT, ID, lambda stored: {**stored, "description": "x"})
+    await subscriptions.update(TENANT, ID, lambda stored, sending: ({**stored, "description": "x"}, sending))
     async with database.transaction(ALL_TENANTS) as connection:
         assert len(await store.take_due(connection, 10)) == 1
-    await subscriptions.update(TENANT, ID, lambda stored: {**stored, "timeInterval": 60})
+    await subscriptions.update(TENANT, ID, lambda stored, sending: ({**stored, "timeInterval": 60}, sending))
     async with database.transaction(ALL_TENANTS) as connection:
         assert await store.take_due(connection, 10) == []
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 from broker.jsonld import ContextResolver, TermMap, core_terms
 from broker.representations import Form
 from broker.subscriptions import (
@@ -176,12 +176,6 @@ def test_what_breaks_a_rule_is_refused_with_its_path(document: Any, path: str) -
 def test_receiver_info_that_is_no_header_of_the_subscriber_is_refused(pair: Any) -> None:
     with pytest.raises(BadRequestData, match="receiverInfo"):
         read(body(notification={"endpoint": {**ENDPOINT, "receiverInfo": [pair]}}))
-
-
-@pytest.mark.parametrize("uri", ["mqtt://example.org/topic", "mqtts://example.org/topic"])
-def test_mqtt_is_not_supported_yet(uri: str) -> None:
-    with pytest.raises(OperationNotSupported, match="MQTT"):
-        read(body(notification={"endpoint": {"uri": uri}}))
 
 
 def test_join_has_a_level() -> None:
