@@ -27,6 +27,7 @@ from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
 from api.routers.devices import devices_router
+from api.routers.export import export_router
 from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
 from api.routers.subscriptions import subscription_routes
@@ -55,6 +56,7 @@ def create_app(
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
     app.include_router(stations_router(hub, notice))
     app.include_router(series_router(hub))
+    app.include_router(export_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(devices_router(hub))
     app.router.routes.extend(document_routes(app))

@@ -355,6 +355,11 @@ class Settings(BaseSettings):
         "履歴の 1 回の応答に含める最大件数。", ge=1, le=1_000_000,
     )  # fmt: skip
 
+    export_concurrency: int = setting(
+        2, "query", "Exports at once in one process; others wait for their turn.",
+        "1 プロセスで同時に行うエクスポートの数。ほかは順番を待つ。", ge=1, le=100,
+    )  # fmt: skip
+
     # history
     history_retention_days: int | None = setting(
         None, "history", "Age after which history is deleted; empty: never.",

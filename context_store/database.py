@@ -36,6 +36,9 @@ _NO_LOSS: Final = (
 SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
 # The begin of a transaction and its tenant, in one message.
 _BEGIN: Final = sql.SQL("begin; select set_config('minamo.tenant', {tenant}, true)")
+_BEGIN_SNAPSHOT: Final = sql.SQL(
+    "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
+)
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -112,15 +115,19 @@ class Database:
         await self._aside.close()
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: int, *, aside: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def transaction(
+        self, tenant_id: int, *, aside: bool = False, snapshot: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises.
 
-        ``aside`` is for a small transaction that may run while the caller holds another one.
+        ``aside`` is for a small transaction that may run while the caller holds another one. With ``snapshot`` all
+        its statements see the database as it is at the first of them.
         """
         pool = self._aside if aside else self._pool
+        begin = _BEGIN_SNAPSHOT if snapshot else _BEGIN
         with store_errors():
             async with pool.connection() as connection:
-                await connection.execute(_BEGIN.format(tenant=sql.Literal(str(tenant_id))))
+                await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))
                 try:
                     yield connection
                 except BaseException:

@@ -31,9 +31,8 @@ _ENTITY: Final[LiteralString] = """
 
 # What is believed now, or was at a time.
 _BELIEVED: Final[LiteralString] = """
-           and case when %(known_at)s::timestamptz is null then i.superseded_at is null
-                    else i.recorded_at <= %(known_at)s
-                         and (i.superseded_at is null or i.superseded_at > %(known_at)s) end
+           and i.recorded_at <= %(known_at)s::timestamptz
+           and (i.superseded_at is null or i.superseded_at > %(known_at)s::timestamptz)
 """
 _FROM: Final[LiteralString] = (
     """
@@ -144,7 +143,7 @@ def _values(tenant_id: int, keys: Sequence[int], numbers: dict[str, int], questi
         "dataset_id": NO_TERM if question.dataset == NO_DATASET else numbers[question.dataset],
         "start": question.start,
         "end": question.end,
-        "known_at": question.known_at,
+        "known_at": question.known_at.isoformat() if question.known_at else "infinity",
         "limit": question.most + 1,
         "width": question.width_s,
     }

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.building import ANY, BOOLEAN, COUNT, NUMBER, TEXT, TIME, URI, Schema, array, members, one_of, ref
+from api.openapi.history_schemas import HISTORY
 from broker.alerts.rules import DEFAULT_CLEAR_AFTER_S, DEFAULT_HYSTERESIS, DEFAULT_UNIT
 from broker.readings import Reason
 from broker.stations import Freshness
@@ -200,5 +201,5 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**DEVICES, **ALERTS, **STATIONS, **HEALTH}
+PLAIN: Final = {**DEVICES, **ALERTS, **STATIONS, **HISTORY, **HEALTH}
 """All of them."""

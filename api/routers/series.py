@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from api.hub import Hub
+from api.openapi.plain import answers
 from api.requests import TenantId, expand_name, parse_moment, short_name
 from api.responses import Json
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, ResourceNotFound
 from broker.series import (
     GAP_STEPS,
     Bucket,
@@ -36,51 +36,8 @@ _DEFAULT_SPAN: Final = timedelta(hours=24)
 _CSV: Final = "text/csv"
 
 
-class Extreme(BaseModel):
-    """One reading."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    observed_at: str = Field(alias="observedAt")
-    value: float
-
-
-class Series(BaseModel):
-    """The answer. ``data`` has one array a column; count and extremes are of all readings, not of the points."""
-
-    entity_id: str = Field(alias="entityId")
-    attribute: str
-    attribute_iri: str = Field(alias="attributeIri")
-    dataset_id: str | None = Field(alias="datasetId")
-    unit_code: str | None = Field(alias="unitCode", description="Of all readings; null when they differ")
-    unit_codes: list[str] = Field(alias="unitCodes")
-    start: str = Field(alias="from")
-    end: str = Field(alias="to")
-    as_known_at: str | None = Field(alias="asKnownAt")
-    method: Method = Field(description="raw: every reading is there")
-    gap_seconds: float | None = Field(alias="gapSeconds", description="A longer pause is a gap; null: not known")
-    count: int
-    first: Extreme | None
-    last: Extreme | None
-    min: Extreme | None
-    max: Extreme | None
-    columns: list[str] = Field(examples=[["time", "value", "notGood"]])
-    data: list[list[float | None]] = Field(
-        description="time in seconds since 1970; value, null in a gap; share of readings not good, 0 to 1"
-    )
-
-
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {
-        "model": Series,
-        "description": "The series / 時系列",
-        "content": {
-            _CSV: {"schema": {"type": "string"}, "example": "time,value,notGood\n2026-11-21T00:00:00Z,1.2,0\n"}
-        },
-    },
-    400: {"description": "A parameter is not usable / パラメーターの誤り"},
-    404: {"description": "No such entity / エンティティがない"},
-}
+_ANSWERS: Final = answers("ChartSeries", ResourceNotFound)
+_ANSWERS[200]["content"][_CSV] = {"schema": {"type": "string"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +56,12 @@ class _Plot:
 
 def series_router(hub: Hub) -> APIRouter:
     """The route on ``hub``."""
-    router = APIRouter(prefix="/api/v1/entities", tags=["series"])
+    router = APIRouter(prefix="/api/v1/entities", tags=["history"])
     store = SeriesStore(hub.database, hub.terms)
 
     @router.get(
         "/{entity_id:path}/series/{attribute:path}",
         summary="One attribute over time, for a chart / 図のための時系列",
-        response_model=None,
         responses=_ANSWERS,
     )
     async def series(
@@ -180,7 +136,7 @@ def _chosen_of(buckets: tuple[Bucket, ...], method: Method, most: int, gap: floa
 
 
 def _document(question: SeriesQuestion, found: FoundSeries, plot: _Plot) -> dict[str, Any]:
-    """The JSON form: :class:`Series`."""
+    """The JSON form; described for clients as ChartSeries in api.openapi.history_schemas."""
     return {
         "entityId": question.entity_id,
         "attribute": short_name(question.attribute),

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What series for charts and history files look like, as JSON Schemas by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.openapi.building import COUNT, NUMBER, TEXT, TIME, Schema, array, members, one_of
+from broker.series import Method
+
+_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
+_READING: Final[Schema] = {
+    "anyOf": [members({"observedAt": TIME, "value": NUMBER}, ["observedAt", "value"]), {"type": "null"}]
+}
+_SERIES: Final[dict[str, Schema]] = {
+    "entityId": TEXT,
+    "attribute": TEXT,
+    "attributeIri": TEXT,
+    "datasetId": _TEXT_OR_NULL,
+    "unitCode": _TEXT_OR_NULL | {"description": "Of all readings; null when they differ"},
+    "unitCodes": array(TEXT),
+    "from": TIME,
+    "to": TIME,
+    "asKnownAt": {"anyOf": [TIME, {"type": "null"}]},
+    "method": one_of(*Method) | {"description": "How points were chosen; raw: all readings are there"},
+    "gapSeconds": _NUMBER_OR_NULL | {"description": "A longer pause is a gap; null: not known"},
+    "count": COUNT | {"description": "Of readings, not of points; so are first, last, min and max"},
+    "first": _READING,
+    "last": _READING,
+    "min": _READING,
+    "max": _READING,
+    "columns": array(TEXT) | {"examples": [["time", "value", "notGood"]]},
+    "data": array(array(_NUMBER_OR_NULL))
+    | {"description": "Seconds since 1970; value, null in a gap; share of readings that are not good (0 to 1)"},
+}
+
+HISTORY: Final[dict[str, Schema]] = {"ChartSeries": members(_SERIES, _SERIES)}
+"""All of them."""
