@@ -8,7 +8,7 @@ Every transaction belongs to a tenant: row-level security compares the setting `
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -135,14 +135,19 @@ class Database:
                     raise
                 await connection.commit()
 
-    async def read(self, tenant_id: int, statement: LiteralString, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The rows of one statement that only reads, in a transaction of ``tenant_id``: one message there and back."""
+    async def read(
+        self, tenant_id: int, statement: LiteralString | bytes, values: Sequence[Any] | Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """The rows of one statement that only reads, in a transaction of ``tenant_id``: one message there and back.
+
+        A text that was built (bytes) is planned for its values each time.
+        """
         with store_errors():
             async with self._pool.connection() as connection:
                 async with connection.pipeline():
                     await connection.execute("begin read only")
                     await connection.execute(SET_TENANT, (str(tenant_id),))
-                    cursor = await connection.execute(statement, values)
+                    cursor = await connection.execute(statement, values, prepare=not isinstance(statement, bytes))
                     await connection.execute("commit")
                 return await cursor.fetchall()
 

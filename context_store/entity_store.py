@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -30,7 +31,7 @@ from context_store.entity_batch import Outcome as BatchOutcome
 from context_store.gathering import Gathering
 from context_store.ordering import Collations
 from context_store.partitions import Partitions
-from context_store.query_sql import ENTITY_COLUMNS, count_entities, select_entities
+from context_store.query_sql import ANY_TENANT, ANY_TIME, ENTITY_COLUMNS, count_entities, select_entities
 from context_store.terms import TermIds
 from context_store.type_pages import select_page
 
@@ -38,6 +39,8 @@ Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 
 _MOST_GETS: Final = 128  # in one statement
 _MOST_CHANGES: Final = 64  # in one transaction: others wait for its locks
+_MOST_QUERIES: Final = 4096  # kept as statements, a few kilobytes each: building one takes longer than running it
+_COLUMNS: Final = ("entity_key", *ENTITY_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +148,40 @@ class EntityStore:
         if ordering is not None:
             await self._collations.ensure(ordering.collation)
         now = self._clock()
-        columns = ("entity_key", *ENTITY_COLUMNS)
-        page: Statement
-        if ordering is None:
-            page = select_page(query, tenant_id=tenant_id, limit=limit + 1, offset=offset, columns=columns, now=now)
-        else:
-            page = select_entities(
-                query,
-                tenant_id=tenant_id,
-                limit=limit + 1,
-                offset=offset,
-                ordering=ordering,
-                columns=columns,
-                now=now,
-            )
-        total = None
+        changing = {
+            "tenant_id": tenant_id,
+            "now": now,
+            "limit": limit + 1,
+            "offset": offset,
+            "reach": limit + 1 + offset,
+        }
         rows: list[tuple[Any, ...]] = []
+        total = None
         with store_refusals():
-            async with self._database.transaction(tenant_id) as connection:
-                if limit:
-                    rows = await (await connection.execute(*to_psycopg(page), prepare=False)).fetchall()
-                if count:
-                    counted = count_entities(query, tenant_id=tenant_id, now=now)
-                    row = await (await connection.execute(*to_psycopg(counted), prepare=False)).fetchone()
-                    total = int(row[0]) if row else 0
+            if limit:
+                text, values = _page_statement(query, ordering)
+                rows = await self._database.read(tenant_id, text, values | changing)
+            if count:
+                text, values = _count_statement(query)
+                ((total,),) = await self._database.read(tenant_id, text, values | changing)
         entities = tuple(without_expired(from_row(row).entity, now) for row in rows[:limit])
         return EntityPage(entities, len(rows) > limit > 0, total)
+
+
+@lru_cache(maxsize=_MOST_QUERIES)
+def _page_statement(query: EntityQuery, ordering: Ordering | None) -> tuple[bytes, dict[str, Any]]:
+    """Text and values of a page; those of tenant, time and page have still to be set."""
+    page: Statement
+    if ordering is None:
+        page = select_page(query, tenant_id=ANY_TENANT, limit=0, columns=_COLUMNS, now=ANY_TIME)
+    else:
+        page = select_entities(query, tenant_id=ANY_TENANT, limit=0, ordering=ordering, columns=_COLUMNS, now=ANY_TIME)
+    return to_psycopg(page)
+
+
+@lru_cache(maxsize=_MOST_QUERIES)
+def _count_statement(query: EntityQuery) -> tuple[bytes, dict[str, Any]]:
+    return to_psycopg(count_entities(query, tenant_id=ANY_TENANT, now=ANY_TIME))
 
 
 def _selected(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -42,6 +42,7 @@ from broker.query.tree import (
     Or,
     ScopePattern,
     ScopeTree,
+    Term,
     TypeName,
     TypeTree,
 )
@@ -52,6 +53,10 @@ from context_store.query_terms import Condition, Source, pattern_condition, term
 from schemas.terms import LOCATION
 
 Leaf = TypeVar("Leaf")
+
+ANY_TENANT: Final = 0
+ANY_TIME: Final = datetime.max.replace(tzinfo=UTC)
+"""In place of a tenant and a time: the statement is a template, and ``tenant_id`` and ``now`` are still to be set."""
 
 ENTITY: Final = sa.Table(
     "entity",
@@ -68,6 +73,11 @@ ENTITY: Final = sa.Table(
     sa.Column("modified_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("expires_at", sa.TIMESTAMP(timezone=True)),
     sa.Column("attributes_expire_at", sa.TIMESTAMP(timezone=True)),
+)
+_TEMPLATE: Final = Source(
+    ENTITY,
+    sa.bindparam("tenant_id", ANY_TENANT, sa.Integer, unique=False),
+    sa.bindparam("now", ANY_TIME, sa.TIMESTAMP(timezone=True), unique=False),
 )
 ENTITY_COLUMNS: Final = ("id", "types", "document", "scopes", "created_at", "modified_at", "expires_at")
 # The functions behind && and @> of arrays and && of geometries. They compare names and boxes and say nothing of them
@@ -207,7 +217,8 @@ def entity_condition(
     if query.scope is not None:
         conditions.append(_scope_condition(query.scope))
     if query.q is not None:
-        conditions.append(_formula(query.q, lambda term: term_condition(term, source)))
+        whole_term = _template_term if source is _TEMPLATE else lambda term: term_condition(term, source)
+        conditions.append(_formula(query.q, whole_term))
     if query.geo is not None:
         conditions.append(_geo_condition(query.geo, source))
     if indexed:
@@ -218,8 +229,15 @@ def entity_condition(
 
 
 def _source(tenant_id: int, now: datetime | None) -> Source:
+    if tenant_id == ANY_TENANT and now is ANY_TIME:
+        return _TEMPLATE
     moment = None if now is None else sa.bindparam("now", now, sa.TIMESTAMP(timezone=True), unique=False)
     return Source(ENTITY, sa.bindparam("tenant_id", tenant_id, sa.Integer, unique=False), moment)
+
+
+@lru_cache(maxsize=2048)
+def _template_term(term: Term) -> Condition:
+    return term_condition(term, _TEMPLATE)
 
 
 def _formula(tree: Formula[Leaf], leaf_condition: Callable[[Leaf], Condition]) -> Condition:
