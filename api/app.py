@@ -26,6 +26,7 @@ from api.openapi.routes import document_routes
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
+from api.routers.deliveries import deliveries_router
 from api.routers.devices import devices_router
 from api.routers.export import export_router
 from api.routers.series import series_router
@@ -58,6 +59,7 @@ def create_app(
     app.include_router(series_router(hub))
     app.include_router(export_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
+    app.include_router(deliveries_router(hub))
     app.include_router(devices_router(hub))
     app.router.routes.extend(document_routes(app))
     _pages(app)

@@ -4,22 +4,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import click
 import orjson
-from pydantic import ValidationError
 
-from api import client_commands
-from api.client import HubClient, HubError
+from api import client_commands, delivery_commands
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
 from api.settings import Settings, unknown_variables
+from api.terminal import client_options, guarded, load_settings, make_client, terminal_language
 from broker.errors import MinamoError
 
 log = get_logger(__name__)
@@ -36,26 +33,8 @@ def main(context: click.Context) -> None:
     context.ensure_object(dict)
 
 
-def _load() -> Settings:
-    try:
-        return Settings()
-    except (ValidationError, OSError) as exc:
-        raise click.ClickException(f"the settings are not usable / 設定に誤りがあります:\n{_faults(exc)}") from exc
-
-
-def _faults(error: Exception) -> str:
-    """What is wrong with the settings, a line each, without the values (they may be secret)."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    lines = []
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        name = "_".join(str(part) for part in fault["loc"]).upper()
-        lines.append(f"  {'MINAMO_' + name if name else ''} {fault['msg']}".rstrip())
-    return "\n".join(lines)
-
-
 def _settings() -> Settings:
-    settings = _load()
+    settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     for name in unknown_variables():
         log.warning("settings.unknown", variable=name)
@@ -117,26 +96,8 @@ def migrate() -> None:
     _run(_server().migrate_only(settings, _shower(settings)))
 
 
-def _client_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--tenant", help="Tenant / テナント")(command)
-    return click.option("--url", envvar="MINAMO_URL", help="The hub; default: this machine, MINAMO_HTTP_PORT")(command)
-
-
-def _client(url: str | None, tenant: str | None) -> HubClient:
-    return HubClient(url or f"http://127.0.0.1:{_load().http_port}", tenant)
-
-
-def _guarded(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except (HubError, OSError, ValueError) as exc:
-        raise click.ClickException(str(exc)) from exc
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 @main.command()
-@_client_options
+@client_options
 @click.option("--speed", default=60.0, show_default=True, help="Times as fast as recorded / 再生の速さ（倍）")
 @click.option("--backfill-hours", default=48.0, show_default=True, help="Record before the flood that comes first")
 @click.option("--mqtt", "mqtt_address", default="127.0.0.1:1883", show_default=True, help="host:port of the broker")
@@ -145,9 +106,9 @@ def replay(
     url: str | None, tenant: str | None, speed: float, backfill_hours: float, mqtt_address: str, limit: int | None
 ) -> None:
     """Replay a real flood by simulated devices over MQTT (Dead Run 2019, upper Calder 2025)."""
-    client = _client(url, tenant)
+    client = make_client(url, tenant)
     host, _, port = mqtt_address.rpartition(":")
-    _guarded(lambda: client_commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
+    guarded(lambda: client_commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
 
 
 @main.group()
@@ -156,26 +117,26 @@ def devices() -> None:
 
 
 @devices.command("list")
-@_client_options
+@client_options
 def list_devices(url: str | None, tenant: str | None) -> None:
     """All devices."""
-    _guarded(lambda: client_commands.print_devices(_client(url, tenant)))
+    guarded(lambda: client_commands.print_devices(make_client(url, tenant)))
 
 
 @devices.command("add")
-@_client_options
+@client_options
 @click.argument("file", type=click.File("rb"))
 def add_device(url: str | None, tenant: str | None, file: Any) -> None:
     """Register or change the device (or the array of devices) in the JSON FILE; prints new MQTT passwords once."""
-    _guarded(lambda: client_commands.add_devices(_client(url, tenant), orjson.loads(file.read())))
+    guarded(lambda: client_commands.add_devices(make_client(url, tenant), orjson.loads(file.read())))
 
 
 @devices.command("remove")
-@_client_options
+@client_options
 @click.argument("device_id")
 def remove_device(url: str | None, tenant: str | None, device_id: str) -> None:
     """Remove a device; its entity and history stay."""
-    _guarded(lambda: _client(url, tenant).delete(f"/api/v1/devices/{device_id}"))
+    guarded(lambda: make_client(url, tenant).delete(f"/api/v1/devices/{device_id}"))
 
 
 @main.group()
@@ -184,43 +145,43 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@_client_options
+@client_options
 @click.option("--state", default="held", show_default=True, help="held, replayed, dropped or all")
 @click.option("--reason")
 @click.option("--limit", default=50, show_default=True)
 def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str | None, limit: int) -> None:
     """Messages with the reason, newest first."""
-    _guarded(lambda: client_commands.print_quarantine(_client(url, tenant), state, reason, limit))
+    guarded(lambda: client_commands.print_quarantine(make_client(url, tenant), state, reason, limit))
 
 
 @quarantine.command("show")
-@_client_options
+@client_options
 @click.argument("number", type=int)
 def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
     """One message, whole."""
-    _guarded(lambda: client_commands.print_json(_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
+    guarded(lambda: client_commands.print_json(make_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
 
 
 @quarantine.command("replay")
-@_client_options
+@client_options
 @click.argument("number", type=int, required=False)
 @click.option("--reason", help="Only messages held for this reason")
 def replay_quarantine(url: str | None, tenant: str | None, number: int | None, reason: str | None) -> None:
     """Try message NUMBER again, or all that are held."""
     path = "/api/v1/quarantine/replay" if number is None else f"/api/v1/quarantine/{number}/replay"
-    _guarded(lambda: client_commands.print_json(_client(url, tenant).post(path, reason=reason)))
+    guarded(lambda: client_commands.print_json(make_client(url, tenant).post(path, reason=reason)))
 
 
 @quarantine.command("drop")
-@_client_options
+@client_options
 @click.argument("number", type=int)
 def drop_quarantine(url: str | None, tenant: str | None, number: int) -> None:
     """Give message NUMBER up; its row stays as a record."""
-    _guarded(lambda: _client(url, tenant).delete(f"/api/v1/quarantine/{number}"))
+    guarded(lambda: make_client(url, tenant).delete(f"/api/v1/quarantine/{number}"))
 
 
 @main.group(invoke_without_command=True)
-@_client_options
+@client_options
 @click.option("--follow", is_flag=True, help="Print alerts as they happen / 警報を流し続ける")
 @click.option("--all", "everything", is_flag=True, help="Also those that are cleared / 解除済みも")
 @click.option("--limit", default=50, show_default=True)
@@ -230,22 +191,22 @@ def alerts(
 ) -> None:
     """Alerts / 警報."""
     if context.invoked_subcommand is None:
-        _guarded(lambda: client_commands.print_alerts(_client(url, tenant), follow, everything, limit))
+        guarded(lambda: client_commands.print_alerts(make_client(url, tenant), follow, everything, limit))
 
 
 @alerts.command("rules")
-@_client_options
+@client_options
 def list_rules(url: str | None, tenant: str | None) -> None:
     """The rules as JSON."""
-    _guarded(lambda: client_commands.print_json(_client(url, tenant).get("/api/v1/alert-rules")))
+    guarded(lambda: client_commands.print_json(make_client(url, tenant).get("/api/v1/alert-rules")))
 
 
 @alerts.command("put-rule")
-@_client_options
+@client_options
 @click.argument("file", type=click.File("rb"))
 def put_rule(url: str | None, tenant: str | None, file: Any) -> None:
     """Create or replace the rule in the JSON FILE."""
-    _guarded(lambda: client_commands.put_rule(_client(url, tenant), orjson.loads(file.read())))
+    guarded(lambda: client_commands.put_rule(make_client(url, tenant), orjson.loads(file.read())))
 
 
 def _progress(text: str) -> None:
@@ -256,17 +217,14 @@ def _shower(settings: Settings) -> Callable[[Text | str], None]:
     """Prints texts in the language of the settings; by default that of the terminal, both where it says nothing."""
 
     def show(text: Text | str) -> None:
-        language = settings.language if settings.language != "auto" else _terminal_language()
+        language = settings.language if settings.language != "auto" else terminal_language()
         _progress(text if isinstance(text, str) else text.in_language(language) if language else str(text))
 
     return show
 
 
-def _terminal_language() -> Literal["ja", "en"] | None:
-    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    if locale.startswith("ja"):
-        return "ja"
-    return "en" if locale.startswith("en") else None
+for group in (delivery_commands.subscriptions, delivery_commands.dead_letters):
+    main.add_command(group)
 
 
 if __name__ == "__main__":

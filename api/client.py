@@ -45,9 +45,14 @@ class HubClient:
         given = {name: value for name, value in parameters.items() if value is not None}
         return self._request("POST", path, params=given)
 
-    def delete(self, path: str) -> None:
+    def send(self, path: str, document: Any) -> Any:
+        """Post ``document``; returns the answer."""
+        return self._request("POST", path, content=orjson.dumps(document), headers=_JSON)
+
+    def delete(self, path: str, **parameters: Any) -> None:
         """Delete ``path``."""
-        self._request("DELETE", path)
+        given = {name: value for name, value in parameters.items() if value is not None}
+        self._request("DELETE", path, params=given)
 
     def events(self, path: str, after: int | None = None) -> Iterator[dict[str, Any]]:
         """The events of a server-sent stream, for ever: after a break it goes on where it was."""

@@ -34,6 +34,14 @@ PENDING: Final = Gauge(
     "minamo_deliveries_waiting", "Deliveries not made, by kind and state (pending, dead)", ["kind", "state"]
 )
 PENDING_AGE: Final = Gauge("minamo_deliveries_oldest_seconds", "Age of the oldest pending delivery", ["kind"])
+SUBSCRIPTION_PENDING: Final = Gauge(
+    "minamo_subscription_waiting",
+    "Notifications not delivered, of the ten subscriptions with the most of them",
+    ["tenant", "subscription"],
+)
+SUBSCRIPTION_AGE: Final = Gauge(
+    "minamo_subscription_oldest_seconds", "Age of the oldest pending one, of the same ten", ["tenant", "subscription"]
+)
 FEED_LAG: Final = Gauge(
     "minamo_feed_lag_events", "Change events written and not yet read, by consumer (an upper bound)", ["consumer"]
 )

@@ -78,7 +78,7 @@ _INSERT: Final[LiteralString] = """
            as d (tenant_id, stream_key, subscription_key, sequence, body, headers, position)
      order by d.position
 """
-_NOTIFY: Final[LiteralString] = "select pg_notify('minamo_deliveries', '')"
+NOTIFY: Final[LiteralString] = "select pg_notify('minamo_deliveries', '')"
 _NOTIFY_KEPT: Final[LiteralString] = "select pg_notify('minamo_notifications', '')"
 
 
@@ -94,7 +94,7 @@ async def insert_deliveries(connection: AsyncConnection, deliveries: Sequence[Ne
             await cursor.execute(_LOCK_KNOWN, parameters)
             await cursor.execute(_UPSERT_STREAMS, parameters)
             streams = dict(await cursor.fetchall())
-            await cursor.execute(_NOTIFY)
+            await cursor.execute(NOTIFY)
         rows = {
             "tenants": [delivery.tenant_id for delivery in deliveries],
             "streams": [streams.get(delivery.order_key) for delivery in deliveries],

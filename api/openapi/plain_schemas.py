@@ -186,6 +186,76 @@ STATIONS: Final[dict[str, Schema]] = {
     ),
 }
 
+_GAPS: Final = array(
+    members({"from": COUNT, "to": COUNT}, ["from", "to"], description="Numbers that are not kept any more")
+)
+_LETTER: Final[dict[str, Schema]] = {
+    "id": COUNT,
+    "kind": one_of("notification", "alert"),
+    "subscriptionId": _TEXT_OR_NULL,
+    "sequence": COUNT,
+    "destination": TEXT,
+    "attempts": COUNT,
+    "createdAt": TIME,
+    "diedAt": TIME,
+    "lastError": _TEXT_OR_NULL,
+    "size": COUNT,
+}
+_STATUS: Final[dict[str, Schema]] = {
+    "id": TEXT,
+    "status": one_of("active", "paused", "expired"),
+    "endpoint": TEXT,
+    "lastSequence": COUNT,
+    "firstAvailable": {"type": ["integer", "null"], "description": "The first number that is still kept"},
+    "timesSent": COUNT,
+    "timesFailed": COUNT,
+    "pending": COUNT,
+    "oldestPendingSeconds": _NUMBER_OR_NULL,
+    "inFlight": COUNT,
+    "stalled": {"type": "integer", "description": "Entities whose notifications wait for the receiver to answer"},
+    "deadLetters": COUNT,
+    "lastNotification": _TIME_OR_NULL,
+    "lastSuccess": _TIME_OR_NULL,
+    "lastFailure": _TIME_OR_NULL,
+    "lastError": _TEXT_OR_NULL,
+}
+_NOTIFICATION: Final[dict[str, Schema]] = {
+    "sequence": COUNT,
+    "deliveryId": COUNT,
+    "state": one_of("pending", "delivered", "dead", "dropped", "kept"),
+    "createdAt": TIME,
+    "contentType": _TEXT_OR_NULL,
+    "link": _TEXT_OR_NULL,
+    "body": {"description": "The notification as the endpoint got it"},
+}
+
+DELIVERIES: Final[dict[str, Schema]] = {
+    "SubscriptionStatus": members(_STATUS, [*_STATUS]),
+    "SubscriptionStatuses": members({"subscriptions": array(ref("SubscriptionStatus"))}, ["subscriptions"]),
+    "Notifications": members(
+        {"notifications": array(members(_NOTIFICATION, [*_NOTIFICATION])), "missing": _GAPS, "last": COUNT},
+        ["notifications", "missing", "last"],
+    ),
+    "CatchUp": members(
+        {"after": COUNT, "partial": {"type": "boolean", "default": False, "description": "Also when some are missing"}},
+        ["after"],
+    ),
+    "CatchUpResult": members({"queued": COUNT, "missing": _GAPS}, ["queued", "missing"]),
+    "DeadLetter": members(
+        _LETTER
+        | {
+            "answers": array({"type": "object", "description": "The last attempts: at, status, error, seconds"}),
+            "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+            "body": {"description": "What was to be delivered"},
+            "bodyBase64": {"type": "string", "contentEncoding": "base64"},
+        },
+        [*_LETTER],
+    ),
+    "DeadLetters": members({"deadLetters": array(ref("DeadLetter"))}, ["deadLetters"]),
+    "Replayed": members({"replayed": COUNT}, ["replayed"]),
+    "Dropped": members({"dropped": COUNT}, ["dropped"]),
+}
+
 HEALTH: Final[dict[str, Schema]] = {
     "Alive": members({"status": {"const": "alive"}}, ["status"]),
     "Readiness": members(
@@ -201,5 +271,5 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**DEVICES, **ALERTS, **STATIONS, **HISTORY, **HEALTH}
+PLAIN: Final = {**DEVICES, **ALERTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
 """All of them."""

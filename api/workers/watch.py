@@ -8,12 +8,14 @@ import contextlib
 from typing import Final
 
 from api.hub import Hub
-from api.metrics import FEED_LAG, PENDING, PENDING_AGE, QUARANTINE_HELD
+from api.metrics import FEED_LAG, PENDING, PENDING_AGE, QUARANTINE_HELD, SUBSCRIPTION_AGE, SUBSCRIPTION_PENDING
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
+from context_store.delivery_status import DeliveryStatusStore
 from context_store.events import consumer_lag
 
 _EVERY_S: Final = 10.0
+_SUBSCRIPTIONS_SHOWN: Final = 10  # series that come and go must stay few
 
 
 async def watch_backlogs(hub: Hub) -> None:
@@ -36,8 +38,18 @@ async def measure_backlogs(hub: Hub) -> None:
         PENDING.labels(kind, state).set(count)
         if state == "pending":
             PENDING_AGE.labels(kind).set(age)
+    await _measure_subscriptions(hub)
     for consumer, (behind, _) in lags.items():
         FEED_LAG.labels(consumer).set(max(behind, 0))
     QUARANTINE_HELD.clear()
     for reason, count in held.items():
         QUARANTINE_HELD.labels(reason).set(count)
+
+
+async def _measure_subscriptions(hub: Hub) -> None:
+    worst = await DeliveryStatusStore(hub.database).worst(_SUBSCRIPTIONS_SHOWN)
+    SUBSCRIPTION_PENDING.clear()
+    SUBSCRIPTION_AGE.clear()
+    for tenant, subscription, pending, age in worst:
+        SUBSCRIPTION_PENDING.labels(tenant, subscription).set(pending)
+        SUBSCRIPTION_AGE.labels(tenant, subscription).set(age)
