@@ -17,10 +17,11 @@ from context_store.alerts import AlertRecord, StateKey
 from schemas.contexts import MINAMO_CONTEXT
 
 
-async def with_expanded_names(hub: Hub, document: dict[str, Any]) -> dict[str, Any]:
+async def with_expanded_names(hub: Hub, tenant_id: int, document: dict[str, Any]) -> dict[str, Any]:
     """``document`` with the names of attribute and entity type as IRIs, by its ``@context`` or the hub's own."""
     expanded = dict(document)
-    terms = await hub.contexts.resolve(expanded.pop("@context", MINAMO_CONTEXT))
+    tenant = await hub.tenants.name(tenant_id)
+    terms = await hub.contexts.resolve(expanded.pop("@context", MINAMO_CONTEXT), tenant)
     if isinstance(expanded.get("attribute"), str):
         expanded["attribute"] = terms.expand_term(expanded["attribute"])
     entities = expanded.get("entities")
@@ -31,7 +32,7 @@ async def with_expanded_names(hub: Hub, document: dict[str, Any]) -> dict[str, A
 
 async def put_rule_document(hub: Hub, tenant_id: int, document: dict[str, Any]) -> tuple[AlertRule, bool]:
     """Create or replace a rule; returns it and whether it is new. Raises :class:`BadRequestData`."""
-    rule = parse_rule(await with_expanded_names(hub, document))
+    rule = parse_rule(await with_expanded_names(hub, tenant_id, document))
     now = datetime.now(UTC)
     async with hub.database.transaction(tenant_id) as connection:
         await _withdraw_where(

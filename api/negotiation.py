@@ -19,7 +19,7 @@ from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import ContextResolver, TermMap, core_terms
 from context_store.hosted_contexts import HostedContexts, implicit_id
 from context_store.tenants import DEFAULT_TENANT, Tenants
-from schemas.contexts import hosted_path, is_core_context
+from schemas.contexts import context_url, hosted_path
 from schemas.terms import CONTEXT_LINK_REL, CORE_CONTEXT, GEO_JSON, JSON, JSON_LD, MERGE_PATCH
 
 REPRESENTATIONS: Final = (JSON, JSON_LD)
@@ -163,7 +163,7 @@ async def read_document(request: Request, contexts: ContextResolver, max_bytes: 
     context = body_context(request, media_type, body)
     rest = {name: value for name, value in body.items() if name != "@context"}
     terms = await contexts.resolve(context, tenant_name(request))
-    if context_url(terms) is None and _is_query(request) and negotiate(request, GEO_REPRESENTATIONS) == JSON:
+    if context_url(terms.context) is None and _is_query(request) and negotiate(request, GEO_REPRESENTATIONS) == JSON:
         terms = await _linkable(request, contexts, terms)
     return Document(rest, terms)
 
@@ -206,8 +206,15 @@ def tenant_name(request: Request) -> str:
 
 
 def own_url(request: Request, path: str) -> str:
-    """``path`` of this hub as an address for others: under the name by which the client knows it."""
-    return f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}{path}"
+    """``path`` of this hub as an address for others: at ``public_url``, else where this client found the hub."""
+    base = public_url(request) or f"{request.url.scheme}://{request.url.netloc}{request.scope.get('root_path', '')}"
+    return base + path
+
+
+def public_url(request: Request) -> str:
+    """Where the hub is for others, without a slash at the end; empty when nobody has said so."""
+    hub = getattr(request.app.state, "hub", None) if "app" in request.scope else None
+    return str(hub.settings.public_url or "") if hub is not None else ""
 
 
 async def existing_tenant(request: Request, tenants: Tenants) -> int:
@@ -222,18 +229,7 @@ async def created_tenant(request: Request, tenants: Tenants) -> int:
 
 def answering_terms(terms: TermMap, media_type: str) -> TermMap:
     """The terms to write an answer with: ``terms``, unless the answer has to link to them and they have no one URL."""
-    return core_terms() if media_type == JSON and context_url(terms) is None else terms
-
-
-def context_url(terms: TermMap) -> str | None:
-    """The URL that says all about ``terms``, or None: inline definitions and several documents have none."""
-    if terms.context is None:
-        return CORE_CONTEXT
-    parts = terms.context if isinstance(terms.context, list) else [terms.context]
-    urls = [part for part in parts if not (isinstance(part, str) and is_core_context(part))]
-    if not urls:
-        return CORE_CONTEXT
-    return urls[0] if len(urls) == 1 and isinstance(urls[0], str) else None
+    return core_terms() if media_type == JSON and context_url(terms.context) is None else terms
 
 
 def answered_context(terms: TermMap) -> Any:
@@ -243,7 +239,7 @@ def answered_context(terms: TermMap) -> Any:
 
 def context_link(terms: TermMap) -> str:
     """The Link header value that names the ``@context`` of an answer (clause 6.3.5)."""
-    return f'<{context_url(terms) or CORE_CONTEXT}>; rel="{CONTEXT_LINK_REL}"; type="{JSON_LD}"'
+    return f'<{context_url(terms.context) or CORE_CONTEXT}>; rel="{CONTEXT_LINK_REL}"; type="{JSON_LD}"'
 
 
 def answer(
@@ -260,10 +256,14 @@ def answer(
 
     JSON links to the ``@context``; JSON-LD and GeoJSON have it in the body, GeoJSON not when ``Prefer: body=json``.
     ``links`` are further Link values. With ``Prefer: ngsi-ld=1.5`` entities are written as that version knew them, with
-    status 203 when that changes them.
+    status 203 when that changes them. ``Preference-Applied`` names what was followed (RFC 7240, section 3).
     """
     links = list(links)
-    if media_type == JSON or (media_type == GEO_JSON and _prefers_plain_body(request)):
+    applied = []
+    plain = media_type == GEO_JSON and _prefers_plain_body(request)
+    if plain:
+        applied.append("body=json")
+    if media_type == JSON or plain:
         links.append(context_link(terms))
     elif isinstance(payload, list):
         context = answered_context(terms)
@@ -273,10 +273,12 @@ def answer(
     given = dict(headers or {})
     version = preferred_version(request)
     if version is not None and media_type in REPRESENTATIONS:
-        given["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
+        applied.append(f"ngsi-ld={version[0]}.{version[1]}")
         conformed = _conformed(request, payload, version)
         if conformed != payload:
             payload, status = conformed, 203 if status == 200 else status
+    if applied:
+        given["Preference-Applied"] = ", ".join(applied)
     if links:
         given["Link"] = ", ".join(links)
     return Response(orjson.dumps(payload), status, given, media_type)

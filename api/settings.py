@@ -25,7 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from api.settings_base import HttpUrls, TokenHashes, default_data_dir, is_loopback, setting
+from api.settings_base import HttpUrls, PublicUrl, TokenHashes, default_data_dir, is_loopback, setting
 
 ENVIRONMENT_PREFIX: Final = "MINAMO_"
 CONFIG_VARIABLE: Final = "MINAMO_CONFIG"
@@ -190,6 +190,14 @@ class Settings(BaseSettings):
     )
     http_port: int = setting(
         8080, "http", "Port of the API; 0: any free one.", "API のポート。0 なら空きポート。", ge=0, le=65535
+    )
+    public_url: PublicUrl = setting(
+        None,
+        "http",
+        "Where clients find the hub, such as https://data.city.example/hub, when a proxy stands before it: for Link, "
+        "Location and the addresses of contexts. Empty: as the request says.",
+        "プロキシの背後にある場合の、クライアントから見たハブの URL（例 https://data.city.example/hub）。"
+        "Link、Location、コンテキストの URL に使う。空ならリクエストから判断する。",
     )
     api_tokens_sha256: TokenHashes = setting(
         (),

@@ -60,6 +60,16 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _public_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+        raise ValueError(
+            f"{value!r} is not an http or https URL without a query / "
+            f"クエリのない http または https の URL ではありません"
+        )
+    return value.rstrip("/")
+
+
+PublicUrl = Annotated[str, AfterValidator(_public_url)] | None
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 HttpUrls = Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(_split)]
 TokenHashes = Annotated[tuple[Annotated[str, AfterValidator(_token_hash)], ...], NoDecode, BeforeValidator(_split)]

@@ -80,6 +80,18 @@ def bundled_id(url: str) -> str:
     return url if url.startswith(_LOCAL_ID) else local_id(str(uuid5(NAMESPACE_URL, url)))
 
 
+def context_url(context: Any) -> str | None:
+    """The one URL that stands for an ``@context`` value; None when it has inline parts or several documents.
+
+    The core context has the last word in any case, so beside another URL it says nothing.
+    """
+    parts = [part for part in (context if isinstance(context, list) else [context]) if part is not None]
+    users = [part for part in parts if not (isinstance(part, str) and is_core_context(part))]
+    if not users:
+        return CORE_CONTEXT
+    return users[0] if len(users) == 1 and isinstance(users[0], str) else None
+
+
 def is_core_context(url: str) -> bool:
     """Whether ``url`` names a version of the core context, bundled or not."""
     return _CORE_URL.fullmatch(url) is not None

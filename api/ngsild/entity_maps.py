@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
+from api.negotiation import public_url
 from api.ngsild.paging import Page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
@@ -53,9 +54,9 @@ def _map_request(request: Request, wanted: bool, lifetime: str | None) -> MapReq
     return MapRequest(reference, wanted, None if lifetime is None else parse_lifetime(lifetime))
 
 
-def map_header(entity_map: EntityMap) -> dict[str, str]:
+def map_header(request: Request, entity_map: EntityMap) -> dict[str, str]:
     """The header that says where the map is."""
-    return {ENTITY_MAP_HEADER: location("entityMaps", entity_map.id)}
+    return {ENTITY_MAP_HEADER: public_url(request) + location("entityMaps", entity_map.id)}
 
 
 @dataclass(frozen=True, slots=True)

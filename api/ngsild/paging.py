@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from api.negotiation import public_url
 from api.ngsild.parameters import Parameters
 from broker.errors import BadRequestData
 
@@ -43,7 +44,8 @@ def read_page(parameters: Parameters, *, default_limit: int, max_limit: int) -> 
 def page_links(request: Request, page: Page, media_type: str, *, more: bool) -> list[str]:
     """Link values to the previous and, when there is ``more``, to the next page: the request with another offset.
 
-    They are relative to the host and name their parameters in alphabetical order: one page, one URL.
+    They are relative to the host unless the hub knows its ``public_url``, and name their parameters in alphabetical
+    order: one page, one URL.
     """
     links = []
     if page.offset > 0 and page.limit > 0:
@@ -57,7 +59,7 @@ def _link(request: Request, page: Page, offset: int, relation: str, media_type: 
     values = dict(request.query_params) | {"limit": str(page.limit), "offset": str(offset)}
     query = "&".join(f"{quote(name, safe=_SAFE)}={quote(value, safe=_SAFE)}" for name, value in sorted(values.items()))
     path = quote(request.url.path.rstrip("/"), safe="/:")
-    return f'<{path}?{query}>;rel="{relation}";type="{media_type}"'
+    return f'<{public_url(request)}{path}?{query}>;rel="{relation}";type="{media_type}"'
 
 
 def count_header(total: int | None) -> dict[str, str]:

@@ -34,7 +34,8 @@ FILTER_PARAMETERS: Final = frozenset(
     ("id", "idPattern", "type", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
      "expandValues", "jsonKeys", "splitEntities")
 )  # fmt: skip
-"""What selects entities. ``csf`` and ``splitEntities`` are about context sources, of which there are none yet."""
+"""What selects entities. ``csf`` and ``splitEntities`` are about context sources, of which there are none: any of them
+would be passed over, and all entities are whole. Both are checked and change nothing (5.2.23, 5.7.2.4)."""
 _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "type": str, "entities": list, "q": str, "geoQ": dict, "scopeQ": str, "attrs": list, "pick": list, "omit": list,
     "lang": str, "datasetId": (list, str), "expandValues": (list, str), "jsonKeys": (list, str), "csf": str,
@@ -63,6 +64,7 @@ class QueryInput:
     selectors: tuple[Mapping[str, Any], ...] = ()
     q: str | None = None
     expand_values: tuple[str, ...] = ()
+    json_keys: tuple[str, ...] = ()
     georel: str | None = None
     geometry: str | None = None
     coordinates: str | list[Any] | None = None
@@ -78,12 +80,14 @@ class QueryInput:
 
 def query_of_parameters(parameters: Parameters) -> QueryInput:
     """The query of a GET."""
+    parameters.flag("splitEntities")
     return QueryInput(
         ids=parameters.text("id"),
         id_pattern=parameters.text("idPattern"),
         types=parameters.text("type"),
         q=parameters.text("q"),
         expand_values=parameters.names("expandValues"),
+        json_keys=parameters.names("jsonKeys"),
         georel=parameters.text("georel"),
         geometry=parameters.text("geometry"),
         coordinates=parameters.text("coordinates"),
@@ -142,6 +146,7 @@ def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
         selectors=tuple(body.get("entities", ())),
         q=body.get("q"),
         expand_values=text_list(body.get("expandValues")),
+        json_keys=text_list(body.get("jsonKeys")),
         georel=geo.get("georel"),
         geometry=geo.get("geometry"),
         coordinates=geo.get("coordinates"),
@@ -216,7 +221,7 @@ def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ..
     ``depth`` is how many Relationships ``q`` may follow. Raises ``BadRequestData`` and ``TooComplexQuery``.
     """
     if given.csf is not None:
-        parse_q(given.csf, terms.expand_term)  # without context sources, that it can be read is all there is to it
+        parse_q(given.csf, terms.expand_term, name="csf")  # without context sources, nothing is left to do with it
     return EntityQuery(
         ids=parse_ids(given.ids) if given.ids else (),
         id_pattern=parse_id_pattern(given.id_pattern) if given.id_pattern else None,
@@ -246,7 +251,9 @@ def check_width(given: QueryInput, query: EntityQuery) -> None:
 def _q(given: QueryInput, terms: TermMap, depth: int) -> QueryTree | None:
     if given.q is None:
         return None
-    tree = parse_q(given.q, terms.expand_term, expand_values=given.expand_values)
+    json_keys = {terms.expand_term(name) for name in given.json_keys}  # no values of theirs are terms (5.2.23)
+    expand_values = [name for name in given.expand_values if terms.expand_term(name) not in json_keys]
+    tree = parse_q(given.q, terms.expand_term, expand_values=expand_values)
     if linked_depth(tree) > depth:
         raise BadRequestData("q follows a Relationship, which needs a join with a joinLevel of at least as many steps")
     return tree

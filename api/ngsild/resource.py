@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
+from api.negotiation import public_url
 from api.ngsild.operation import Endpoint, Operation, operation_of, remember
 from api.problem_details import TENANT_HEADER
 
@@ -27,7 +28,8 @@ API_PATH: Final = "/ngsi-ld/v1"
 class Resource(BaseRoute):
     """A path below ``/ngsi-ld/v1`` such as ``/entities/{entity_id}`` and what its methods do.
 
-    An answer carries the tenant of the request (clause 6.3.14); a method that is not there is answered with 405.
+    An answer carries the tenant of the request (clause 6.3.14); a method that is not there is answered with 405. The
+    Location of what is new is relative to the host, unless the hub knows its ``public_url``.
     """
 
     def __init__(self, path: str, **methods: Endpoint) -> None:
@@ -69,6 +71,8 @@ class Resource(BaseRoute):
         endpoint, operation = self._methods[request.method]
         remember(request.scope, operation)
         response = await endpoint(request)
+        if response.status_code == 201 and (base := public_url(request)) and "location" in response.headers:
+            response.headers["Location"] = base + response.headers["Location"]
         tenant = request.headers.get(TENANT_HEADER)
         if tenant:
             response.headers[TENANT_HEADER] = tenant

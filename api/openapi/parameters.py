@@ -73,7 +73,7 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
         {"type": "integer", "minimum": 1, "maximum": MAX_JOIN_LEVEL},
         "How many Relationships are followed",
     ),
-    "jsonKeys": (_NAMES, "Attributes whose values in q are those of JsonProperties"),
+    "jsonKeys": (_NAMES, "Attributes whose values in q are JSON and no terms, whatever expandValues says"),
     "keep": (_NAMES, "Attributes to keep of the entities found; all others are removed"),
     "kind": (one_of(*Kind), "Contexts of this kind only"),
     "lang": (_example("ja,en;q=0.8"), "Languages wanted, best first (4.15)"),

@@ -14,6 +14,7 @@ from api.context_uses import write_uses
 from api.hub import Hub
 from api.negotiation import REPRESENTATIONS, content_type, created_tenant, negotiate, own_url, read_json, tenant_name
 from api.ngsild.operation import CREATED, Answer, operation
+from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from broker.errors import (
@@ -52,17 +53,28 @@ class Contexts:
         return Response(status_code=201, headers={"Location": hosted_path(local_id)})
 
     @operation(
-        ("details", "kind"), uses_context=False, answers=(Answer(200, "ContextList", REPRESENTATIONS),), errors=()
+        ("details", "kind", *sorted(PAGE_PARAMETERS)),
+        uses_context=False,
+        answers=(Answer(200, "ContextList", REPRESENTATIONS, ("Link", COUNT_HEADER)),),
+        errors=(),
     )
     async def list(self, request: Request) -> Response:
-        """List @contexts: implements 6.29.3.2."""
+        """List @contexts: implements 6.29.3.2. Without a limit, a page is as long as one may be (5.5.9)."""
         media_type = negotiate(request)
         parameters = Parameters(request)
         details, kinds = parameters.flag("details"), _kinds(parameters.text("kind"))
+        most = self._hub.settings.query_max_limit
+        page = read_page(parameters, default_limit=most, max_limit=most)
         await write_uses(self._hub)
         entries = await self._store.entries(await self._tenant_id(request), kinds)
-        listed = [_metadata(entry, request) if details else _url(entry, request) for entry in entries]
-        return Response(orjson.dumps(listed), media_type=media_type)
+        end = page.offset + page.limit
+        listed = [
+            _metadata(entry, request) if details else _url(entry, request) for entry in entries[page.offset : end]
+        ]
+        headers = count_header(len(entries) if page.count else None)
+        if links := page_links(request, page, media_type, more=len(entries) > end):
+            headers["Link"] = ", ".join(links)
+        return Response(orjson.dumps(listed), headers=headers, media_type=media_type)
 
     @operation(
         ("details",),

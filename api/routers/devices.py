@@ -27,7 +27,7 @@ from schemas.contexts import MINAMO_CONTEXT
 async def register(hub: Hub, tenant_id: int, document: Any) -> tuple[Device, str | None]:
     """Register or change the device in ``document``; a new one gets a password, returned only this once."""
     tenant = DEFAULT_TENANT if tenant_id == 1 else await hub.tenants.name(tenant_id)
-    terms = await hub.contexts.resolve(document.get("@context", MINAMO_CONTEXT))
+    terms = await hub.contexts.resolve(document.get("@context", MINAMO_CONTEXT), tenant)
     device = parse_device(document, tenant=tenant, tenant_id=tenant_id, expand=terms.expand_term)
     try:
         known = await hub.devices.get(tenant_id, device.device_id)

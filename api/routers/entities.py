@@ -158,7 +158,9 @@ class Entities:
         if not written[0] or not _has_any(entity, asked.projection.required_attributes):
             raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
         through = asked.entity_map
-        headers = map_header(await self._mapped.of_one(tenant_id, entity_id, through)) if through.in_use else {}
+        headers = (
+            map_header(request, await self._mapped.of_one(tenant_id, entity_id, through)) if through.in_use else {}
+        )
         return answer(request, payload, terms, asked.media_type, headers=headers)
 
     @operation(("type",), errors=LOOKUP)
@@ -262,7 +264,7 @@ class Entities:
         status, headers = 200, {}
         if asked.entity_map.in_use:
             result, entity_map, new = await self._mapped.query(tenant_id, query, ordering, page, asked.entity_map)
-            status, headers = 201 if new else 200, map_header(entity_map)
+            status, headers = 201 if new else 200, map_header(request, entity_map)
         else:
             result = await self._store.query(
                 tenant_id, query, ordering=ordering, limit=page.limit, offset=page.offset, count=page.count

@@ -224,7 +224,7 @@ class EntityMaps:
 
     async def _answer(self, request: Request, tenant_id: int, entity_map: EntityMap, *, created: bool) -> Response:
         payload = represent_entity_map(entity_map, await self._maps.entity_ids(tenant_id, entity_map))
-        status, headers = (201, map_header(entity_map)) if created else (200, {})
+        status, headers = (201, map_header(request, entity_map)) if created else (200, {})
         media_type = negotiate(request, REPRESENTATIONS)
         return answer(request, payload, core_terms(), media_type, status=status, headers=headers)
 

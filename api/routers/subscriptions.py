@@ -35,7 +35,6 @@ from broker.subscriptions import (
     Document,
     Sending,
     check_expiry,
-    context_url,
     expand_subscription,
     merge,
     read_subscription,
@@ -46,7 +45,7 @@ from broker.subscriptions import (
 from broker.times import to_text
 from broker.validation import check_uri
 from context_store.subscriptions import StoredSubscription, SubscriptionStore
-from schemas.contexts import hosted_path
+from schemas.contexts import context_url, hosted_path
 
 _SYS_ATTRS: Final = "sysAttrs"
 

@@ -70,14 +70,17 @@ class _Names:
     expand_values: frozenset[str]
 
 
-def parse_q(text: str, expand: Expand, *, expand_values: Iterable[str] = (), limits: Limits | None = None) -> QueryTree:
+def parse_q(
+    text: str, expand: Expand, *, expand_values: Iterable[str] = (), limits: Limits | None = None, name: str = "q"
+) -> QueryTree:
     """Read ``q``; ``expand_values`` are the names (not IRIs) of the attributes whose values are expanded too.
 
+    ``name`` is what errors call the text: other parameters are in this language too.
     Raises ``BadRequestData``, its detail showing the text with a caret under the spot, and ``TooComplexQuery``
     beyond ``limits``.
     """
     names = _Names(expand, frozenset(expand(name) for name in expand_values))
-    return parse_formula(Scanner(text, "q", limits or Limits()), lambda scanner: _term(scanner, names), "|")
+    return parse_formula(Scanner(text, name, limits or Limits()), lambda scanner: _term(scanner, names), "|")
 
 
 def parse_path(scanner: Scanner, expand: Expand) -> AttributePath:

@@ -67,8 +67,14 @@ def expand_subscription(body: Any, terms: TermMap, *, fragment: bool = False) ->
     nulls = {name for name, value in members.items() if fragment and value == NULL and name in _MEMBERS}
     document = _read_members({k: v for k, v in members.items() if k not in nulls}, _MEMBERS, _READ_ONLY, "", terms)
     if "q" in document and "expandValues" in document:
-        _add_value_names(document["q"], document["expandValues"].split(","), terms)
+        _add_value_names(document["q"], names_of_values(document), terms)
     return document | dict.fromkeys(nulls, NULL)
+
+
+def names_of_values(document: Document) -> list[str]:
+    """The attributes whose values in ``q`` are terms: ``expandValues`` without those that are JSON (``jsonKeys``)."""
+    json_keys = document.get("jsonKeys", "").split(",")
+    return [name for name in document.get("expandValues", "").split(",") if name not in json_keys]
 
 
 def _add_value_names(query: Document, attributes: list[str], terms: TermMap) -> None:

@@ -16,12 +16,11 @@ from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
-from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, read_types
+from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, names_of_values, read_types
 from broker.subscriptions.projection import StoredMember, linked_form, selection_depth
 from broker.times import parse_time, to_text
 from broker.validation import fault
-from schemas.contexts import is_core_context
-from schemas.terms import CORE_CONTEXT, JSON
+from schemas.terms import JSON
 
 _FORMS: Final = {
     "normalized": Form.NORMALIZED,
@@ -218,7 +217,7 @@ def _q(document: Document) -> QueryTree | None:
     if "q" not in document:
         return None
     stored = document["q"]
-    expanded = [name for name in document.get("expandValues", "").split(",") if name in stored["names"]]
+    expanded = [name for name in names_of_values(document) if name in stored["names"]]
     return parse_q(stored["text"], lambda name: stored["names"].get(name, name), expand_values=expanded)
 
 
@@ -240,18 +239,6 @@ def _triggers(names: list[str] | tuple[str, ...]) -> frozenset[Trigger]:
 
 def _seconds(document: Document, member: str) -> timedelta | None:
     return timedelta(seconds=document[member]) if member in document else None
-
-
-def context_url(context: Any) -> str | None:
-    """The one URL that stands for an ``@context``; None when it has inline parts or several documents.
-
-    The core context has the last word in any case, so beside another URL it says nothing.
-    """
-    parts = [part for part in (context if isinstance(context, list) else [context]) if part is not None]
-    users = [part for part in parts if not (isinstance(part, str) and is_core_context(part))]
-    if not users:
-        return CORE_CONTEXT
-    return users[0] if len(users) == 1 and isinstance(users[0], str) else None
 
 
 @dataclass(frozen=True, slots=True)

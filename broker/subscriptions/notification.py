@@ -23,8 +23,9 @@ from broker.representations import (
     select_geometry,
 )
 from broker.subscriptions.matching import EntityEvent, kind_of
-from broker.subscriptions.model import Endpoint, Subscription, Trigger, context_url
+from broker.subscriptions.model import Endpoint, Subscription, Trigger
 from broker.times import to_text
+from schemas.contexts import context_url
 from schemas.terms import CONTEXT_LINK_REL, CORE_CONTEXT, GEO_JSON, JSON, JSON_LD, LOCATION, NO_DATASET, NULL
 
 # The member that holds the value before the change (clause 4.5.2.2 and its siblings).

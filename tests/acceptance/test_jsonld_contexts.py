@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
@@ -290,3 +290,52 @@ class TestImplicitlyCreated:
     @pytest.mark.parametrize("query", ["?kind=other", "?details=other", "?kind="])
     async def test_lists_know_their_parameters(self, client: httpx.AsyncClient, query: str) -> None:
         assert_problem(await client.get(CONTEXTS + query), 400, "BadRequestData")
+
+
+class TestPages:
+    """Clause 5.5.9: a list of contexts has pages as any other."""
+
+    async def test_pages_follow_each_other(self, client: httpx.AsyncClient) -> None:
+        for number in range(5):
+            await client.post(CONTEXTS, json={"@context": {f"n{number}": f"https://x.test/{number}"}})
+        whole = (await client.get(CONTEXTS, params={"kind": "Hosted"})).json()
+        pages = [
+            (await client.get(CONTEXTS, params={"kind": "Hosted", "limit": "2", "offset": str(offset)})).json()
+            for offset in (0, 2, 4)
+        ]
+        assert [len(page) for page in pages] == [2, 2, 2]  # five, and the hub's own
+        assert [url for page in pages for url in page] == whole
+
+    async def test_links_and_count(self, client: httpx.AsyncClient) -> None:
+        for number in range(3):
+            await client.post(CONTEXTS, json={"@context": {f"n{number}": f"https://x.test/{number}"}})
+        page = await client.get(
+            CONTEXTS, params={"kind": "Hosted", "limit": "1", "offset": "1", "count": "true", "details": "true"}
+        )
+        assert page.headers["ngsild-results-count"] == "4"
+        assert 'rel="prev"' in page.headers["link"]
+        assert 'rel="next"' in page.headers["link"]
+
+
+class TestTheHubsOwnApi:
+    """``/api/v1`` takes contexts that the tenant hosts, and nobody else's."""
+
+    RULE: ClassVar = {
+        "name": {"en": "High"},
+        "entities": {"type": "River"},
+        "attribute": "level",
+        "levels": [{"stage": "danger", "threshold": 5}],
+    }
+
+    async def test_a_rule_is_read_by_a_hosted_context_of_its_tenant(self, client: httpx.AsyncClient) -> None:
+        tenant = {"NGSILD-Tenant": "aoi"}
+        url = (await client.post(CONTEXTS, json={"@context": RIVER}, headers=tenant)).headers["location"]
+        made = await client.put("/api/v1/alert-rules/high", json=self.RULE | {"@context": url}, headers=tenant)
+        assert made.json()["attribute"] == "https://x.test/level"
+
+    async def test_another_tenants_context_is_not_there(self, client: httpx.AsyncClient) -> None:
+        url = (await client.post(CONTEXTS, json={"@context": RIVER})).headers["location"]
+        tenant = {"NGSILD-Tenant": "aoi"}
+        await client.post(ENTITIES, json={"id": "urn:x:1", "type": "T"}, headers=tenant)
+        made = await client.put("/api/v1/alert-rules/high", json=self.RULE | {"@context": url}, headers=tenant)
+        assert made.json()["type"].endswith("LdContextNotAvailable")

@@ -227,3 +227,46 @@ class TestLinked:
     )
     async def test_bad_requests(self, linked: httpx.AsyncClient, asked: dict[str, str]) -> None:
         assert_problem(await linked.get(ENTITIES, params={"type": "River", **asked}), 400, "BadRequestData")
+
+
+class TestAboutValuesAndSources:
+    """Clause 5.2.23: what expandValues, jsonKeys, splitEntities and csf do to a query."""
+
+    @pytest.fixture
+    async def office(self, client: httpx.AsyncClient) -> httpx.AsyncClient:
+        use = {"type": "VocabProperty", "vocab": "office"}
+        await client.post(ENTITIES, json={"id": "urn:b:1", "type": "Building", "use": use})
+        return client
+
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ({"q": "use==office"}, ""),
+            ({"q": "use==office", "expandValues": "use"}, "urn:b:1"),
+            ({"q": "use==office", "expandValues": "use", "jsonKeys": "use"}, ""),
+            ({"q": "use==office", "expandValues": "use", "jsonKeys": "other"}, "urn:b:1"),
+        ],
+    )
+    async def test_values_of_json_keys_are_no_terms(
+        self, office: httpx.AsyncClient, asked: dict[str, str], found: str
+    ) -> None:
+        answered = await office.get(ENTITIES, params={"type": "Building", **asked})
+        assert ",".join(entity["id"] for entity in answered.json()) == found
+
+    async def test_by_post(self, office: httpx.AsyncClient) -> None:
+        query = {"type": "Query", "entities": [{"type": "Building"}], "q": "use==office", "expandValues": ["use"]}
+        path = "/ngsi-ld/v1/entityOperations/query"
+        assert len((await office.post(path, json=query)).json()) == 1
+        assert (await office.post(path, json={**query, "jsonKeys": ["use"]})).json() == []
+
+    @pytest.mark.parametrize("asked", [{"splitEntities": "true"}, {"splitEntities": "false"}, {"csf": "endpoint==1"}])
+    async def test_without_context_sources_their_parameters_change_nothing(
+        self, office: httpx.AsyncClient, asked: dict[str, str]
+    ) -> None:
+        assert len((await office.get(ENTITIES, params={"type": "Building", **asked})).json()) == 1
+
+    @pytest.mark.parametrize("asked", [{"splitEntities": "perhaps"}, {"csf": "("}])
+    async def test_they_are_checked(self, office: httpx.AsyncClient, asked: dict[str, str]) -> None:
+        answered = await office.get(ENTITIES, params={"type": "Building", **asked})
+        assert answered.status_code == 400
+        assert next(iter(asked)) in answered.json()["detail"]

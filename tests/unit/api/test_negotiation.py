@@ -19,7 +19,6 @@ from api.negotiation import (
     body_context,
     content_type,
     context_link,
-    context_url,
     link_context,
     negotiate,
     read_document,
@@ -194,6 +193,7 @@ class TestAnswer:
         plain = answer(request(Prefer="body=json"), geo, core_terms(), GEO_JSON)
         assert orjson.loads(plain.body) == geo
         assert plain.headers["link"] == context_link(core_terms())
+        assert plain.headers["Preference-Applied"] == "body=json"
 
     async def test_the_context_in_a_body_is_as_the_user_gave_it(self) -> None:
         terms = await ContextResolver().resolve([MINAMO_CONTEXT])
@@ -201,7 +201,7 @@ class TestAnswer:
 
     async def test_a_list_of_one_context_and_the_core_has_one_url(self) -> None:
         terms = await ContextResolver().resolve([MINAMO_CONTEXT, CORE_CONTEXT])
-        assert context_url(terms) == MINAMO_CONTEXT
+        assert context_link(terms).startswith(f"<{MINAMO_CONTEXT}>")
 
     async def test_inline_definitions_cannot_be_linked_so_json_is_written_with_full_names(self) -> None:
         terms = await ContextResolver().resolve({"水位": "https://x.test/level"})

@@ -128,3 +128,17 @@ def test_every_setting_is_described_in_both_languages(name: str) -> None:
 
 def test_the_document_is_up_to_date() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == settings_document()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("https://data.city.example", "https://data.city.example"), ("http://h:8080/hub/", "http://h:8080/hub")],
+)
+def test_a_public_url_has_no_slash_at_its_end(given: str, kept: str) -> None:
+    assert Settings(public_url=given).public_url == kept
+
+
+@pytest.mark.parametrize("given", ["data.city.example", "ftp://h", "https://h/?a=1", "https://"])
+def test_a_public_url_is_an_http_url_without_a_query(given: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(public_url=given)

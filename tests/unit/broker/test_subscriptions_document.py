@@ -16,13 +16,12 @@ from broker.subscriptions import (
     SubscriptionCounters,
     Trigger,
     check_expiry,
-    context_url,
     expand_subscription,
     merge,
     read_subscription,
     represent_subscription,
 )
-from schemas.terms import CORE_CONTEXT, DEFAULT_VOCABULARY, NULL
+from schemas.terms import DEFAULT_VOCABULARY, NULL
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ID = "urn:ngsi-ld:Subscription:1"
@@ -252,18 +251,3 @@ def test_fragment_cannot_take_away_what_is_mandatory() -> None:
     fragment = expand_subscription({"notification": NULL}, core_terms(), fragment=True)
     with pytest.raises(BadRequestData, match="notification"):
         read_subscription(merge(document, fragment), ID)
-
-
-@pytest.mark.parametrize(
-    ("context", "url"),
-    [
-        (None, CORE_CONTEXT),
-        ([], CORE_CONTEXT),
-        ("https://example.org/c.jsonld", "https://example.org/c.jsonld"),
-        (["https://example.org/c.jsonld", CORE_CONTEXT], "https://example.org/c.jsonld"),
-        (["https://example.org/c.jsonld", "https://example.org/d.jsonld"], None),
-        ({"level": "https://example.org/level"}, None),
-    ],
-)
-def test_context_url(context: Any, url: str | None) -> None:
-    assert context_url(context) == url

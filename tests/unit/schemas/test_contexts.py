@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from schemas.contexts import (
@@ -10,6 +12,7 @@ from schemas.contexts import (
     DATA_MODELS,
     MINAMO_CONTEXT,
     bundled_contexts,
+    context_url,
     core_context,
     is_core_context,
 )
@@ -52,3 +55,18 @@ def test_the_minamo_context_lists_bundled_contexts_only() -> None:
 )
 def test_core_contexts_are_recognised_by_url(url: str, core: bool) -> None:
     assert is_core_context(url) is core
+
+
+@pytest.mark.parametrize(
+    ("context", "url"),
+    [
+        (None, CORE_CONTEXT),
+        ([], CORE_CONTEXT),
+        ("https://example.org/c.jsonld", "https://example.org/c.jsonld"),
+        (["https://example.org/c.jsonld", CORE_CONTEXT], "https://example.org/c.jsonld"),
+        (["https://example.org/c.jsonld", "https://example.org/d.jsonld"], None),
+        ({"level": "https://example.org/level"}, None),
+    ],
+)
+def test_context_url(context: Any, url: str | None) -> None:
+    assert context_url(context) == url
