@@ -7,7 +7,6 @@ holds for the sub-attributes of an instance, to any depth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,7 +20,16 @@ def is_expired(entity: ExpandedEntity, now: datetime) -> bool:
 
 def earliest_expiry(attributes: Attributes) -> datetime | None:
     """When the first of the attribute instances and their sub-attributes expires; None when none ever does."""
-    return min(map(datetime.fromisoformat, _expiries(attributes)), default=None)
+    earliest: datetime | None = None
+    for instances in attributes.values():
+        for instance in instances.values():
+            if "expiresAt" in instance:
+                due = datetime.fromisoformat(instance["expiresAt"])
+                earliest = due if earliest is None or due < earliest else earliest
+            if "attrs" in instance:
+                inner = earliest_expiry(instance["attrs"])
+                earliest = inner if earliest is None or (inner is not None and inner < earliest) else earliest
+    return earliest
 
 
 def without_expired(entity: ExpandedEntity, now: datetime) -> ExpandedEntity:
@@ -42,15 +50,6 @@ def expire_attributes(stored: ExpandedEntity, now: datetime) -> EntityChange:
         if (after := live.attributes.get(iri, {}).get(dataset)) is not instance
     )
     return EntityChange(stored, replace(live, modified_at=now), changes)
-
-
-def _expiries(attributes: Attributes) -> Iterator[str]:
-    for instances in attributes.values():
-        for instance in instances.values():
-            if "expiresAt" in instance:
-                yield instance["expiresAt"]
-            if "attrs" in instance:
-                yield from _expiries(instance["attrs"])
 
 
 def _live(attributes: Attributes, now: datetime) -> Attributes:

@@ -27,6 +27,7 @@ from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
 from context_store.transient import forget_expired
+from schemas.terms import LOCATION
 
 API_SOURCE: Final = ""  # who wrote a history row: no device
 
@@ -231,13 +232,14 @@ def _row(entity: ExpandedEntity) -> dict[str, Any]:
 
 def indexed_differs(before: ExpandedEntity, after: ExpandedEntity) -> bool:
     """Whether a column with an index differs, so that an update has to write it."""
-    return (
-        before.types != after.types
-        or before.scopes != after.scopes
-        or before.expires_at != after.expires_at
-        or indexed_geometry(before) != indexed_geometry(after)
-        or earliest_expiry(before.attributes) != earliest_expiry(after.attributes)
-    )
+    if (before.types, before.scopes, before.expires_at) != (after.types, after.scopes, after.expires_at):
+        return True
+    old, new = before.attributes, after.attributes
+    changed = [name for name in {**old, **new} if old.get(name) is not new.get(name)]
+    if LOCATION in changed and indexed_geometry(before) != indexed_geometry(after):
+        return True
+    transient = any(earliest_expiry({name: group.get(name, {})}) for name in changed for group in (old, new))
+    return transient and earliest_expiry(old) != earliest_expiry(new)
 
 
 def creation(entity: ExpandedEntity) -> EntityChange:

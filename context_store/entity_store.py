@@ -83,7 +83,7 @@ class EntityStore:
         """
 
         def changed(stored: ExpandedEntity | None, now: datetime) -> Outcome:
-            return operation(_selected(stored, entity_id, types, now), now)
+            return operation(_matching(stored, entity_id, types), now)
 
         return await self._do(tenant_id, entity_id, changed)
 
@@ -185,10 +185,16 @@ def _count_statement(query: EntityQuery) -> tuple[bytes, dict[str, Any]]:
 
 
 def _selected(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:
+    """The entity without what has expired."""
+    live = None if stored is None or is_expired(stored, now) else without_expired(stored, now)
+    return _matching(live, entity_id, types)
+
+
+def _matching(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | None) -> ExpandedEntity:
     entity = existing(stored, entity_id)
-    if is_expired(entity, now) or (types is not None and not matches(entity, EntityQuery(types=types))):
-        raise ResourceNotFound(f"Entity {entity_id} does not exist" + (" with such a type" if types else ""))
-    return without_expired(entity, now)
+    if types is not None and not matches(entity, EntityQuery(types=types)):
+        raise ResourceNotFound(f"Entity {entity_id} does not exist with such a type")
+    return entity
 
 
 @contextmanager
