@@ -15,9 +15,12 @@ from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.representations import Form, Representation, represent, represent_instance
 from broker.times import to_text
-from schemas.terms import NGSI_LD, NO_DATASET, NULL
+from schemas.terms import MINAMO, NGSI_LD, NO_DATASET, NULL
 
 SCOPE: Final = NGSI_LD + "scope"
+SUPERSEDED: Final = MINAMO + "superseded"
+"""A member of the hub's own. It is a JsonProperty, whose value JSON-LD takes as it is: what is believed no longer
+stands beside the instances of an attribute and not among them, and is no statement about the entity."""
 INSTANCE_ID: Final = "urn:ngsi-ld:instance:"  # followed by the number of the history row
 
 
@@ -48,6 +51,8 @@ class TemporalQuery:
     """What to compute of them in the place of the instances themselves; ``last_n`` has no effect then."""
     as_known_at: datetime | None = None
     """Only what the hub believed at that time, as it had learned of it by then; None: what it believes now."""
+    corrections: bool = False
+    """Beside that, what it had believed before and did no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class HistoricInstance:
     recorded_at: datetime
     place: datetime
     removed: bool = False
+    superseded_at: datetime | None = None
+    """When the hub ceased to believe it; None while it does."""
 
     @property
     def order(self) -> tuple[datetime, datetime, int]:
@@ -164,12 +171,13 @@ def represent_temporal(
     values_of: TimeProperty | None = None,
     cut_off: Iterable[HistoricInstance] = (),
     deleted_at: datetime | None = None,
+    superseded: Iterable[HistoricInstance] = (),
 ) -> dict[str, Any]:
     """The temporal representation of ``entity`` (clause 4.5.6), or with ``values_of`` the simplified one (4.5.9).
 
     ``values_of`` is the time property that goes with each value. Of ``entity`` only what is no attribute is taken.
     ``cut_off`` has one instance of each attribute that is all on other pages: it is written as empty. ``deleted_at``
-    is when the entity was deleted, if it was.
+    is when the entity was deleted, if it was. ``superseded`` are instances that are believed no longer.
     """
     options = replace(options, form=Form.NORMALIZED)
     bare = replace(entity, attributes={}, scopes=())
@@ -180,27 +188,45 @@ def represent_temporal(
     for item in instances:
         by_attribute.setdefault(item.attribute, []).append(item)
     for attribute, items in by_attribute.items():
-        if not _is_wanted(attribute, options):
+        if not is_wanted(attribute, options):
             continue
         if values_of is None:
-            result[terms.compact_iri(attribute)] = [_instance(item, terms, options) for item in items]
+            result[terms.compact_iri(attribute)] = [represent_historic(item, terms, options) for item in items]
         else:
             result[terms.compact_iri(attribute)] = _values(items, terms, options, values_of)
     for item in cut_off:
-        if item.attribute not in by_attribute and _is_wanted(item.attribute, options):
+        if item.attribute not in by_attribute and is_wanted(item.attribute, options):
             kind = item.instance["type"]
             nothing = [] if values_of is None else {"type": kind, f"{VALUE_MEMBER[kind]}s": []}
             result[terms.compact_iri(item.attribute)] = nothing
+    corrections = _corrections(superseded, terms, options)
+    if corrections:
+        result[SUPERSEDED] = [{"type": AttributeKind.JSON_PROPERTY.value, "json": corrections}]
     return result
 
 
-def _is_wanted(attribute: str, options: Representation) -> bool:
+def _corrections(
+    superseded: Iterable[HistoricInstance], terms: TermMap, options: Representation
+) -> dict[str, list[dict[str, Any]]]:
+    """What is believed no longer, by attribute: instances with ``recordedAt`` and ``supersededAt``."""
+    result: dict[str, list[dict[str, Any]]] = {}
+    for item in superseded:
+        if is_wanted(item.attribute, options) and item.superseded_at is not None:
+            times = {"recordedAt": to_text(item.recorded_at), "supersededAt": to_text(item.superseded_at)}
+            written = represent_historic(item, terms, options) | times
+            result.setdefault(terms.compact_iri(item.attribute), []).append(written)
+    return result
+
+
+def is_wanted(attribute: str, options: Representation) -> bool:
+    """Whether the evolution of the attribute, or of the scope, is written."""
     if attribute == SCOPE:
         return options.writes("scope")
     return options.writes(attribute) and (options.attrs is None or attribute in options.attrs)
 
 
-def _instance(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
+def represent_historic(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
+    """One instance of the temporal representation (clause 4.5.6)."""
     recorded = to_text(item.recorded_at)
     times = {"deletedAt": recorded} if item.removed else {"createdAt": recorded, "modifiedAt": recorded}
     written: dict[str, Any] = represent_instance({**times, **_complete(item)}, item.dataset, terms, options)

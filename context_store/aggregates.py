@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
 from broker.errors import TooManyResults
 from context_store.history import KIND_NAME
+from context_store.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
 from context_store.rollup_answers import cut_values, cuts, rollup_statement
 from context_store.rollups import read_state
 from context_store.terms import NO_TERM, TermIds
@@ -28,17 +29,26 @@ MAX_PERIODS: Final = 100_000
 
 _SOURCE: Final[LiteralString] = """
       from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[], %(origins)s::timestamptz[],
-                  %(endings)s::timestamptz[]) as w (entity_key, attribute_id, owner, origin, ending)
+                  %(endings)s::timestamptz[], %(since)s::timestamptz[], %(until)s::timestamptz[])
+           as w (entity_key, attribute_id, owner, origin, ending, since, until)
      cross join lateral (
         select i.*, i.AXIS as place from attribute_instance i
          where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s and i.attribute_id = w.attribute_id
            and i.AXIS >= %(start)s::timestamptz and i.AXIS < %(end)s::timestamptz
-           and i.recorded_at <= %(known_at)s::timestamptz
-           and (i.superseded_at is null or i.superseded_at > %(known_at)s::timestamptz)
            and (i.has_observed_at or not %(only_observed)s) and not i.removed
-           and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)) i
+           and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)"""
+_WITHIN: Final[LiteralString] = " and i.AXIS >= w.since and i.AXIS < w.until"
+_NEWEST: Final[LiteralString] = " order by i.AXIS desc, i.recorded_at desc, i.instance_key desc limit %(last_n)s"
+# The newest of each attribute of an entity, whichever lives they are of.
+_RANKED: Final[LiteralString] = """
+      from (select * from (
+            select w.owner, w.origin, w.ending, i.*, row_number() over (
+                   partition by w.owner, i.attribute_id
+                   order by i.place desc, i.recorded_at desc, i.instance_key desc) as rank SOURCE) r
+             where r.rank <= %(last_n)s) i
+     cross join lateral (select i.owner, i.origin, i.ending) w
 """
-_EXTENT: Final[LiteralString] = "select w.owner, min(i.place), max(i.place)" + _SOURCE + " group by w.owner"
+_EXTENT: Final[LiteralString] = "select w.owner, min(i.place), max(i.place) SOURCE group by w.owner"
 
 # What methods work on. Kinds: 1 Property, 7 ListProperty.
 _OPERANDS: Final[LiteralString] = """
@@ -72,7 +82,7 @@ _METHODS: Final[dict[AggregationMethod, LiteralString]] = {
     " - sum(o.number) * sum(o.number), 0) / nullif(count(o.number)::numeric * count(o.number), 0))::float8)",
     AggregationMethod.SUMSQ: "to_jsonb(sum(o.number * o.number)::float8)",
 }
-_SLOTS: Final = ("keys", "attributes", "owners", "origins", "endings")
+_SLOTS: Final = ("keys", "attributes", "owners", "origins", "endings", "since", "until")
 _COUNTS: Final = frozenset({AggregationMethod.TOTAL_COUNT, AggregationMethod.DISTINCT_COUNT})
 
 _LENGTH: Final[LiteralString] = (
@@ -102,35 +112,38 @@ async def aggregate(
     connection: AsyncConnection,
     terms: TermIds,
     aggregation: Aggregation,
-    slots: Sequence[tuple[int, int, int]],
+    series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
 ) -> dict[int, list[AggregatedPeriod]]:
-    """The periods of ``slots`` (numbers of life, attribute and entity) by entity; attributes in their order, then time.
+    """The periods of ``series`` by entity; attributes in their order, then time.
 
-    ``values`` are ``tenant_id``, ``datasets`` and the bounds of the range. Raises :class:`TooManyResults`.
+    ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
+    the bounds of the range. Raises :class:`TooManyResults`.
     """
     period = aggregation.period
     places = {
         **values,
-        "keys": [key for key, _, _ in slots],
-        "attributes": [attribute for _, attribute, _ in slots],
-        "owners": [owner for _, _, owner in slots],
-        "origins": [None] * len(slots),
-        "endings": [None] * len(slots),
+        **columns_of(series),
+        "owners": [item.owner for item in series],
+        "origins": [None] * len(series),
+        "endings": [None] * len(series),
     }
+    source = _source(series, newest=values.get("last_n") is not None).replace("AXIS", axis)
     start, end = _given(values["start"]), _given(values["end"])
     borders: dict[int, tuple[datetime | None, datetime | None]] = {}
     if start is None or (end is None and period.is_whole_range):
-        rows = await (await connection.execute(_on(axis, _EXTENT), places)).fetchall()
-        borders = {owner: (first, last) for owner, first, last in rows}
+        extents = await (await connection.execute(_EXTENT.replace("SOURCE", source), places)).fetchall()
+        borders = {owner: (first, last) for owner, first, last in extents}
     nothing = (None, None)
     places["origins"] = [start or borders.get(owner, nothing)[0] for owner in places["owners"]]
     places["endings"] = [end or borders.get(owner, nothing)[1] for owner in places["owners"]]
     places |= _length(period) | {"limit": MAX_PERIODS + 1}
-    rows, places = await _from_rollups(connection, aggregation, places, axis)
+    rows: list[tuple[Any, ...]] = []
+    if values.get("last_n") is None and not is_bounded(series):
+        rows, places = await _from_rollups(connection, aggregation, places, axis)
     if places["keys"]:
-        rows += await (await connection.execute(_on(axis, _statement(aggregation)), places)).fetchall()
+        rows += await (await connection.execute(_statement(aggregation, source), places)).fetchall()
         rows.sort(key=lambda row: row[:5])
     if len(rows) > MAX_PERIODS:
         raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
@@ -163,22 +176,24 @@ def _cut(period: Period) -> LiteralString:
     return _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
 
 
-def _statement(aggregation: Aggregation) -> LiteralString:
+def _source(series: Sequence[Series], *, newest: bool) -> LiteralString:
+    """The instances as ``i``, each with what belongs to its entity as ``w``; AXIS is still to be set."""
+    source = _SOURCE + BELIEVED + NOT_EXPIRED + (_WITHIN if is_bounded(series) else "")
+    return _RANKED.replace("SOURCE", source + _NEWEST + ") i ") if newest else source + ") i "
+
+
+def _statement(aggregation: Aggregation, source: LiteralString) -> LiteralString:
     cut = _cut(aggregation.period)
     results = ", ".join([_METHODS[method] for method in aggregation.methods])
     return (
         "select w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends, "
         + results
-        + _SOURCE
+        + source
         + cut
         + _OPERANDS
         + " group by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends"
         + " order by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins limit %(limit)s"
     )
-
-
-def _on(axis: LiteralString, statement: LiteralString) -> LiteralString:
-    return statement.replace("AXIS", axis)
 
 
 def _given(bound: str) -> datetime | None:

@@ -20,17 +20,15 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.entities import ExpandedEntity
 from broker.query import EntityQuery, attribute_names
-from broker.temporal import SCOPE, HistoricInstance
-from broker.times import to_text
 from context_store.query_sql import ENTITY
-from schemas.terms import LOCATION, NO_DATASET
+from schemas.terms import LOCATION
 
 # All lives of some ids, the newest last. The current state knows best when something was modified.
 _LIVES: Final[LiteralString] = """
     select i.entity_key, i.id, i.types, i.scopes, i.created_at, greatest(i.modified_at, e.modified_at), e.expires_at,
            i.deleted_at
       from entity_identity i left join entity e on e.entity_key = i.entity_key
-     where i.tenant_id = %(tenant_id)s and i.id = any(%(ids)s)
+     where i.tenant_id = %(tenant_id)s and i.id = any(%(ids)s) and i.created_at <= %(known_at)s::timestamptz
      order by i.id, i.entity_key
 """
 
@@ -38,7 +36,7 @@ _LIVES: Final[LiteralString] = """
 _NEWEST_LIFE: Final = """
     select i.tenant_id, i.id, i.entity_key, i.types, DOCUMENT as document, LOCATION as location, SCOPES as scopes,
            i.created_at, greatest(i.modified_at, e.modified_at) as modified_at, e.expires_at
-      from (select distinct on (tenant_id, id) * from entity_identity order by tenant_id, id, entity_key desc) i
+      from (select distinct on (tenant_id, id) * from entity_identity KNOWN order by tenant_id, id, entity_key desc) i
       left join entity e on e.entity_key = i.entity_key
 """
 _WINDOW: Final = """
@@ -50,6 +48,7 @@ _WINDOW: Final = """
      and (a.has_observed_at or not :only_observed)
      and a.recorded_at <= cast(:known_at as timestamptz)
      and (a.superseded_at is null or a.superseded_at > cast(:known_at as timestamptz))
+     and (cast(a.detail ->> 'expiresAt' as timestamptz) > now()) is not false
 """
 _TIME_TEXT: Final = (
     """rtrim(rtrim(to_char(timezone('UTC', a.%s), 'YYYY-MM-DD"T"HH24\\:MI\\:SS.US'), '0'), '.') || 'Z'"""
@@ -103,27 +102,6 @@ _SCOPES: Final = """
                  and s.recorded_at <= cast(:known_at as timestamptz)
                  and (s.superseded_at is null or s.superseded_at > cast(:known_at as timestamptz)))) u) s on true
 """
-# How scopes changed, beginning with those that held already when the range begins (annex C.5.16). The newest first.
-_SCOPE_INSTANCES: Final[LiteralString] = """
-    select entity_key, instance_key, scopes, removed, recorded_at, coalesce(observed_at, recorded_at), place
-      from scope_instance s
-     cross join lateral (select case when %(by_observed)s then coalesce(observed_at, recorded_at)
-                                     else recorded_at end as place) p
-     where entity_key = any(%(keys)s)
-       and recorded_at <= %(known_at)s::timestamptz
-       and (superseded_at is null or superseded_at > %(known_at)s::timestamptz)
-       and place < %(end)s::timestamptz
-       and (place >= %(start)s::timestamptz
-            or (%(by_observed)s and not removed
-                and place = (select max(coalesce(e.observed_at, e.recorded_at)) from scope_instance e
-                              where e.entity_key = s.entity_key
-                                and e.recorded_at <= %(known_at)s::timestamptz
-                                and (e.superseded_at is null or e.superseded_at > %(known_at)s::timestamptz)
-                                and coalesce(e.observed_at, e.recorded_at) <= %(start)s::timestamptz)))
-       and (removed = %(removed)s::boolean or %(removed)s::boolean is null)
-     order by place desc, recorded_at desc, instance_key desc limit %(limit)s
-"""
-
 IDENTITY: Final = sa.Table(
     "entity_identity",
     sa.MetaData(),
@@ -142,36 +120,32 @@ class Identity:
     deleted_at: datetime | None = None
 
 
-async def find_identities(connection: AsyncConnection, tenant_id: int, ids: Sequence[str]) -> dict[str, Identity]:
-    """Those of ``ids`` that history knows."""
-    rows = await (await connection.execute(_LIVES, {"tenant_id": tenant_id, "ids": list(ids)})).fetchall()
+async def find_identities(
+    connection: AsyncConnection, tenant_id: int, ids: Sequence[str], *, known_at: datetime | None = None
+) -> dict[str, Identity]:
+    """Those of ``ids`` that history knows, or knew at ``known_at``: before, nothing was modified or deleted."""
+    values = {"tenant_id": tenant_id, "ids": list(ids), "known_at": known_at.isoformat() if known_at else "infinity"}
+    rows = await (await connection.execute(_LIVES, values)).fetchall()
     found: dict[str, Identity] = {}
     for key, entity_id, types, scopes, created_at, modified_at, expires_at, deleted_at in rows:
         earlier = found[entity_id].keys if entity_id in found else ()
-        created, modified = created_at.astimezone(UTC), modified_at.astimezone(UTC)
-        entity = ExpandedEntity(entity_id, tuple(types), {}, tuple(scopes), created, modified, expires_at)
-        found[entity_id] = Identity((*earlier, key), entity, deleted_at.astimezone(UTC) if deleted_at else None)
+        entity = ExpandedEntity(
+            entity_id,
+            tuple(types),
+            {},
+            tuple(scopes),
+            _by(created_at, known_at),
+            _by(modified_at, known_at),
+            expires_at,
+        )
+        found[entity_id] = Identity((*earlier, key), entity, _by(deleted_at, known_at))
     return found
 
 
-async def scope_instances(
-    connection: AsyncConnection, keys: Sequence[int], bounds: Mapping[str, Any], most: int, *, by_observed: bool
-) -> list[tuple[int, HistoricInstance]]:
-    """What the scopes of the entities with these numbers were within ``bounds``: the newest, at most ``most``."""
-    values = {**bounds, "keys": list(keys), "limit": most, "by_observed": by_observed}
-    rows = await (await connection.execute(_SCOPE_INSTANCES, values)).fetchall()
-    return [(row[0], _scope_instance(*row[1:])) for row in rows]
-
-
-def _scope_instance(
-    key: int, scopes: list[str], removed: bool, recorded_at: datetime, observed_at: datetime, place: datetime
-) -> HistoricInstance:
-    """Scopes are observed when the hub learns of them, unless somebody said otherwise (clause 4.5.6)."""
-    recorded = recorded_at.astimezone(UTC)
-    instance: dict[str, Any] = {"type": "Property", "value": scopes[0] if len(scopes) == 1 else scopes}
-    if not removed or observed_at != recorded_at:
-        instance["observedAt"] = to_text(observed_at)
-    return HistoricInstance(SCOPE, NO_DATASET, instance, key, recorded, place.astimezone(UTC), removed)
+def _by(moment: datetime | None, known_at: datetime | None) -> datetime | None:
+    """``moment`` in UTC, if it had come at ``known_at``."""
+    came = moment is not None and (known_at is None or moment <= known_at)
+    return moment.astimezone(UTC) if moment is not None and came else None
 
 
 def window_attributes(query: EntityQuery) -> set[str]:
@@ -197,9 +171,13 @@ def entities_in_window(query: EntityQuery, numbers: Collection[int], bounds: Map
     text += _DOCUMENT if with_document else ""
     text += _LOCATION if at_location else ""
     text += _SCOPES if with_scopes else ""
+    known = bounds["known_at"] != "infinity"
+    text = text.replace("KNOWN", "where created_at <= cast(:known_at as timestamptz)" if known else "")
     clause = sa.text(text.replace("AXIS", axis))
     if with_document or at_location or with_scopes:
-        clause = clause.bindparams(window_start=bounds["start"], window_end=bounds["end"], known_at=bounds["known_at"])
+        clause = clause.bindparams(window_start=bounds["start"], window_end=bounds["end"])
+    if with_document or at_location or with_scopes or known:
+        clause = clause.bindparams(known_at=bounds["known_at"])
     if with_document or at_location:
         attributes = sa.bindparam("window_attributes", sorted(numbers), ARRAY(sa.Integer))
         clause = clause.bindparams(attributes, only_observed=bounds["only_observed"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 NGSI_LD: Final = "https://uri.etsi.org/ngsi-ld/"
+MINAMO: Final = "urn:minamo:"  # names of the hub's own, which no @context shortens
 DEFAULT_VOCABULARY: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 ERROR_TYPE: Final = "https://uri.etsi.org/ngsi-ld/errors/"  # clause 5.5.2, followed by the error's name
 CORE_CONTEXT: Final = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.9.jsonld"

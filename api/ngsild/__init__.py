@@ -29,5 +29,5 @@ def ngsi_ld_routes(hub: Hub) -> list[Resource]:
         *discovery_routes(hub),
         *info_routes(hub),
         *entity_map_routes(hub, maps, history),
-        *temporal_routes(hub, history),
+        *temporal_routes(hub, history, maps),
     ]

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from api.ngsild.parameters import Parameters
-from api.ngsild.projection import temporal_form
+from api.ngsild.projection import AGGREGATED_VALUES, SYS_ATTRS, TEMPORAL_FORMATS
 from api.ngsild.queries import text_list
 from broker.aggregation import Aggregation, aggregation_of
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, InvalidRequest
 from broker.representations import Representation
 
 AGGREGATION_PARAMETERS: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))
-_AGGREGATED_VALUES: Final = "aggregatedValues"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +28,27 @@ class EvolutionForm:
 
 def read_form(parameters: Parameters) -> EvolutionForm:
     """The form that URL parameters ask for; ``format`` wins over ``options``."""
-    if not _is_aggregated(parameters):
-        return EvolutionForm(*temporal_form(parameters))
     options = parameters.options()
-    if "temporalValues" in options and parameters.text("format") is None:
-        raise BadRequestData(f"Only one of temporalValues and {_AGGREGATED_VALUES} can be given")
+    forms = options - {SYS_ATTRS}
+    if (given := parameters.text("format")) is not None:
+        if given not in TEMPORAL_FORMATS:
+            raise InvalidRequest(f"format is {given!r}; one of {', '.join(TEMPORAL_FORMATS)} is expected")
+        forms = frozenset((given,))
+    if len(forms) > 1:
+        raise BadRequestData(f"Only one of {' and '.join(TEMPORAL_FORMATS)} can be given")
+    representation = Representation(sys_attrs=SYS_ATTRS in options)
+    if AGGREGATED_VALUES not in forms:
+        return EvolutionForm(representation, as_values=bool(forms))
     aggregation = aggregation_of(parameters.names("aggrMethods"), parameters.text("aggrPeriodDuration"))
-    return EvolutionForm(Representation(sys_attrs="sysAttrs" in options), aggregation=aggregation)
+    return EvolutionForm(representation, aggregation=aggregation)
 
 
-def _is_aggregated(parameters: Parameters) -> bool:
-    given = parameters.text("format")
-    return _AGGREGATED_VALUES in ((given,) if given is not None else parameters.names("options"))
+def form_of_body(body: Any, parameters: Parameters) -> tuple[Any, EvolutionForm]:
+    """A Query body without its aggregation, and the form: an aggregation in the body wins over URL parameters."""
+    rest, aggregation = split_body(body)
+    return rest, read_form(parameters) if aggregation is None else EvolutionForm(
+        Representation(), aggregation=aggregation
+    )
 
 
 def split_body(body: Any) -> tuple[Any, Aggregation | None]:

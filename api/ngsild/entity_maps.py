@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import unquote
@@ -17,8 +17,10 @@ from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
 from broker.entity_maps import EntityMap, parse_lifetime
 from broker.query import EntityQuery, Ordering
-from context_store.entity_maps import EntityMapStore
+from broker.temporal import TemporalQuery
+from context_store.entity_maps import MAX_ENTRIES, EntityMapStore
 from context_store.entity_store import EntityPage, EntityStore
+from context_store.temporal import TemporalPage, TemporalStore
 
 ENTITY_MAP_HEADER: Final = "NGSILD-EntityMap"
 
@@ -79,8 +81,61 @@ class MappedEntities:
         entities = tuple(stored[entity_id] for entity_id in found.ids if entity_id in stored)
         return EntityPage(entities, found.more, found.total), entity_map, known is None
 
-    async def of_one(self, tenant_id: int, entity_id: str, asked: MapRequest) -> EntityMap:
-        """The map that a retrieval uses: the one referred to or, without it, a new one of this entity."""
-        known = await self.maps.find(tenant_id, asked.reference) if asked.reference else None
-        query = EntityQuery(ids=(entity_id,))
-        return known or await self.maps.create_of(tenant_id, [entity_id], query, lifetime=asked.lifetime)
+
+async def map_of_one(maps: EntityMapStore, tenant_id: int, entity_id: str, asked: MapRequest) -> EntityMap:
+    """The map that a retrieval uses: the one referred to or, without it, a new one of this entity."""
+    known = await maps.find(tenant_id, asked.reference) if asked.reference else None
+    query = EntityQuery(ids=(entity_id,))
+    return known or await maps.create_of(tenant_id, [entity_id], query, lifetime=asked.lifetime)
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionQuery:
+    """A query of temporal evolutions: of which entities in which order, which time, and which attributes (IRIs)."""
+
+    entities: EntityQuery
+    query: TemporalQuery
+    attributes: frozenset[str] | None
+    ordering: Ordering | None
+
+    async def run(self, history: TemporalStore, tenant_id: int, page: Page) -> TemporalPage:
+        """One page of the answer."""
+        return await history.query(
+            tenant_id,
+            self.entities,
+            self.query,
+            self.attributes,
+            limit=page.limit,
+            offset=page.offset,
+            count=page.count,
+            ordering=self.ordering,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MappedEvolutions:
+    """Queries of temporal evolutions that go through maps."""
+
+    maps: EntityMapStore
+    history: TemporalStore
+
+    async def create(self, tenant_id: int, asked: EvolutionQuery, lifetime: timedelta | None) -> EntityMap:
+        """A map of the entities that have instances in the range now (clause 5.14.5)."""
+        ids = await self.history.find_ids(
+            tenant_id, asked.entities, asked.query, asked.attributes, most=MAX_ENTRIES, ordering=asked.ordering
+        )
+        return await self.maps.create_of(tenant_id, ids, asked.entities, lifetime=lifetime)
+
+    async def query(
+        self, tenant_id: int, asked: EvolutionQuery, page: Page, through: MapRequest
+    ) -> tuple[TemporalPage, EntityMap, bool]:
+        """One page, the map it came from, and whether the map is new."""
+        known = await self.maps.find(tenant_id, through.reference) if through.reference else None
+        entity_map = known or await self.create(tenant_id, asked, through.lifetime)
+        ids = await self.maps.entity_ids(tenant_id, entity_map)
+        if asked.entities.ids:
+            ids = [entity_id for entity_id in ids if entity_id in asked.entities.ids]
+        if not ids:
+            return TemporalPage((), total=0 if page.count else None), entity_map, known is None
+        mapped = replace(asked, entities=replace(asked.entities, ids=tuple(ids)))
+        return await mapped.run(self.history, tenant_id, page), entity_map, known is None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from api.ngsild.parameters import Parameters
 from broker.entities import ExpandedEntity
-from broker.errors import BadRequestData, InvalidRequest, OperationNotSupported
+from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import TermMap
 from broker.linked import LinkedForm
 from broker.query.members import Member, members_depth, parse_members
@@ -22,10 +22,7 @@ PROJECTION_PARAMETERS: Final = frozenset(
 )
 JOIN_PARAMETERS: Final = frozenset(("join", "joinLevel", "containedBy"))
 ORDER_PARAMETERS: Final = frozenset(("orderBy", "orderFrom", "orderGeometry", "collation"))
-UNSUPPORTED_PARAMETERS: Final = JOIN_PARAMETERS | ORDER_PARAMETERS
-"""Not for queries of temporal evolutions, which refuse them rather than pass them over."""
 ENTITY_MAP_PARAMETERS: Final = frozenset(("entityMap", "entityMapLifetime"))
-"""Known and passed over: a broker declines an EntityMap by returning none (clause 5.5.14)."""
 
 _CORE_MEMBERS: Final = frozenset(("id", "type", "scope"))
 _TIME_MEMBERS: Final = frozenset(("createdAt", "modifiedAt", "expiresAt"))
@@ -35,13 +32,13 @@ _FORMS: Final = {
     "simplified": Form.SIMPLIFIED,
     "keyValues": Form.SIMPLIFIED,
 }
-_SYS_ATTRS: Final = "sysAttrs"
+SYS_ATTRS: Final = "sysAttrs"
 _TEMPORAL_VALUES: Final = "temporalValues"
-_AGGREGATED_VALUES: Final = "aggregatedValues"
+AGGREGATED_VALUES: Final = "aggregatedValues"
 FORMATS: Final = tuple(_FORMS)
-FORM_OPTIONS: Final = (*FORMATS, _SYS_ATTRS)
-TEMPORAL_FORMATS: Final = (_TEMPORAL_VALUES, _AGGREGATED_VALUES)
-TEMPORAL_OPTIONS: Final = (*TEMPORAL_FORMATS, _SYS_ATTRS)
+FORM_OPTIONS: Final = (*FORMATS, SYS_ATTRS)
+TEMPORAL_FORMATS: Final = (_TEMPORAL_VALUES, AGGREGATED_VALUES)
+TEMPORAL_OPTIONS: Final = (*TEMPORAL_FORMATS, SYS_ATTRS)
 """Keywords of ``format`` and ``options`` for entities and for temporal evolutions."""
 
 
@@ -85,39 +82,22 @@ def entity_form(parameters: Parameters) -> Representation:
         if given not in _FORMS:
             raise InvalidRequest(f"format is {given!r}; one of {', '.join(_FORMS)} is expected")
         forms = [given]
-    return Representation(_FORMS[forms[0]] if forms else Form.NORMALIZED, _SYS_ATTRS in options)
-
-
-def temporal_form(parameters: Parameters) -> tuple[Representation, bool]:
-    """The same for temporal evolutions, and whether they are wanted as simplified values (6.3.12)."""
-    options = parameters.options()
-    forms = options - {_SYS_ATTRS}
-    if (given := parameters.text("format")) is not None:
-        if given not in TEMPORAL_FORMATS:
-            raise InvalidRequest(f"format is {given!r}; {_TEMPORAL_VALUES} or {_AGGREGATED_VALUES} is expected")
-        forms = frozenset((given,))
-    if len(forms) > 1:
-        raise BadRequestData(f"Only one of {_TEMPORAL_VALUES} and {_AGGREGATED_VALUES} can be given")
-    if _AGGREGATED_VALUES in forms:
-        raise OperationNotSupported("Aggregated values are not supported")
-    return Representation(sys_attrs=_SYS_ATTRS in options), bool(forms)
+    return Representation(_FORMS[forms[0]] if forms else Form.NORMALIZED, SYS_ATTRS in options)
 
 
 def projection_of_parameters(
-    parameters: Parameters, terms: TermMap, media_type: str, form: Representation, *, depth: int | None = None
+    parameters: Parameters, terms: TermMap, media_type: str, form: Representation, *, depth: int = 0
 ) -> Projection:
-    """The projection that URL parameters ask for; raises ``BadRequestData`` and ``OperationNotSupported``.
+    """The projection that URL parameters ask for; raises ``BadRequestData``.
 
-    ``depth`` is how many Relationships are followed; None for operations that follow none.
+    ``depth`` is how many Relationships are followed.
     """
-    if depth is None:
-        _check_support(parameters)
     return _projection(
         parameters,
         terms,
         media_type,
         form=form,
-        depth=depth or 0,
+        depth=depth,
         members={
             name: parse_members(parameters.text(name) or "", name)
             for name in ("attrs", "pick", "omit")
@@ -135,18 +115,16 @@ def projection_of_body(
     media_type: str,
     form: Representation,
     *,
-    depth: int | None = None,
+    depth: int = 0,
 ) -> Projection:
     """The projection that a Query body asks for; ``form`` comes from URL parameters, ``depth`` is as above."""
-    if depth is None and body.get("join", "@none") != "@none":
-        raise OperationNotSupported("Linked Entity retrieval is not for this operation")
     datasets = body.get("datasetId", ())
     return _projection(
         parameters,
         terms,
         media_type,
         form=form,
-        depth=depth or 0,
+        depth=depth,
         members={
             name: tuple(member for text in body[name] for member in parse_members(text, name))
             for name in ("attrs", "pick", "omit")
@@ -155,12 +133,6 @@ def projection_of_body(
         datasets=[datasets] if isinstance(datasets, str) else datasets,
         language=body.get("lang"),
     )
-
-
-def _check_support(parameters: Parameters) -> None:
-    for name, value in parameters.items():
-        if name in UNSUPPORTED_PARAMETERS and (name, value) != ("join", "@none"):
-            raise OperationNotSupported(f"Parameter {name!r} is not for this operation")
 
 
 def _projection(

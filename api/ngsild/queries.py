@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from api.ngsild.parameters import Parameters
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.query import (
     EntityQuery,
@@ -43,10 +43,8 @@ _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "entityMapLifetime": str, "ordering": dict, "temporalQ": dict, "aggrParams": dict,
 }  # fmt: skip
 _TEMPORAL_MEMBERS: Final = ("temporalQ", "aggrParams")
-_NOT_TEMPORAL_MEMBERS: Final = ("joinLevel", "containedBy", "ordering", "aggrParams")
 _TEMPORAL_QUERY: Final[dict[str, type | tuple[type, ...]]] = {
     "timerel": str, "timeAt": str, "endTimeAt": str, "timeproperty": str, "lastN": int,
-    "aggrMethods": (list, str), "aggrPeriodDuration": str,
 }  # fmt: skip
 _ORDERING: Final[dict[str, type]] = {"orderBy": list, "coordinates": list, "geometry": str, "collation": str}
 _SYSTEM_ATTRIBUTES: Final = frozenset(
@@ -118,9 +116,6 @@ def check_query_body(body: Mapping[str, Any], *, temporal: bool = False) -> None
     for name in _TEMPORAL_MEMBERS:
         if name in body and not temporal:
             raise BadRequestData(f"Member {name!r} is for queries of temporal evolutions")
-    for name in _NOT_TEMPORAL_MEMBERS:
-        if name in body and temporal:
-            raise OperationNotSupported(f"Queries of temporal evolutions with {name!r} are not supported")
 
 
 def _is_filled(value: Any, kind: type) -> bool:
@@ -187,7 +182,7 @@ def requested_order(given: QueryInput, terms: TermMap) -> Ordering | None:
 
 
 def temporal_of_body(given: Mapping[str, Any], datasets: frozenset[str] | None) -> TemporalQuery:
-    """The TemporalQuery of clause 5.2.21; raises ``BadRequestData``."""
+    """The TemporalQuery of clause 5.2.21, without its aggregation; raises ``BadRequestData``."""
     for name, value in given.items():
         if name not in _TEMPORAL_QUERY:
             raise BadRequestData(f"{name!r} is not a member of a TemporalQuery")
@@ -195,8 +190,6 @@ def temporal_of_body(given: Mapping[str, Any], datasets: frozenset[str] | None) 
             raise BadRequestData(f"Member {name!r} of the TemporalQuery has a value of the wrong type")
     if given.get("lastN", 1) < 1:
         raise BadRequestData("lastN is a whole number of at least 1")
-    if "aggrMethods" in given or "aggrPeriodDuration" in given:
-        raise OperationNotSupported("Aggregated values are not supported")
     times = {name: check_time(given[name], name) for name in ("timeAt", "endTimeAt") if name in given}
     return temporal_query(
         timerel=given.get("timerel"),

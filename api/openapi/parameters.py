@@ -38,6 +38,7 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
         _example("PT1H"),
         "Length of the periods of an aggregation, ISO 8601; without it there is one period",
     ),
+    "asKnownAt": (TIME, "Only what the hub believed then; of the hub's own"),
     "attrs": (_NAMES, "Attributes to write; an entity needs one of them to be selected (4.21)"),
     "collation": (_example("ja-u-co-unihan"), "How texts are ordered: a language tag (RFC 6067)"),
     "containedBy": (_URIS, "Entities not to fetch again"),
@@ -45,6 +46,7 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
         _example("[138.38,34.97]"),
         "Coordinates of the reference geometry as JSON, longitude first (4.10)",
     ),
+    "corrections": (_FLAG, "What is believed no longer, too, as urn:minamo:superseded; of the hub's own"),
     "count": (_FLAG, f"Answer with the number of results in {COUNT_HEADER} (6.3.13)"),
     "csf": (_example("endpoint==1"), "Filter of context sources, of which the hub has none (4.9)"),
     "datasetId": (

@@ -28,6 +28,7 @@ from api.ngsild.entity_maps import (
     MapRequest,
     map_header,
     map_of_body,
+    map_of_one,
     map_of_parameters,
 )
 from api.ngsild.linked import LinkedWriter, retrieval_of_body, retrieval_of_parameters
@@ -158,9 +159,9 @@ class Entities:
         if not written[0] or not _has_any(entity, asked.projection.required_attributes):
             raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
         through = asked.entity_map
-        headers = (
-            map_header(request, await self._mapped.of_one(tenant_id, entity_id, through)) if through.in_use else {}
-        )
+        headers = {}
+        if through.in_use:
+            headers = map_header(request, await map_of_one(self._mapped.maps, tenant_id, entity_id, through))
         return answer(request, payload, terms, asked.media_type, headers=headers)
 
     @operation(("type",), errors=LOOKUP)

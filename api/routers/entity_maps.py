@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -11,7 +10,16 @@ from starlette.responses import Response
 
 from api.hub import Hub
 from api.negotiation import REPRESENTATIONS, answer, existing_tenant, linked_terms, negotiate, read_document
-from api.ngsild.entity_maps import ENTITY_MAP_HEADER, MapRequest, map_header, map_of_body, map_of_parameters
+from api.ngsild import evolutions
+from api.ngsild.entity_maps import (
+    ENTITY_MAP_HEADER,
+    MappedEvolutions,
+    MapRequest,
+    map_header,
+    map_of_body,
+    map_of_parameters,
+)
+from api.ngsild.evolutions import EvolutionRequest, evolution_of_body, evolution_of_parameters
 from api.ngsild.linked import retrieval_of_body, retrieval_of_parameters
 from api.ngsild.operation import LOOKUP, READING, found, operation
 from api.ngsild.parameters import Parameters
@@ -34,25 +42,19 @@ from api.ngsild.queries import (
     query_of_parameters,
     read_local,
     requested_order,
-    temporal_of_body,
 )
 from api.ngsild.resource import Resource
 from api.routers.entities import POST_QUERY_PARAMETERS, QUERY_PARAMETERS
 from broker.entity_maps import EntityMap, represent_entity_map
 from broker.errors import BadRequestData, OperationNotSupported, TooComplexQuery
 from broker.jsonld import TermMap, core_terms
-from broker.query import EntityQuery
-from broker.representations import NORMALIZED
-from broker.temporal import TemporalQuery, temporal_query
 from broker.validation import check_time, check_uri
 from context_store.entity_maps import EntityMapStore, unknown_map
 from context_store.temporal import TemporalStore
 from schemas.terms import JSON
 
-_TIMES: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"))
 _MAP: Final = found("EntityMap", REPRESENTATIONS, ENTITY_MAP_HEADER, status=201)
 _ERRORS: Final = (*READING, OperationNotSupported, TooComplexQuery)
-_STEP: Final = 1000  # entities that are looked for in history at a time
 
 
 class EntityMaps:
@@ -61,7 +63,7 @@ class EntityMaps:
     def __init__(self, hub: Hub, maps: EntityMapStore, history: TemporalStore) -> None:
         self._hub = hub
         self._maps = maps
-        self._history = history
+        self._evolutions = MappedEvolutions(maps, history)
 
     @operation(QUERY_PARAMETERS, options=FORM_OPTIONS, formats=FORMATS, answers=(_MAP,), errors=_ERRORS)
     async def create(self, request: Request) -> Response:
@@ -111,29 +113,18 @@ class EntityMaps:
         return await self._answer(request, tenant_id, entity_map, created=True)
 
     @operation(
-        QUERY_PARAMETERS | _TIMES, options=TEMPORAL_OPTIONS, formats=TEMPORAL_FORMATS, answers=(_MAP,), errors=_ERRORS
+        evolutions.QUERY_PARAMETERS, options=TEMPORAL_OPTIONS, formats=TEMPORAL_FORMATS, answers=(_MAP,), errors=_ERRORS
     )
     async def create_temporal(self, request: Request) -> Response:
         """Create EntityMap for Query Temporal Evolution of Entities: implements 6.35.3.1."""
         negotiate(request, REPRESENTATIONS)
         parameters = Parameters(request)
-        parameters.options()  # checked; the form makes no difference to a map
         terms = await linked_terms(request, self._hub.contexts)
-        projection = projection_of_parameters(parameters, terms, JSON, NORMALIZED)
-        query = temporal_query(
-            timerel=parameters.text("timerel"),
-            time_at=parameters.time("timeAt"),
-            end_time_at=parameters.time("endTimeAt"),
-            time_property=parameters.text("timeproperty"),
-            last_n=parameters.integer("lastN", least=1),
-            datasets=projection.representation.datasets,
-        )
-        given = query_of_parameters(parameters)
-        asked = map_of_parameters(request, parameters)
-        return await self._create_temporal(request, (given, terms), projection, query, asked)
+        asked = evolution_of_parameters(request, parameters, terms, JSON)
+        return await self._create_temporal(request, asked, terms)
 
     @operation(
-        POST_QUERY_PARAMETERS,
+        evolutions.POST_QUERY_PARAMETERS,
         options=TEMPORAL_OPTIONS,
         formats=TEMPORAL_FORMATS,
         body="TemporalQuery",
@@ -144,47 +135,15 @@ class EntityMaps:
         """Create EntityMap for Query Temporal Evolution of Entities by POST: implements 6.35.3.2."""
         negotiate(request, REPRESENTATIONS)
         parameters = Parameters(request)
-        parameters.options()  # checked; the form makes no difference to a map
         document = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
-        body, terms = document.body, document.terms
-        check_query_body(body, temporal=True)
-        projection = projection_of_body(body, parameters, terms, JSON, NORMALIZED)
-        query = temporal_of_body(body.get("temporalQ", {}), projection.representation.datasets)
-        given = query_of_body(body, read_local(parameters))
-        return await self._create_temporal(request, (given, terms), projection, query, map_of_body(request, body))
+        asked = evolution_of_body(request, parameters, document.body, document.terms, JSON)
+        return await self._create_temporal(request, asked, document.terms)
 
-    async def _create_temporal(
-        self,
-        request: Request,
-        selection: tuple[QueryInput, TermMap],
-        projection: Projection,
-        query: TemporalQuery,
-        asked: MapRequest,
-    ) -> Response:
-        if not query.restricted:
-            raise BadRequestData("A query of temporal evolutions needs timerel and timeAt")
-        given, terms = selection
-        entities = entity_query(given, terms)
-        attributes = tuple(projection.attributes)
-        check_width(given, replace(entities, attributes=attributes))
+    async def _create_temporal(self, request: Request, asked: EvolutionRequest, terms: TermMap) -> Response:
+        selection = asked.selection(terms)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        ids = await self._evolving(tenant_id, entities, query, attributes)
-        entity_map = await self._maps.create_of(tenant_id, ids, entities, lifetime=asked.lifetime)
+        entity_map = await self._evolutions.create(tenant_id, selection, asked.entity_map.lifetime)
         return await self._answer(request, tenant_id, entity_map, created=True)
-
-    async def _evolving(
-        self, tenant_id: int, entities: EntityQuery, query: TemporalQuery, attributes: tuple[str, ...]
-    ) -> list[str]:
-        """The ids of the entities that match and have instances in the range."""
-        ids: list[str] = []
-        shortest = replace(query, last_n=1)  # the instances themselves are not needed
-        while True:
-            page = await self._history.query(
-                tenant_id, entities, shortest, attributes or None, limit=_STEP, offset=len(ids)
-            )
-            ids += [found.entity.id for found in page.entities]
-            if not page.more:
-                return ids
 
     @operation(uses_context=False, answers=(found("EntityMap"),), errors=LOOKUP)
     async def retrieve(self, request: Request) -> Response:

@@ -19,6 +19,7 @@ from broker.errors import StoreUnavailable
 from context_store import aggregates
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
 from context_store.history import InstanceRows
+from context_store.instances import Series
 from context_store.partitions import HISTORY, Partitions
 from context_store.rollup_answers import METHODS
 from context_store.rollups import Rollups, read_state
@@ -112,7 +113,7 @@ class Asker:
             "removed": None,
             "known_at": "infinity",
         }
-        slots = [(key, level, key) for key in KEYS]
+        slots = [Series(key, level, key) for key in KEYS]
         with self._monkeypatch.context() as patched:
             if not rolled:
                 patched.setattr(aggregates, "cuts", lambda *_: None)

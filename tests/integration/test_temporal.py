@@ -18,7 +18,8 @@ from broker.query import EntityQuery, parse_types
 from broker.temporal import HistoricInstance, TemporalQuery, TimeProperty
 from broker.times import to_text
 from context_store.entity_store import EntityStore
-from context_store.temporal import TemporalPage, TemporalStore, history_statement
+from context_store.instances import Series, history_statement
+from context_store.temporal import TemporalPage, TemporalStore
 from support.hub import hub_for
 
 TENANT = 1
@@ -240,7 +241,7 @@ async def test_the_newest_of_a_long_history_are_read_without_sorting_it(
     assert row is not None
     query = TemporalQuery(start=START, restricted=True, last_n=3)
     level = (await hub.terms.resolve([LEVEL]))[LEVEL]
-    statement, values_given = history_statement(TENANT, [(row[0], level)], query, 1000)
+    statement, values_given = history_statement(TENANT, [Series(row[0], level, row[0])], query, 1000)
     async with hub.database.transaction(TENANT) as connection:
         plan = await (await connection.execute("explain " + statement, values_given)).fetchall()
     lines = [line for (line,) in plan]
