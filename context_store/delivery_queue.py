@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from broker.subscriptions import Sending
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import Priority
+from context_store.subscription_end import end_subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,10 @@ class DeliveryStore:
             expired = (await connection.execute(_EXPIRE, parameters)).rowcount
             await connection.execute(_REFRESH_STREAMS, parameters)
         return expired
+
+    async def end_subscription(self, key: int, reason: str) -> bool:
+        """See :func:`context_store.subscription_end.end_subscription`."""
+        return await end_subscription(self._database, key, reason)
 
     async def _count(self, connection: AsyncConnection, outcomes: Sequence[StreamOutcome]) -> None:
         by_key: dict[int, list[StreamOutcome]] = {}

@@ -31,7 +31,7 @@ CACHE: Final = "subscriptions"
 
 _COLUMNS: Final = """
     subscription_key, tenant_id, id, document, context, times_sent, times_failed, last_notification, last_success,
-    last_failure, created_at, modified_at, sending
+    last_failure, last_error, created_at, modified_at, sending
 """
 
 # A new subscription. Its times are the database's, like those of the change events that it is compared with.

@@ -77,6 +77,7 @@ class DeliveryWorker:
         self._outcomes: list[StreamOutcome] = []
         self._returned: set[str] = set()  # receivers that answer again
         self._overdue: dict[str, str] = {}  # receivers that let a delivery grow too old, and what was wrong
+        self._gone: dict[int, str] = {}  # subscriptions whose receiver will never take anything again
         self._after = ""  # whose turn it was last
         self._claiming: asyncio.Future[list[ClaimedStream]] | None = None
         self._wake = asyncio.Event()
@@ -143,7 +144,9 @@ class DeliveryWorker:
         return bool(outcomes)
 
     async def _tend(self) -> None:
-        """Let go on what waited for receivers that are back, and give up what has waited too long for others."""
+        """Let go on what waited for receivers that are back, give up what has waited too long for others, and end the
+        subscriptions of those that are gone.
+        """
         while self._returned:
             receiver = next(iter(self._returned))
             await self._store.resume(self._lane, receiver)
@@ -153,6 +156,11 @@ class DeliveryWorker:
             count = await self._store.expire(self._lane, receiver, datetime.now(UTC) - self._policy.max_age, error)
             log.warning("deliveries.expired", receiver=receiver, count=count, error=error)
             del self._overdue[receiver]
+        while self._gone:
+            key, reason = next(iter(self._gone.items()))
+            if await self._store.end_subscription(key, reason):
+                log.warning("subscription.ended", subscription_key=key, reason=reason)
+            del self._gone[key]
 
     async def _claim(self) -> list[ClaimedStream]:
         free = self._concurrency - len(self._in_flight)
@@ -228,6 +236,8 @@ class DeliveryWorker:
         reason = (result.error or "").replace("\0", "")
         if retry_at is None and not is_answer(result):
             self._overdue[stream.receiver] = reason
+        if result.gone and stream.subscription_key is not None:
+            self._gone[stream.subscription_key] = f"Ended, because the receiver is gone: {reason}"
         return StreamOutcome(
             stream.stream_key,
             stream.lease,

@@ -40,7 +40,7 @@ JOINS: Final = ("flat", "inline", "@none")
 MEDIA_TYPES: Final = (JSON, JSON_LD, GEO_JSON)
 _READ_ONLY: Final = frozenset({"status", "createdAt", "modifiedAt", "@context"})
 _READ_ONLY_OF_NOTIFICATION: Final = frozenset(
-    {"lastFailure", "lastNotification", "lastSuccess", "status", "timesFailed", "timesSent"}
+    {"lastErrorReason", "lastFailure", "lastNotification", "lastSuccess", "status", "timesFailed", "timesSent"}
 )
 
 # Headers that the hub or the protocol sets itself; a subscriber who could set them could smuggle requests.

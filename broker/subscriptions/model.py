@@ -243,13 +243,14 @@ def _seconds(document: Document, member: str) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionCounters:
-    """What became of a subscription's notifications (clause 5.2.14.2)."""
+    """What became of a subscription's notifications (clause 5.2.14.2), and why the last one failed."""
 
     times_sent: int = 0
     times_failed: int = 0
     last_notification: datetime | None = None
     last_success: datetime | None = None
     last_failure: datetime | None = None
+    last_error: str | None = None
 
 
 def represent_subscription(
@@ -285,4 +286,6 @@ def _counter_members(counters: SubscriptionCounters) -> dict[str, Any]:
     if counters.last_success or counters.last_failure:
         failed = counters.last_failure and (not counters.last_success or counters.last_success < counters.last_failure)
         members["status"] = "failed" if failed else "ok"
+        if failed and counters.last_error:
+            members["lastErrorReason"] = counters.last_error
     return members

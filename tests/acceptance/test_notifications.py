@@ -236,6 +236,37 @@ async def test_counters_tell_what_became_of_it(client: httpx.AsyncClient, worker
     assert (shown["timesSent"], shown["timesFailed"], shown["status"]) == (1, 1, "ok")
 
 
+async def test_receiver_that_is_gone_ends_the_subscription_for_everybody_to_see(
+    client: httpx.AsyncClient, workers: None, receiver: Receiver
+) -> None:
+    receiver.status = 410
+    path = f"{SUBSCRIPTIONS}/{await subscribe(client, receiver.url)}"
+    await create(client)
+
+    async def ended() -> bool:
+        return (await client.get(path)).json()["status"] == "paused"
+
+    await eventually(ended)
+    shown = (await client.get(path)).json()
+    assert (shown["isActive"], shown["notification"]["status"]) == (False, "failed")
+    assert shown["notification"]["lastErrorReason"].startswith("Ended, because the receiver is gone: HTTP 410")
+
+
+async def test_subscription_that_ended_can_go_on(client: httpx.AsyncClient, workers: None, receiver: Receiver) -> None:
+    receiver.status = 410
+    path = f"{SUBSCRIPTIONS}/{await subscribe(client, receiver.url)}"
+    entity_id = await create(client, 1, 1)
+
+    async def ended() -> bool:
+        return (await client.get(path)).json()["status"] == "paused"
+
+    await eventually(ended)
+    receiver.status = 200
+    await client.patch(path, json={"isActive": True})
+    await set_level(client, entity_id, 2)
+    assert levels(await receiver.wait_for(1)) == [2]
+
+
 async def test_changes_before_the_subscription_are_not_told(
     hub: Hub, client: httpx.AsyncClient, receiver: Receiver
 ) -> None:
