@@ -37,9 +37,10 @@ _COLUMNS: Final = """
 # A new subscription. Its times are the database's, like those of the change events that it is compared with.
 _INSERT: Final[LiteralString] = """
     insert into subscription
-           (tenant_id, id, document, context, endpoint, sending, expires_at, next_due, created_at, modified_at)
-    values (%(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(sending)s::jsonb,
-            %(expires_at)s, now() + %(period)s::interval, now(), now())
+           (tenant_id, id, document, context, endpoint, sending, expires_at, next_due, created_at, modified_at, version)
+    select %(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(sending)s::jsonb,
+           %(expires_at)s, now() + %(period)s::interval, now(), now(), version
+      from cache_version where name = 'subscriptions'
 """
 
 _GET: Final[LiteralString] = f"select {_COLUMNS} from subscription where tenant_id = %s and id = %s"
@@ -58,17 +59,19 @@ _UPDATE: Final[LiteralString] = """
     update subscription
        set document = %(document)s::jsonb, endpoint = %(endpoint)s, sending = %(sending)s::jsonb,
            expires_at = %(expires_at)s, modified_at = now(),
+           version = (select version from cache_version where name = 'subscriptions'),
            next_due = case when %(same_period)s then next_due else now() + %(period)s::interval end
      where subscription_key = %(key)s
 """
 _DELETE: Final[LiteralString] = "delete from subscription where tenant_id = %s and id = %s"
 
-# Subscriptions of all tenants that notify on changes.
-_LOAD: Final[LiteralString] = f"""
-    select {_COLUMNS} from subscription
-     where (expires_at is null or expires_at > now()) and coalesce((document -> 'isActive')::boolean, true)
+_LIVE: Final[LiteralString] = """
+    (expires_at is null or expires_at > now()) and coalesce((document -> 'isActive')::boolean, true)
        and document -> 'timeInterval' is null
 """
+# Subscriptions of all tenants that notify on changes: which there are, and those written since a version.
+_KEYS: Final[LiteralString] = f"select subscription_key from subscription where {_LIVE}"
+_CHANGED: Final[LiteralString] = f"select {_COLUMNS} from subscription where version > %s and {_LIVE}"
 
 # Those of these subscriptions that still exist, locked.
 _HOLD: Final[LiteralString] = """
@@ -166,11 +169,11 @@ class SubscriptionStore:
             "context": orjson.dumps(context).decode(),
         }
         async with self._database.transaction(tenant_id) as connection:
+            await bump(connection, CACHE)  # before the row takes the version
             try:
                 await connection.execute(_INSERT, parameters)
             except UniqueViolation as exc:
                 raise AlreadyExists(f"Subscription {subscription_id} already exists") from exc
-            await bump(connection, CACHE)
 
     async def get(self, tenant_id: int, subscription_id: str) -> StoredSubscription:
         """Clause 5.8.3; raises :class:`ResourceNotFound`."""
@@ -208,8 +211,8 @@ class SubscriptionStore:
                 document.get("expiresAt") == stored.document.get("expiresAt")
             )
             parameters = {**_parameters(document, sending), "key": stored.key, "same_period": same_period}
-            await connection.execute(_UPDATE, parameters)
             await bump(connection, CACHE)
+            await connection.execute(_UPDATE, parameters)
 
     async def delete(self, tenant_id: int, subscription_id: str) -> None:
         """Clause 5.8.5, with all notifications not delivered yet; raises :class:`ResourceNotFound`."""
@@ -248,9 +251,14 @@ class Progress:
     notified_at: datetime | None
 
 
-async def load_subscriptions(connection: AsyncConnection) -> list[StoredSubscription]:
-    """The live subscriptions of all tenants that notify on changes."""
-    return [_from_row(row) for row in await (await connection.execute(_LOAD)).fetchall()]
+async def load_changed(connection: AsyncConnection, since: int) -> tuple[set[int], list[StoredSubscription]]:
+    """The live subscriptions of all tenants that notify on changes: the keys of all, and those written since a version.
+
+    Versions are given in the order of commits, because who writes a subscription holds the number until it commits.
+    """
+    keys = {row[0] for row in await (await connection.execute(_KEYS)).fetchall()}
+    rows = await (await connection.execute(_CHANGED, (since,))).fetchall()
+    return keys, [_from_row(row) for row in rows]
 
 
 async def hold(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:

@@ -249,12 +249,12 @@ def _instance_test(path: AttributePath, term: Term) -> _InstanceTest:
         if "value" in instance and not trailing:
             return plain((instance["value"],))
         holds = relational if instance.get("type") in _POINTING else plain
-        return holds(_targets(instance, trailing))
+        return holds(targets_of(instance, trailing))
 
     return test
 
 
-def _targets(instance: Instance, trailing: tuple[str, ...]) -> Targets:
+def targets_of(instance: Instance, trailing: tuple[str, ...]) -> Targets:
     """The target values of an instance; a language map without a chosen language has several."""
     kind = instance["type"]
     value = instance.get(VALUE_MEMBER[kind])

@@ -2,14 +2,8 @@
 """Subscriptions: their documents, which changes concern them, and their notifications (clauses 5.2.12 and 5.8)."""
 
 from broker.subscriptions.document import Document, compact_document, expand_subscription, merge
-from broker.subscriptions.matching import (
-    EntityEvent,
-    Indexed,
-    SubscriptionIndex,
-    indexed,
-    state_after,
-    state_before,
-)
+from broker.subscriptions.index import Concern, Indexed, SubscriptionIndex, indexed
+from broker.subscriptions.matching import EntityEvent, state_after, state_before
 from broker.subscriptions.model import (
     Endpoint,
     Subscription,
@@ -27,10 +21,13 @@ from broker.subscriptions.notification import (
     notification_context,
     notification_data,
     notification_headers,
+    shape,
+    shared_part,
 )
 from broker.subscriptions.sending import Sending, take_sending
 
 __all__ = [
+    "Concern",
     "Document",
     "Endpoint",
     "EntityEvent",
@@ -53,6 +50,8 @@ __all__ = [
     "notification_headers",
     "read_subscription",
     "represent_subscription",
+    "shape",
+    "shared_part",
     "state_after",
     "state_before",
     "status",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,31 +62,56 @@ def notification_context(context: Any, terms: TermMap, core: TermMap, accept: st
     return NotificationContext(terms, CORE_CONTEXT if context in (None, []) else context, url or CORE_CONTEXT)
 
 
-def notification_body(
-    subscription: Subscription,
-    data: list[dict[str, Any]],
-    context: NotificationContext,
-    notification_id: str,
-    notified_at: datetime,
-) -> bytes:
-    """The body of a notification with the entities ``data``, as :func:`notified_entity` makes them."""
+def shared_part(subscription: Subscription, data: list[dict[str, Any]], context: NotificationContext) -> bytes:
+    """``data`` as JSON, as it stands in a body: the same for all subscriptions of the same :func:`shape`."""
     accept = subscription.endpoint.accept
+    if accept == GEO_JSON:
+        collection = feature_collection(data)
+        if not _prefers_json(subscription.endpoint):
+            collection["@context"] = context.context
+        return orjson.dumps(collection)
+    if accept == JSON_LD:
+        return orjson.dumps([{**entity, "@context": context.context} for entity in data])
+    return orjson.dumps(data)
+
+
+def notification_body(
+    subscription: Subscription, data: bytes, context: NotificationContext, notification_id: str, notified_at: datetime
+) -> bytes:
+    """The body of a notification with the entities ``data``, as :func:`shared_part` makes them."""
     body: dict[str, Any] = {
         "id": notification_id,
         "type": "Notification",
         "subscriptionId": subscription.id,
         "notifiedAt": to_text(notified_at),
-        "data": data,
+        "data": orjson.Fragment(data),
     }
-    if accept == GEO_JSON:
-        collection = feature_collection(data)
-        if not _prefers_json(subscription.endpoint):
-            collection["@context"] = context.context
-        body["data"] = collection
-    elif accept == JSON_LD:
-        body["data"] = [{**entity, "@context": context.context} for entity in data]
+    if subscription.endpoint.accept == JSON_LD:
         body["@context"] = context.context
     return orjson.dumps(body)
+
+
+def shape(subscription: Subscription, context: Any) -> bytes:
+    """What notifications of a subscription look like: where it is the same, so is :func:`shared_part` of a change."""
+    form = subscription.form
+    parts = (
+        orjson.dumps(context, option=orjson.OPT_SORT_KEYS).decode(),
+        subscription.endpoint.accept,
+        _prefers_json(subscription.endpoint),
+        subscription.show_changes,
+        subscription.retrieval,
+        sorted(subscription.triggers),
+        sorted(subscription.watched or ()) if Trigger.ENTITY_DELETED in subscription.triggers else None,
+        _described(form.representation),
+        id(form) if form.linked else None,
+    )
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
+
+
+def _described(options: Representation) -> list[Any]:
+    """The options of a representation in an order of their own, since sets have none."""
+    values = (getattr(options, name) for name in Representation.__slots__)
+    return [sorted(value) if isinstance(value, frozenset) else value for value in values]
 
 
 def notification_headers(endpoint: Endpoint, context: NotificationContext, tenant: str | None) -> dict[str, str]:

@@ -124,7 +124,20 @@ async def test_only_live_subscriptions_without_a_period_are_loaded(
     await subscriptions.create(TENANT, ID + ":paused", document(isActive=False), None)
     await subscriptions.create(TENANT, ID + ":periodic", document(timeInterval=5), None)
     async with database.transaction(ALL_TENANTS) as connection:
-        assert [stored.id for stored in await store.load_subscriptions(connection)] == [ID]
+        keys, changed = await store.load_changed(connection, -1)
+    assert ([stored.id for stored in changed], keys) == ([ID], {stored.key for stored in changed})
+
+
+async def test_what_was_written_since_a_version_is_loaded(database: Database, subscriptions: SubscriptionStore) -> None:
+    for number in range(3):
+        await subscriptions.create(TENANT, f"{ID}:{number}", document(), None)
+    known = await version(database)
+    await subscriptions.update(TENANT, f"{ID}:1", lambda stored, sending: (stored, sending))
+    await subscriptions.delete(TENANT, f"{ID}:2")
+    await subscriptions.create(TENANT, f"{ID}:3", document(), None)
+    async with database.transaction(ALL_TENANTS) as connection:
+        keys, changed = await store.load_changed(connection, known)
+    assert ({stored.id for stored in changed}, len(keys)) == ({f"{ID}:1", f"{ID}:3"}, 3)
 
 
 async def test_deleting_takes_its_undelivered_notifications_along(

@@ -22,7 +22,8 @@ from broker.subscriptions import (
     state_after,
     state_before,
 )
-from broker.subscriptions.matching import kind_of, required_types
+from broker.subscriptions.index import required_types
+from broker.subscriptions.matching import kind_of
 from schemas.terms import DEFAULT_VOCABULARY
 
 RIVER = "urn:ngsi-ld:River:1"

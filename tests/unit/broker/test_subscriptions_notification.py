@@ -23,6 +23,8 @@ from broker.subscriptions import (
     notification_data,
     notification_headers,
     read_subscription,
+    shape,
+    shared_part,
 )
 from schemas.terms import CORE_CONTEXT, DEFAULT_VOCABULARY, LOCATION, NULL
 
@@ -237,7 +239,8 @@ def test_only_instances_of_the_datasets() -> None:
 def body_of(accept: str, **members: Any) -> dict[str, Any]:
     wanted = subscription(accept, **members)
     data = notification_data(wanted, [(ENTITY, UPDATE)], [], core_terms(), AT)
-    body: dict[str, Any] = orjson.loads(notification_body(wanted, data, CORE, "urn:ngsi-ld:Notification:1", AT))
+    part = shared_part(wanted, data, CORE)
+    body: dict[str, Any] = orjson.loads(notification_body(wanted, part, CORE, "urn:ngsi-ld:Notification:1", AT))
     return body
 
 
@@ -338,3 +341,18 @@ async def test_members_of_linked_entities_are_picked() -> None:
 async def test_flat_join_as_geojson_is_a_feature_each() -> None:
     data = await joined(accept="application/geo+json", join="flat")
     assert [feature["type"] for feature in data] == ["Feature", "Feature"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"format": "concise"}, {"attributes": ["level"]}, {"accept": "application/ld+json"}, {"showChanges": True},
+     {"sysAttrs": True}, {"datasetId": ["urn:d:1"]}, {"join": "flat"}, {"pick": ["id"]}],
+)  # fmt: skip
+def test_what_is_written_differently_has_another_shape(members: dict[str, Any]) -> None:
+    assert shape(subscription(**members), CORE_CONTEXT) != shape(subscription(), CORE_CONTEXT)
+
+
+def test_what_is_written_alike_has_the_same_shape() -> None:
+    one, other = subscription(watchedAttributes=["level"]), subscription(receiverInfo=[{"key": "A", "value": "b"}])
+    assert shape(one, CORE_CONTEXT) == shape(other, CORE_CONTEXT)
+    assert shape(one, CORE_CONTEXT) != shape(other, [CORE_CONTEXT, {"level": "https://example.org/level"}])

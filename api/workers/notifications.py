@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making notifications of entities: what is the same for several subscriptions is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+import structlog
+from psycopg import AsyncConnection
+
+from broker.entities import ExpandedEntity
+from broker.jsonld import ContextResolver, core_terms
+from broker.linked import Linked, linked_entities
+from broker.subscriptions import (
+    EntityEvent,
+    Indexed,
+    NotificationContext,
+    notification_body,
+    notification_context,
+    notification_data,
+    notification_headers,
+    shared_part,
+)
+from context_store.deliveries import NewDelivery, Priority
+from context_store.entities import get_entities
+from context_store.tenants import DEFAULT_TENANT, Tenants
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Failures:
+    """Notifications that could not be made, by subscription: how many, and the last reason."""
+
+    by_key: dict[int, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, key: int, subscription_id: str, error: Exception) -> None:
+        """One more."""
+        times, _ = self.by_key.get(key, (0, ""))
+        self.by_key[key] = (times + 1, f"{type(error).__name__}: {error}")
+        log.warning("subscription.failed", subscription=subscription_id, error=str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What a notification tells: entities, each with what happened to it, and when. ``about`` orders deliveries."""
+
+    about: str
+    roots: Sequence[tuple[ExpandedEntity, EntityEvent | None]]
+    time: datetime | None = None
+
+    @property
+    def present(self) -> list[ExpandedEntity]:
+        """The entities that are still there."""
+        return [entity for entity, event in self.roots if event is None or event.operation != "deleted"]
+
+
+class NotificationMaker:
+    """Makes deliveries of entities for subscriptions."""
+
+    def __init__(self, contexts: ContextResolver, tenants: Tenants) -> None:
+        self._contexts = contexts
+        self._tenants = tenants
+
+    def sheet(self, connection: AsyncConnection, now: datetime) -> Sheet:
+        """For the notifications of one transaction."""
+        return Sheet(self, connection, now)
+
+    async def context_of(self, entry: Indexed) -> NotificationContext:
+        """The ``@context`` of its notifications; raises ``LdContextNotAvailable``."""
+        terms = await self._contexts.resolve(entry.context, await self._tenants.name(entry.tenant_id))
+        return notification_context(entry.context, terms, core_terms(), entry.subscription.endpoint.accept)
+
+    async def tenant_header(self, tenant_id: int) -> str | None:
+        """The name of the tenant; None for the default one."""
+        name = await self._tenants.name(tenant_id)
+        return None if name == DEFAULT_TENANT else name
+
+
+class Sheet:
+    """Notifications of one transaction. Contexts are resolved once, and what several bodies share is written once."""
+
+    def __init__(self, maker: NotificationMaker, connection: AsyncConnection, now: datetime) -> None:
+        self._maker = maker
+        self._connection = connection
+        self._now = now
+        self._contexts: dict[tuple[int, bytes], NotificationContext] = {}
+        self._happening: Happening | None = None
+        self._parts: dict[tuple[int, bytes], bytes] = {}
+
+    async def delivery(self, entry: Indexed, happening: Happening, sequence: int) -> NewDelivery:
+        """One notification. Those of the same happening should come one after the other."""
+        subscription = entry.subscription
+        context = await self._context(entry)
+        part = await self._part(entry, happening, context)
+        notification_id = f"urn:ngsi-ld:Notification:{uuid4()}"
+        tenant = await self._maker.tenant_header(entry.tenant_id)
+        headers = notification_headers(subscription.endpoint, context, tenant)
+        return NewDelivery(
+            tenant_id=entry.tenant_id,
+            kind="notification",
+            priority=Priority.NORMAL,
+            order_key=f"{entry.key}:{happening.about}",
+            destination=subscription.endpoint.uri,
+            subscription_key=entry.key,
+            sequence=sequence,
+            body=notification_body(subscription, part, context, notification_id, self._now),
+            headers=headers | {"Minamo-Sequence": str(sequence)},
+        )
+
+    async def _context(self, entry: Indexed) -> NotificationContext:
+        place = entry.tenant_id, entry.shape
+        known = self._contexts.get(place)
+        if known is None:
+            known = self._contexts[place] = await self._maker.context_of(entry)
+        return known
+
+    async def _part(self, entry: Indexed, happening: Happening, context: NotificationContext) -> bytes:
+        if happening is not self._happening:
+            self._happening, self._parts = happening, {}
+        place = entry.tenant_id, entry.shape
+        known = self._parts.get(place)
+        if known is None:
+            linked = await _linked(self._connection, entry, happening.present)
+            data = notification_data(entry.subscription, happening.roots, linked, context.terms, happening.time)
+            known = self._parts[place] = shared_part(entry.subscription, data, context)
+        return known
+
+
+async def _linked(connection: AsyncConnection, entry: Indexed, roots: list[ExpandedEntity]) -> list[Linked]:
+    """The entities that a subscription with ``join`` wants beside ``roots``, as they are now."""
+    subscription = entry.subscription
+    if not subscription.retrieval.depth:
+        return []
+
+    async def fetch(ids: Collection[str]) -> Mapping[str, ExpandedEntity]:
+        found = await get_entities(connection, entry.tenant_id, ids)
+        return {entity_id: stored.entity for entity_id, stored in found.items()}
+
+    return await linked_entities(roots, subscription.form, subscription.retrieval, fetch)
