@@ -31,16 +31,25 @@ from api.routers.devices import devices_router
 from api.routers.export import export_router
 from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
+from api.routers.streams import streams_router
 from api.routers.subscriptions import subscription_routes
+from api.streams.readers import StreamReaders
+from api.streams.tickets import SECRET_NAME, Tickets
+from context_store.notifications import NotificationLog
+from context_store.secrets import shared_secret
 
 
 def create_app(
-    hub: Hub, health: Health | None = None, wakes: Wakes | None = None, notice: Notice | None = None
+    hub: Hub,
+    health: Health | None = None,
+    wakes: Wakes | None = None,
+    notice: Notice | None = None,
+    readers: StreamReaders | None = None,
 ) -> FastAPI:
     """The application on ``hub``.
 
     ``wakes`` is woken by the caller when alerts were written. ``notice`` is shown on the live page (``{"ja", "en"}``),
-    for instance that what it shows is a replay.
+    for instance that what it shows is a replay. ``readers`` of streams are kept running by the caller.
     """
     app = HubApplication(
         title="Minamo",
@@ -60,19 +69,28 @@ def create_app(
     app.include_router(export_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(deliveries_router(hub))
+    tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
+    app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
     app.include_router(devices_router(hub))
     app.router.routes.extend(document_routes(app))
     _pages(app)
     app.add_middleware(Compression)
     every = [
         Middleware(RequestMetrics),
-        Middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256),
+        Middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256, tickets=tickets),
         Middleware(SecurityHeaders),
     ]
     for layer in reversed(every):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     app.answer_directly(NgsiLdApplication(resources), every)
     return app
+
+
+def make_readers(hub: Hub) -> StreamReaders:
+    """The readers of streams, as the settings want them."""
+    settings = hub.settings
+    log = NotificationLog(hub.database)
+    return StreamReaders(log, max_open=settings.stream_max_open, heartbeat_s=settings.stream_heartbeat_s)
 
 
 class HubApplication(FastAPI):

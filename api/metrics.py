@@ -42,6 +42,7 @@ SUBSCRIPTION_PENDING: Final = Gauge(
 SUBSCRIPTION_AGE: Final = Gauge(
     "minamo_subscription_oldest_seconds", "Age of the oldest pending one, of the same ten", ["tenant", "subscription"]
 )
+STREAMS_OPEN: Final = Gauge("minamo_streams_open", "Open streams of notifications in this process")
 FEED_LAG: Final = Gauge(
     "minamo_feed_lag_events", "Change events written and not yet read, by consumer (an upper bound)", ["consumer"]
 )

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 
 from adapters.sending import Senders
 from api.alert_rules import webhooks_of
-from api.app import create_app
+from api.app import create_app, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub
@@ -49,6 +49,7 @@ from ingest.client import MqttAddress, MqttClient
 log = structlog.get_logger(__name__)
 
 _SHUTDOWN_S: Final = 5
+_LARGEST_MESSAGE: Final = 4096  # bytes, from clients of streams, who have nothing to say
 _DIRECTORY_REFRESH_S: Final = 1.0
 
 
@@ -77,7 +78,10 @@ def add_api(parts: Parts, hub: Hub, notice: Notice | None = None) -> None:
     """The HTTP API and the live page, with a ``notice`` above it."""
     wakes = Wakes()
     parts.wake_on(alert_channel.CHANNEL, wakes.wake)
-    app = create_app(hub, parts.health, wakes, notice)
+    readers = make_readers(hub)
+    parts.wake_on(deliveries.KEPT_CHANNEL, readers.wake)
+    parts.add("streams", readers.run())
+    app = create_app(hub, parts.health, wakes, notice, readers)
     parts.add("http", _serve(app, hub.settings.http_host, hub.settings.http_port))
 
 
@@ -219,6 +223,8 @@ async def _serve(app: Any, host: str, port: int) -> None:
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
+        ws="websockets-sansio",
+        ws_max_size=_LARGEST_MESSAGE,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())

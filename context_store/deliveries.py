@@ -21,9 +21,10 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
+from broker.subscriptions import PULLED_URI
+
 CHANNEL: Final = "minamo_deliveries"
 KEPT_CHANNEL: Final = "minamo_notifications"  # there are new notifications for those who pull
-PULLED: Final = "minamo:"  # destinations that are not sent to: the receiver comes and asks
 
 
 class Priority(IntEnum):
@@ -36,8 +37,8 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """A delivery to be made. ``body`` is sent as it is, with ``headers``; one whose ``destination`` begins with
-    :data:`PULLED` is only kept, for the receiver to come for it.
+    """A delivery to be made. ``body`` is sent as it is, with ``headers``; one whose ``destination`` is
+    :data:`PULLED_URI` is only kept, for the receiver to come for it.
     """
 
     tenant_id: int
@@ -86,7 +87,7 @@ async def insert_deliveries(connection: AsyncConnection, deliveries: Sequence[Ne
     """Put ``deliveries`` into the outbox, in their order; part of the caller's transaction."""
     if not deliveries:
         return
-    sent = [delivery for delivery in deliveries if not delivery.destination.startswith(PULLED)]
+    sent = [delivery for delivery in deliveries if delivery.destination != PULLED_URI]
     async with connection.cursor(row_factory=tuple_row) as cursor:
         streams: dict[str, int] = {}
         if sent:

@@ -251,6 +251,15 @@ DELIVERIES: Final[dict[str, Schema]] = {
         },
         [*_LETTER],
     ),
+    "NotificationEvents": {
+        "type": "string",
+        "description": "Server-sent events open, notification (data is the notification) and gap; ids are the numbers",
+    },
+    "StreamTicketRequest": members({"path": {"type": "string", "description": "Of the stream"}}, ["path"]),
+    "StreamTicket": members(
+        {"ticket": TEXT, "url": {"type": "string", "description": "path with the ticket"}, "expiresAt": TIME},
+        ["ticket", "url", "expiresAt"],
+    ),
     "DeadLetters": members({"deadLetters": array(ref("DeadLetter"))}, ["deadLetters"]),
     "Replayed": members({"replayed": COUNT}, ["replayed"]),
     "Dropped": members({"dropped": COUNT}, ["dropped"]),

@@ -17,10 +17,9 @@ from api.problem_details import UnacceptableRequest
 from api.requests import TenantId
 from api.responses import Json
 from broker.errors import BadRequestData, OperationNotSupported
-from broker.subscriptions import status
+from broker.subscriptions import PULLED_URI, status
 from broker.times import to_text
 from context_store.dead_letters import DeadLetter, DeadLetterStore
-from context_store.deliveries import PULLED
 from context_store.delivery_status import DeliveryStatusStore, SubscriptionStatus
 from context_store.notifications import Missing, Notification, NotificationLog
 
@@ -88,7 +87,7 @@ def _catching_up(router: APIRouter, notifications: NotificationLog) -> None:
     async def catch_up(tenant_id: TenantId, subscription_id: str, body: Annotated[dict[str, Any], Body()]) -> Json:
         after, partial = _catch_up_request(body)
         found = await notifications.find(tenant_id, subscription_id)
-        if found.endpoint.startswith(PULLED):
+        if found.endpoint == PULLED_URI:
             raise OperationNotSupported("The subscription is pulled: read its stream or notifications after the number")
         result = await notifications.catch_up(tenant_id, found.key, after, partial=partial)
         missing = [_missing(gap) for gap in result.missing]

@@ -32,6 +32,7 @@ from api.ngsild.resource import Resource, location
 from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
 from broker.subscriptions import (
+    PULLED_URI,
     Document,
     Sending,
     check_expiry,
@@ -155,7 +156,8 @@ class Subscriptions:
         read_subscription(document, subscription_id)
         document, sending = take_sending(document, before)
         try:
-            check_destination(document["notification"]["endpoint"]["uri"])
+            if (uri := document["notification"]["endpoint"]["uri"]) != PULLED_URI:
+                check_destination(uri)
         except ForbiddenDestination as exc:
             raise BadRequestData(f"notification.endpoint.uri: {exc}") from exc
         if "jsonldContext" in document:

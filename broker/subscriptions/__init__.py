@@ -24,9 +24,10 @@ from broker.subscriptions.notification import (
     shape,
     shared_part,
 )
-from broker.subscriptions.sending import Sending, take_sending
+from broker.subscriptions.sending import PULLED_URI, Sending, take_sending
 
 __all__ = [
+    "PULLED_URI",
     "Concern",
     "Document",
     "Endpoint",

@@ -18,6 +18,7 @@ from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
 from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, names_of_values, read_types
 from broker.subscriptions.projection import StoredMember, linked_form, selection_depth
+from broker.subscriptions.sending import PULLED_URI
 from broker.times import parse_time, to_text
 from broker.validation import fault
 from schemas.terms import JSON
@@ -163,8 +164,8 @@ def _check_join(notification: Document) -> None:
 
 def _endpoint(stored: Document) -> Endpoint:
     scheme = urlsplit(stored["uri"]).scheme.lower()
-    if scheme not in ("http", "https", "mqtt", "mqtts"):
-        raise fault("notification.endpoint.uri", "it is neither an http, https, mqtt nor mqtts URI")
+    if scheme not in ("http", "https", "mqtt", "mqtts") and stored["uri"] != PULLED_URI:
+        raise fault("notification.endpoint.uri", f"it is neither an http, https, mqtt nor mqtts URI, nor {PULLED_URI}")
     return Endpoint(
         uri=stored["uri"],
         accept=stored.get("accept", JSON),

@@ -16,6 +16,7 @@ from broker.subscriptions.document import Document
 from broker.validation import fault
 
 MQTT_SCHEMES: Final = frozenset({"mqtt", "mqtts"})
+PULLED_URI: Final = "minamo:stream"  # the endpoint of a subscription whose receiver comes and asks
 SECRET_KEY: Final = "Minamo-Secret"  # noqa: S105 - the name of a key in notifierInfo
 _SECRET_CHARACTERS: Final = range(16, 257)
 _VERSIONS: Final = ("mqtt5.0", "mqtt3.1.1")
