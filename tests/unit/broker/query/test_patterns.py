@@ -110,3 +110,23 @@ def test_python_finds_the_same_where_it_reads_the_same(pattern: str, texts: list
         return
     python = re.compile(pattern.replace("$", r"\Z"), re.DOTALL)
     assert [compiled.search(text) for text in texts] == [python.search(text) is not None for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix"),
+    [
+        ("^urn:x:[0-9]+", "urn:x:"),
+        ("(^ab)", "ab"),
+        ("^ab*", "a"),
+        ("^ab?c", "a"),
+        ("^\\.x", ".x"),
+        ("^[a]b", "ab"),
+        ("^[ab]c", ""),
+        ("abc", ""),
+        ("^a|b", ""),
+        ("^", ""),
+        ("^$", ""),
+    ],
+)
+def test_the_beginning_that_all_matches_share(pattern: str, prefix: str) -> None:
+    assert compile_pattern(pattern).prefix == prefix
