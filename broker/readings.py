@@ -3,19 +3,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from broker.devices import AttributeMapping, Device
+from broker.formats import FormatProfile, Frame
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Measurement(NamedTuple):
-    """What a payload says: values by field name, measured at one moment (aware UTC)."""
+    """What a payload says: values by field name, measured at one moment (aware UTC).
+
+    ``state`` is what it says of the device itself, by the names in :mod:`broker.device_state`; ``units`` are
+    the units (UN/CEFACT) that the message itself names, by field.
+    """
 
     observed_at: datetime
     values: dict[str, Any]
+    state: Mapping[str, Any] = _NOTHING
+    units: Mapping[str, str] = _NOTHING
 
 
 class Observation(NamedTuple):
@@ -63,6 +74,14 @@ class PayloadCodec(Protocol):
     """Turns the bytes of a message into measurements. Pure: same bytes, same answer."""
 
     def __call__(self, payload: bytes) -> list[Measurement]:
+        """Raises :class:`UndecodablePayload`."""
+        ...
+
+
+class FormatDecoder(Protocol):
+    """Turns a frame into measurements as the profile of its device says. Pure: same arguments, same answer."""
+
+    def __call__(self, frame: Frame, profile: FormatProfile, /) -> list[Measurement]:
         """Raises :class:`UndecodablePayload`."""
         ...
 

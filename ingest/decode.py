@@ -108,7 +108,7 @@ class Decoder:
     def _observe(
         self, message: Message, device: Device, measurement: Measurement, observations: list[Observation]
     ) -> None:
-        observed_at, quantities = measurement
+        observed_at, quantities = measurement.observed_at, measurement.values
         self._check_time(observed_at, message.received_at)
         values = []
         fault: _Fault | None = None
