@@ -13,9 +13,10 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.json_bodies import parse_body
 from api.problem_details import TENANT_HEADER, UnacceptableRequest, problem
 from broker.conformance import NEWEST, Version, conform_entity
-from broker.errors import BadRequestData, InvalidRequest
+from broker.errors import BadRequestData, InvalidRequest, TooComplexQuery
 from broker.jsonld import ContextResolver, TermMap, core_terms
 from context_store.hosted_contexts import HostedContexts, implicit_id
 from context_store.tenants import DEFAULT_TENANT, Tenants
@@ -97,7 +98,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     """The body as JSON.
 
     Raises :class:`UnacceptableRequest` with 411 without Content-Length and 413 beyond ``max_bytes``, and
-    :class:`InvalidRequest` when it is not JSON (clauses 5.5.4 and 6.3.4).
+    what :func:`parse_body` raises (clauses 5.5.4 and 6.3.4).
     """
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
@@ -105,9 +106,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     if int(length) > max_bytes:
         raise _too_large(max_bytes)
     try:
-        return orjson.loads(await _read(request, max_bytes))
-    except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(f"The body is not JSON: {exc}") from exc
+        return parse_body(await _read(request, max_bytes))
     except ClientDisconnect as exc:
         raise InvalidRequest("The body ended early") from exc
 
@@ -281,7 +280,14 @@ def answer(
         given["Preference-Applied"] = ", ".join(applied)
     if links:
         given["Link"] = ", ".join(links)
-    return Response(orjson.dumps(payload), status, given, media_type)
+    return Response(_written(payload), status, given, media_type)
+
+
+def _written(payload: Any) -> bytes:
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError as exc:  # entities within entities within entities ...
+        raise TooComplexQuery("The answer is nested too deep to be written") from exc
 
 
 def preferred_version(request: Request) -> Version | None:

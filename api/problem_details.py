@@ -141,6 +141,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         missing = problem(ResourceNotFound(f"{request.url.path} does not exist"))
         return _respond(request, 404, missing, error.headers or {})
+    if error.status_code == 400:
+        return _respond(request, 400, problem(InvalidRequest(error.detail)), error.headers or {})
     body = {"type": "about:blank", "title": error.detail, "status": error.status_code, "detail": error.detail}
     return _respond(request, error.status_code, body, error.headers or {})
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
+from pydantic import Field
 
 from api.hub import Hub
-from broker.errors import BadRequestData
+from api.negotiation import content_type, read_json
+from api.problem_details import TENANT_HEADER
+from broker.errors import BadRequestData, InvalidRequest
 from broker.times import parse_time
 from context_store.entities import get_entities
 from context_store.tenants import DEFAULT_TENANT
@@ -22,13 +25,35 @@ def hub_of(request: Request) -> Hub:
     return hub
 
 
+async def _storable(request: Request) -> None:
+    """No text of the database can hold a NUL character, so that nothing can be found by one."""
+    if b"%00" in request.scope["query_string"] or "\x00" in request.scope["path"]:
+        raise BadRequestData("The address has a NUL character (U+0000)")
+
+
 async def _tenant_id(
-    request: Request, ngsild_tenant: Annotated[str | None, Header(description="Tenant / テナント")] = None
+    request: Request,
+    _: Annotated[None, Depends(_storable)],
+    tenant: Annotated[str | None, Header(alias=TENANT_HEADER, description="Tenant / テナント")] = None,
 ) -> int:
-    return await hub_of(request).tenants.find(ngsild_tenant or DEFAULT_TENANT)
+    return await hub_of(request).tenants.find(tenant or DEFAULT_TENANT)
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    content_type(request)
+    body = await read_json(request, hub_of(request).settings.max_request_bytes)
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body is not a JSON object")
+    return body
 
 
 TenantId = Annotated[int, Depends(_tenant_id)]
+JsonObject = Annotated[dict[str, Any], Depends(_json_object)]
+"""The body, read as that of the NGSI-LD API: of a limited size, as strict about JSON, with the same errors."""
+
+_LARGEST_ROW: Final = 2**63 - 1
+RowNumber = Annotated[int, Field(ge=0, le=_LARGEST_ROW)]
+"""The number of a row of the database, or a position among rows."""
 
 
 def parse_moment(text: str, name: str) -> datetime:

@@ -283,7 +283,7 @@ class _Expander(ValueReader):
     def _members(self, name: str, body: dict[str, Any], kind: str, path: str) -> tuple[str, Instance]:
         """One attribute instance with a known kind ("" for a fragment that does not say it) and its datasetId."""
         instance: Instance = {"type": kind} if kind else {}
-        member = VALUE_MEMBER.get(kind, "")
+        member = VALUE_MEMBER.get(kind)  # None: also the empty text may be a name
         dataset = NO_DATASET
         subattributes = False
         for key, item in body.items():

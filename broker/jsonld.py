@@ -242,7 +242,7 @@ class ContextResolver:
         """
         if context is None or context == []:
             return core_terms()
-        key = context if isinstance(context, str) else orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
+        key = context if isinstance(context, str) else _key(context)
         terms = self._known(tenant, key) or await self._make(context, key, tenant)
         if terms.stored:
             self.uses.count(terms.stored, datetime.now(UTC))
@@ -373,6 +373,13 @@ def _without_references(context: Any) -> Any:
     if isinstance(context, dict):
         return {member: value for member, value in context.items() if member != "@import"}
     return context
+
+
+def _key(context: Any) -> bytes:
+    try:
+        return orjson.dumps(context, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as exc:  # whole numbers beyond 64 bits, half a surrogate pair, hundreds of levels
+        raise _invalid((), f"it cannot be written as JSON: {exc}") from exc
 
 
 def _invalid(path: tuple[str, ...], reason: str) -> BadRequestData:

@@ -86,7 +86,7 @@ def check_geometry(value: Any, path: str) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise fault(path, f"{shown(value)} is not a GeoJSON geometry") from None
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         raise fault(path, f"{shown(value)} is not a GeoJSON geometry")

@@ -160,7 +160,7 @@ class ExportStore:
         query = question.entities
         numbers = sorted((await self._terms.lookup(window_attributes(query))).values())
         window = entities_in_window(query, numbers, question.bounds, "observed_at")
-        page = select_entities(query, tenant_id=tenant_id, limit=_ALL, columns=("id",)).add_cte(window)
+        page = select_entities(query, tenant_id=tenant_id, limit=_ALL, columns=("id",), indexed=False).add_cte(window)
         async with connection.cursor(name="export") as cursor:
             await cursor.execute(*to_psycopg(page))
             while rows := await cursor.fetchmany(_ENTITIES_AT_ONCE):

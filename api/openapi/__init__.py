@@ -11,11 +11,12 @@ from starlette.routing import BaseRoute
 from api.ngsild.resource import Resource
 from api.openapi import ngsi_ld, plain
 from api.openapi.answers import SHARED
+from api.openapi.building import PARTS
 from api.openapi.entity_schemas import INPUT, OUTPUT
 from api.openapi.plain_schemas import PLAIN
 from api.openapi.resource_schemas import CONTEXTS, DISCOVERY, ERRORS, QUERIES, SUBSCRIPTIONS
 
-SCHEMAS: Final = {**INPUT, **OUTPUT, **QUERIES, **SUBSCRIPTIONS, **DISCOVERY, **CONTEXTS, **ERRORS, **PLAIN}
+SCHEMAS: Final = {**PARTS, **INPUT, **OUTPUT, **QUERIES, **SUBSCRIPTIONS, **DISCOVERY, **CONTEXTS, **ERRORS, **PLAIN}
 """All schemas by name."""
 
 _DESCRIPTION: Final = """\

@@ -44,7 +44,7 @@ SHARED: Final[dict[str, Schema]] = {
 }
 """Answers that many operations have, as components."""
 EVERYWHERE: Final[dict[int | str, str]] = {401: "Unauthorized", 500: "InternalError", 503: "Unavailable"}
-_WITH_BODY: Final[dict[int | str, str]] = {411: "LengthRequired", 413: "ContentTooLarge", 415: "UnsupportedMediaType"}
+WITH_BODY: Final[dict[int | str, str]] = {411: "LengthRequired", 413: "ContentTooLarge", 415: "UnsupportedMediaType"}
 
 
 def shared(name: str) -> Schema:
@@ -60,7 +60,7 @@ def responses(described: Operation, *, versions: bool) -> Schema:
             statuses[203] = _answer(answer) | {"description": _MEANINGS[203]}
     names = dict(EVERYWHERE)
     if described.body:
-        names |= _WITH_BODY
+        names |= WITH_BODY
     if any(len(answer.media_types) > 1 for answer in described.answers):
         names[406] = "NotAcceptable"
     errors: set[type[NgsiLdError]] = {InvalidRequest, BadRequestData, *described.errors}

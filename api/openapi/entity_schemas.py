@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.openapi.building import ANY, NUMBER, TEXT, TIME, URI, Schema, array, members, ref, text_or_array
+from api.openapi.building import (
+    ANY,
+    NAME,
+    NUMBER,
+    TEXT,
+    TIME,
+    URI,
+    Schema,
+    array,
+    members,
+    named_members,
+    ref,
+    text_or_array,
+)
 from broker.entities import VALUE_MEMBER, AttributeKind
 from broker.validation import GEOMETRY_DEPTH
 
@@ -29,11 +42,6 @@ _VALUES: Final[dict[str, Schema]] = {
 }  # fmt: skip
 _UNITS: Final = frozenset((AttributeKind.PROPERTY, AttributeKind.GEO_PROPERTY, AttributeKind.LIST_PROPERTY))
 _RELATIONSHIPS: Final = frozenset((AttributeKind.RELATIONSHIP, AttributeKind.LIST_RELATIONSHIP))
-_CONTEXT: Final[Schema] = {
-    "description": "Needed in application/ld+json, not allowed in application/json (6.3.5)",
-    "anyOf": [{"type": "string", "format": "uri"}, {"type": "object"}, {"type": "array"}],
-    "examples": ["urn:ngsi-ld:jsonldContext:minamo-v1"],
-}
 
 
 def _attribute(kind: AttributeKind) -> Schema:
@@ -42,22 +50,21 @@ def _attribute(kind: AttributeKind) -> Schema:
     own |= {"observedAt": TIME, "datasetId": _DATASET, "expiresAt": TIME}
     if kind in _UNITS:
         own["unitCode"] = {"type": "string", "examples": ["MTR"]}
-    own["objectType" if kind in _RELATIONSHIPS else "valueType"] = text_or_array(TEXT)
-    return members(own, ["type", VALUE_MEMBER[kind]], others=ref("Attribute"))
+    own["objectType" if kind in _RELATIONSHIPS else "valueType"] = text_or_array(NAME)
+    return named_members(own, ["type", VALUE_MEMBER[kind]], others=ref("Attribute"))
 
 
 _KINDS: Final = {kind.value: _attribute(kind) for kind in AttributeKind}
 _IDENTITY: Final[dict[str, Schema]] = {
     "id": URI,
-    "type": text_or_array(TEXT),
+    "type": text_or_array(NAME),
     "scope": text_or_array({"type": "string", "pattern": "^/?[^/]+(/[^/]+)*$", "examples": ["/Japan/Shizuoka"]}),
     "expiresAt": TIME,
-    "@context": _CONTEXT,
 }
 
 
 def _entity(required: list[str], others: str, description: str) -> Schema:
-    return members(_IDENTITY, required, others=ref(others), description=description)
+    return named_members(_IDENTITY, required, others=ref(others), description=description)
 
 
 _EVOLUTION: Final = _IDENTITY | {"scope": ANY}  # a Property with several instances, if it changed
@@ -101,10 +108,10 @@ INPUT: Final[dict[str, Schema]] = {
         _entity(["id"], "AttributeFragment", "Some members of the entity with this id (5.4)"), 1
     ),
     "EntityIds": array(URI, 1),
-    "TemporalEntity": members(
+    "TemporalEntity": named_members(
         _EVOLUTION, ["id", "type"], others=ref("Attribute"), description="Attributes with all their instances (4.5.6)"
     ),
-    "TemporalEntityFragment": members(_EVOLUTION, others=ref("Attribute")),
+    "TemporalEntityFragment": named_members(_EVOLUTION, others=ref("Attribute")),
     "AttributeInstance": {
         "description": "One instance of an attribute, alone or as the only one within a fragment",
         "anyOf": [*map(ref, _KINDS), {"type": "object"}],

@@ -11,14 +11,16 @@ from api.negotiation import has_versions
 from api.ngsild.operation import Operation
 from api.ngsild.resource import API_PATH, Resource
 from api.openapi.answers import responses
-from api.openapi.building import Schema, ref
+from api.openapi.building import Schema, ref, with_context
+from api.openapi.entity_schemas import INPUT
 from api.openapi.parameters import header_parameter, path_parameter, query_parameter, request_headers, wire_name
+from api.openapi.resource_schemas import QUERIES, SUBSCRIPTIONS
 from schemas.terms import JSON, JSON_LD, MERGE_PATCH
 
 _SEGMENT: Final = re.compile(r"{(\w+)}")
 _NOT_A_WORD: Final = re.compile(r"[^A-Za-z]+")
-_NO_OBJECTS: Final = frozenset(("EntityIds",))  # bodies without names, so without an @context
-_ARRAYS: Final = frozenset(("EntityArray", "EntityFragmentArray"))  # each of their entries has its own
+_AS_IT_IS: Final = frozenset(("EntityIds", "ContextDocument"))  # without names, or a context itself
+_EXPANDED: Final = {**INPUT, **QUERIES, **SUBSCRIPTIONS}
 
 TAGS: Final = {
     "entities": ("entities", "Entities and their attributes / エンティティと属性"),
@@ -71,19 +73,11 @@ def _operation(path: str, method: str, described: Operation) -> Schema:
 
 
 def _content(body: str, method: str) -> Schema:
-    """The media types of a body, each with what clause 6.3.5 says about its ``@context``."""
-    plain = {"schema": ref(body) if body in _NO_OBJECTS else _with_context(body, allowed=False)}
-    linked = {"schema": ref(body) if body in _NO_OBJECTS else _with_context(body, allowed=True)}
-    if body == "ContextDocument":
-        plain = linked = {"schema": ref(body)}
+    """The media types of a body: application/ld+json comes with an ``@context``, the others without (6.3.5)."""
+    plain = {"schema": ref(body)}
+    linked = {"schema": ref(body) if body in _AS_IT_IS else with_context(_EXPANDED[body])}
     patch = {MERGE_PATCH: plain} if method == "PATCH" else {}
     return {JSON: plain, JSON_LD: linked} | patch
-
-
-def _with_context(body: str, *, allowed: bool) -> Schema:
-    has_context = {"required": ["@context"]}
-    rule: Schema = has_context if allowed else {"not": has_context}
-    return {"allOf": [ref(body), {"items": rule} if body in _ARRAYS else rule]}
 
 
 def _identifier(name: str) -> str:

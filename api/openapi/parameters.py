@@ -12,7 +12,7 @@ from api.ngsild.entity_maps import ENTITY_MAP_HEADER
 from api.ngsild.operation import Operation
 from api.ngsild.paging import COUNT_HEADER
 from api.ngsild.projection import ENTITY_MAP_PARAMETERS
-from api.openapi.building import TEXT, TIME, URI, Schema, array, one_of
+from api.openapi.building import NAME, TEXT, TIME, URI, Schema, array, one_of
 from api.problem_details import TENANT_HEADER
 from broker.aggregation import AggregationMethod
 from broker.linked import MAX_JOIN_LEVEL, Join
@@ -21,7 +21,7 @@ from broker.validation import GEOMETRY_DEPTH
 from context_store.hosted_contexts import Kind
 
 _FLAG: Final[Schema] = {"type": "boolean", "default": False}
-_NAMES: Final = array(TEXT, 1)
+_NAMES: Final = array(NAME, 1)
 _URIS: Final = array(URI, 1)
 
 
@@ -107,10 +107,10 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
 _ID: Final = "The entity's id"
 PATH_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     "entity_id": (URI, _ID),
-    "attribute": (TEXT, "The attribute's name, short or as IRI"),
+    "attribute": (NAME, "The attribute's name, short or as IRI"),
     "instance_id": (URI, "The instanceId of an attribute instance in history"),
     "map_id": (URI, "The EntityMap's id"),
-    "name": (TEXT, "The name of an entity type or attribute, short or as IRI"),
+    "name": (NAME, "The name of an entity type or attribute, short or as IRI"),
     "subscription_id": (URI, "The subscription's id"),
     "context_id": (TEXT, "The context's local id or its URL"),
 }

@@ -15,9 +15,9 @@ from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import BaseRoute
 
-from api.openapi.answers import EVERYWHERE, problems, shared
+from api.openapi.answers import EVERYWHERE, WITH_BODY, problems, shared
 from api.openapi.building import Schema, ref
-from broker.errors import BadRequestData, NgsiLdError, NonexistentTenant, ResourceNotFound
+from broker.errors import BadRequestData, InvalidRequest, NgsiLdError, NonexistentTenant, ResourceNotFound
 from schemas.terms import JSON
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -48,13 +48,16 @@ def answers(
     if schema:
         for status in statuses:
             written[status]["content"] = {media_type: {"schema": ref(schema)}}
-    written |= problems({BadRequestData, NonexistentTenant, *errors})
+    written |= problems({BadRequestData, InvalidRequest, NonexistentTenant, *errors})
     return written | {status: shared(name) for status, name in EVERYWHERE.items()}
 
 
 def takes(schema: str) -> dict[str, Any]:
     """What a route adds to the document (``openapi_extra``) for a body of ``schema``."""
-    return {"requestBody": {"content": {JSON: {"schema": ref(schema)}}}}
+    return {
+        "requestBody": {"required": True, "content": {JSON: {"schema": ref(schema)}}},
+        "responses": {str(status): shared(name) for status, name in WITH_BODY.items()},
+    }
 
 
 def plain_paths(routes: Sequence[BaseRoute]) -> dict[str, Schema]:
@@ -63,7 +66,17 @@ def plain_paths(routes: Sequence[BaseRoute]) -> dict[str, Schema]:
     for item in paths.values():
         for operation in item.values():
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _without_null(parameter["schema"])
     return paths
+
+
+def _without_null(schema: Schema) -> Schema:
+    """The schema of a parameter that may be absent: in a URL and in a header nothing is null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **kinds[0]}
 
 
 def _operation(name: str, summary: str, statuses: Schema, *, is_open: bool = False) -> Schema:

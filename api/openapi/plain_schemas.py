@@ -5,7 +5,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.openapi.building import ANY, BOOLEAN, COUNT, NUMBER, TEXT, TIME, URI, Schema, array, members, one_of, ref
+from api.openapi.building import (
+    ANY,
+    BOOLEAN,
+    CONTEXT,
+    COUNT,
+    NUMBER,
+    TEXT,
+    TIME,
+    URI,
+    Schema,
+    array,
+    members,
+    one_of,
+    ref,
+)
 from api.openapi.history_schemas import HISTORY
 from broker.alerts.rules import DEFAULT_CLEAR_AFTER_S, DEFAULT_HYSTERESIS, DEFAULT_UNIT
 from broker.readings import Reason
@@ -17,7 +31,6 @@ _NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
-_CONTEXT: Final[Schema] = {"description": "Of the names in the document; the hub's own when absent"}
 
 _MAPPING: Final = members(
     {
@@ -59,7 +72,7 @@ _KNOWN_DEVICE: Final = _DEVICE | {
 
 DEVICES: Final[dict[str, Schema]] = {
     "DeviceInput": members(
-        _DEVICE | {"newPassword": BOOLEAN, "@context": _CONTEXT}, ["entityId", "entityType", "attributes"]
+        _DEVICE | {"newPassword": BOOLEAN, "@context": CONTEXT}, ["entityId", "entityType", "attributes"]
     ),
     "Device": members(_KNOWN_DEVICE, ["id", "key", "name", "entityId", "entityType", "attributes"]),
     "Devices": members({"devices": array(ref("Device"))}, ["devices"]),
@@ -108,7 +121,7 @@ _RULE: Final[dict[str, Schema]] = {
 
 ALERTS: Final[dict[str, Schema]] = {
     "AlertRuleInput": members(
-        _RULE | {"@context": _CONTEXT},
+        _RULE | {"@context": CONTEXT},
         ["name", "entities", "attribute", "levels"],
         description="Levels ascend in stage and in threshold",
     ),
@@ -178,7 +191,7 @@ STATIONS: Final[dict[str, Schema]] = {
             "points": {
                 "description": "[epoch seconds, value], oldest first",
                 "type": "array",
-                "items": {"type": "array", "prefixItems": [NUMBER, NUMBER], "minItems": 2, "maxItems": 2},
+                "items": {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2},
             },
         },
         ["entityId", "attribute", "from", "to", "points"],

@@ -8,7 +8,9 @@ from typing import Final
 from api.openapi.building import (
     ANY,
     BOOLEAN,
+    CONTEXT,
     COUNT,
+    NAME,
     TEXT,
     TIME,
     URI,
@@ -29,11 +31,10 @@ from broker.validation import GEOMETRY_DEPTH
 from context_store.hosted_contexts import Kind
 from schemas.terms import ERROR_TYPE
 
-_NAMES: Final = array(TEXT, 1)
+_NAMES: Final = array(NAME, 1)
 _NAME_LIST: Final[Schema] = {"anyOf": [_NAMES, TEXT]}
 _DURATION: Final[Schema] = {"type": "string", "examples": ["PT10M"]}
 _SECONDS: Final[Schema] = {"type": "number", "exclusiveMinimum": 0}
-_CONTEXT: Final[Schema] = {"anyOf": [{"type": "string", "format": "uri"}, {"type": "object"}, {"type": "array"}]}
 _GEOMETRY_TYPE: Final = one_of(*GEOMETRY_DEPTH)
 _COORDINATES: Final[Schema] = {"anyOf": [{"type": "array"}, {"type": "string"}], "examples": [[138.38, 34.97]]}
 _JOIN_LEVEL: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_JOIN_LEVEL}
@@ -60,7 +61,6 @@ _SELECTION: Final[dict[str, Schema]] = {
     "join": one_of(*Join),
     "entityMap": BOOLEAN,
     "entityMapLifetime": _DURATION,
-    "@context": _CONTEXT,
 }
 
 QUERIES: Final[dict[str, Schema]] = {
@@ -96,7 +96,7 @@ QUERIES: Final[dict[str, Schema]] = {
         description="A query of temporal evolutions (5.2.23); temporalQ needs timerel and timeAt",
     ),
     "EntitySelector": members(
-        {"id": text_or_array(URI), "idPattern": {"type": "string"}, "type": TEXT},
+        {"id": text_or_array(URI), "idPattern": {"type": "string"}, "type": {"anyOf": [NAME, TEXT]}},
         ["type"],
         description="Entities by type and id (5.2.33); the type may be *",
     ),
@@ -105,13 +105,13 @@ QUERIES: Final[dict[str, Schema]] = {
             "georel": {"type": "string", "examples": ["near;maxDistance==2000"]},
             "geometry": _GEOMETRY_TYPE,
             "coordinates": _COORDINATES,
-            "geoproperty": TEXT,
+            "geoproperty": NAME,
         },
         ["georel", "geometry", "coordinates"],
         description="Relation to a reference geometry (5.2.13)",
     ),
     "EntityMapFragment": members(
-        {"id": TEXT, "type": {"const": "EntityMap"}, "expiresAt": TIME, "@context": _CONTEXT},
+        {"id": TEXT, "type": {"const": "EntityMap"}, "expiresAt": TIME},
         others=True,
         description="Only expiresAt can be changed (5.5.14)",
     ),
@@ -191,7 +191,6 @@ _SUBSCRIPTION: Final[dict[str, Schema]] = {
     "throttling": _SECONDS,
     "timeInterval": _SECONDS,
     "notification": _NOTIFICATION,
-    "@context": _CONTEXT,
 }
 _READ_ONLY: Final[dict[str, Schema]] = {
     "status": one_of("active", "paused", "expired"),
@@ -290,7 +289,7 @@ DISCOVERY: Final[dict[str, Schema]] = {
 }
 
 CONTEXTS: Final[dict[str, Schema]] = {
-    "ContextDocument": members({"@context": _CONTEXT}, ["@context"], others=True, description="A JSON-LD @context"),
+    "ContextDocument": members({"@context": CONTEXT}, ["@context"], others=True, description="A JSON-LD @context"),
     "ContextMetadata": members(
         {
             "URL": TEXT,

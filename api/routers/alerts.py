@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from api.alert_rules import put_rule_document, remove_rule
 from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
-from api.requests import TenantId
+from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from broker.alerts import rule_document
 from broker.errors import BadRequestData, StoreUnavailable
@@ -51,8 +51,8 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
     async def stream(
         request: Request,
         tenant_id: TenantId,
-        last_event_id: Annotated[int | None, Header(description="Resume after this event")] = None,
-        after: Annotated[int | None, Query(description="The same, for clients that cannot set headers")] = None,
+        last_event_id: Annotated[RowNumber | None, Header(description="Resume after this event")] = None,
+        after: Annotated[RowNumber | None, Query(description="The same, for clients that cannot set headers")] = None,
     ) -> StreamingResponse:
         position = last_event_id if last_event_id is not None else after
         if position is None:
@@ -84,7 +84,7 @@ def _rules(router: APIRouter, hub: Hub) -> None:
         responses=answers("AlertRule", statuses=(200, 201)),
         openapi_extra=takes("AlertRuleInput"),
     )
-    async def put_rule(tenant_id: TenantId, rule_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
+    async def put_rule(tenant_id: TenantId, rule_id: str, body: JsonObject) -> Response:
         if body.setdefault("id", rule_id) != rule_id:
             raise BadRequestData(f"id is {body['id']!r}; the address says {rule_id!r}")
         rule, created = await put_rule_document(hub, tenant_id, body)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
 from api.problem_details import UnacceptableRequest
-from api.requests import TenantId
+from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.subscriptions import PULLED_URI, status
@@ -45,7 +45,7 @@ def _status(router: APIRouter, store: DeliveryStatusStore) -> None:
     async def subscriptions(
         tenant_id: TenantId,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: RowNumber = 0,
     ) -> Json:
         found = await store.page(tenant_id, limit=limit, offset=offset)
         now = datetime.now(UTC)
@@ -69,7 +69,7 @@ def _catching_up(router: APIRouter, notifications: NotificationLog) -> None:
     async def listed(
         tenant_id: TenantId,
         subscription_id: str,
-        after: Annotated[int, Query(ge=0, description="The last number that is known")] = 0,
+        after: Annotated[RowNumber, Query(description="The last number that is known")] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Json:
         found = await notifications.find(tenant_id, subscription_id)
@@ -84,7 +84,7 @@ def _catching_up(router: APIRouter, notifications: NotificationLog) -> None:
         | {410: {"description": "Some of it was removed after its retention; missing says what"}},
         openapi_extra=takes("CatchUp"),
     )
-    async def catch_up(tenant_id: TenantId, subscription_id: str, body: Annotated[dict[str, Any], Body()]) -> Json:
+    async def catch_up(tenant_id: TenantId, subscription_id: str, body: JsonObject) -> Json:
         after, partial = _catch_up_request(body)
         found = await notifications.find(tenant_id, subscription_id)
         if found.endpoint == PULLED_URI:
@@ -105,7 +105,7 @@ def _dead_letters(router: APIRouter, letters: DeadLetterStore) -> None:
     async def listed(
         tenant_id: TenantId,
         subscription: Annotated[str | None, Query(alias="subscriptionId")] = None,
-        before: Annotated[int | None, Query(description="The last number of the previous page")] = None,
+        before: Annotated[RowNumber | None, Query(description="The last number of the previous page")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Json:
         found = await letters.page(tenant_id, subscription_id=subscription, before=before, limit=limit)
@@ -116,7 +116,7 @@ def _dead_letters(router: APIRouter, letters: DeadLetterStore) -> None:
         summary="A dead letter with body, headers and answers / 一件の詳細",
         responses=answers("DeadLetter", *NEEDED),
     )
-    async def one(tenant_id: TenantId, number: int) -> Json:
+    async def one(tenant_id: TenantId, number: RowNumber) -> Json:
         return Json(letter_document(await letters.get(tenant_id, number)))
 
     @router.post(
@@ -134,7 +134,7 @@ def _dead_letters(router: APIRouter, letters: DeadLetterStore) -> None:
         summary="Deliver a dead letter again / 一件の再送",
         responses=answers("Replayed", *NEEDED),
     )
-    async def replay(tenant_id: TenantId, number: int) -> Json:
+    async def replay(tenant_id: TenantId, number: RowNumber) -> Json:
         return Json({"replayed": await letters.replay(tenant_id, delivery_id=number)})
 
     @router.delete(
@@ -151,7 +151,7 @@ def _dead_letters(router: APIRouter, letters: DeadLetterStore) -> None:
         summary="Drop a dead letter / 一件の破棄",
         responses=answers(None, *NEEDED, statuses=(204,)),
     )
-    async def drop(tenant_id: TenantId, number: int) -> Response:
+    async def drop(tenant_id: TenantId, number: RowNumber) -> Response:
         await letters.drop(tenant_id, delivery_id=number)
         return Response(status_code=204)
 

@@ -7,14 +7,14 @@ import base64
 import secrets
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from api.embedded.passwords import hash_password
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
 from api.quarantine import ReplayResult, drop, replay
-from api.requests import TenantId
+from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from broker.devices import Device, device_document, parse_device
 from broker.errors import ResourceNotFound
@@ -59,7 +59,7 @@ def devices_router(hub: Hub) -> APIRouter:
         responses=answers("Device", statuses=(200, 201)),
         openapi_extra=takes("DeviceInput"),
     )
-    async def put_device(tenant_id: TenantId, device_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
+    async def put_device(tenant_id: TenantId, device_id: str, body: JsonObject) -> Response:
         found, password = await register(hub, tenant_id, {**body, "id": device_id})
         answer = device_document(found)
         if password is not None:
@@ -95,7 +95,7 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         state: Annotated[Literal["held", "replayed", "dropped", "all"], Query()] = "held",
         reason: str | None = None,
         device: str | None = None,
-        before: int | None = None,
+        before: RowNumber | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Json:
         entries = await hub.quarantine.page(
@@ -113,7 +113,7 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         summary="One message / メッセージ一件",
         responses=answers("QuarantineEntry", *NEEDED),
     )
-    async def entry(tenant_id: TenantId, quarantine_id: int) -> Json:
+    async def entry(tenant_id: TenantId, quarantine_id: RowNumber) -> Json:
         return Json(entry_document(await hub.quarantine.get(tenant_id, quarantine_id)))
 
     @router.post(
@@ -128,7 +128,7 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         summary="Try a message again / 一件の再投入",
         responses=answers("Replay", *NEEDED),
     )
-    async def replay_one(tenant_id: TenantId, quarantine_id: int) -> Json:
+    async def replay_one(tenant_id: TenantId, quarantine_id: RowNumber) -> Json:
         await hub.quarantine.get(tenant_id, quarantine_id)
         return Json(_result(await replay(hub, tenant_id, [quarantine_id])))
 
@@ -138,7 +138,7 @@ def _quarantine(router: APIRouter, hub: Hub) -> None:
         summary="Drop a message / 破棄",
         responses=answers(None, *NEEDED, statuses=(204,)),
     )
-    async def drop_one(tenant_id: TenantId, quarantine_id: int) -> Response:
+    async def drop_one(tenant_id: TenantId, quarantine_id: RowNumber) -> Response:
         await drop(hub, tenant_id, quarantine_id)
         return Response(status_code=204)
 

@@ -144,6 +144,14 @@ async def test_entities_are_selected_as_in_queries(filled: httpx.AsyncClient) ->
 
 
 @NATIVE
+async def test_entities_are_selected_by_scope_and_beginning_of_the_id(filled: httpx.AsyncClient) -> None:
+    bay = {"id": "urn:ngsi-ld:Bay:1", "type": "Bay", "scope": "/Japan/Shizuoka", "depth": level(3, TIMES[0])}
+    assert (await filled.post("/ngsi-ld/v1/entities", json=bay)).status_code == 201
+    assert {r["entityId"] for r in await rows(filled, scopeQ="/Japan/#")} == {bay["id"]}
+    assert {r["entityId"] for r in await rows(filled, idPattern="^urn:ngsi-ld:Bay")} == {bay["id"]}
+
+
+@NATIVE
 async def test_a_correction_replaces_what_it_corrects_unless_both_are_asked_for(filled: httpx.AsyncClient) -> None:
     body = {"@context": "urn:ngsi-ld:jsonldContext:minamo-v1", "waterLevel": level(0.2, TIMES[1])}
     before = (await rows(filled, id=ROAD))[0]["recordedAt"]

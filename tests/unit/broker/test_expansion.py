@@ -150,6 +150,10 @@ class TestNormalized:
         wire = {"type": "ListRelationship", "objectList": [{"object": "urn:a:1"}, "urn:a:2"]}
         assert instance(wire)["objectList"] == ["urn:a:1", "urn:a:2"]
 
+    def test_a_text_of_a_hundred_thousand_brackets_is_no_geometry(self) -> None:
+        with pytest.raises(BadRequestData, match="not a GeoJSON geometry"):
+            instance({"type": "GeoProperty", "value": "[" * 100_000})
+
     def test_a_geometry_may_be_encoded_as_text(self) -> None:
         assert instance({"type": "GeoProperty", "value": json.dumps(POINT)})["value"] == POINT
 
@@ -430,6 +434,10 @@ class TestFragments:
 
     def test_a_member_alone_is_a_fragment_when_partial(self) -> None:
         assert instance({"observedAt": AT}, partial=True) == {"observedAt": AT}
+
+    def test_an_empty_name_in_an_attribute_fragment_is_refused(self) -> None:
+        with pytest.raises(BadRequestData, match="not a valid name"):
+            expand_attribute("level", {"": 1}, TERMS, partial=True)
 
     def test_a_sub_attribute_alone_is_a_fragment_of_an_attribute(self) -> None:
         found = expand_attribute("level", {"quality": "ok"}, TERMS, partial=True)[NO_DATASET]

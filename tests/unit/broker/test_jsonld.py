@@ -71,6 +71,10 @@ class TestExpansion:
         with pytest.raises(BadRequestData):
             core_terms().expand_term(name)
 
+    async def test_a_number_that_cannot_be_written_is_no_context(self) -> None:
+        with pytest.raises(BadRequestData, match="cannot be written as JSON"):
+            await resolve([{}, 2**70])
+
     async def test_a_term_mapped_to_null_cannot_be_used(self) -> None:
         terms = await resolve({"secret": None})
         with pytest.raises(BadRequestData):

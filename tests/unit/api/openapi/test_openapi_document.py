@@ -158,7 +158,7 @@ class TestSchemas:
     """The schemas of bodies have the members that the hub reads."""
 
     def test_subscription(self) -> None:
-        known = set(subscription_document._MEMBERS) | {"id", "type", "@context"}
+        known = set(subscription_document._MEMBERS) | {"id", "type"}
         assert properties("Subscription") == properties("SubscriptionFragment") == known
 
     def test_notification(self) -> None:
