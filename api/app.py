@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
@@ -23,6 +23,7 @@ from api.ngsild import ngsi_ld_routes
 from api.ngsild.direct import NgsiLdApplication
 from api.ngsild.resource import API_PATH
 from api.openapi.routes import document_routes
+from api.overload import Limits, LoadGuard, WriteShedding
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
@@ -38,6 +39,8 @@ from api.streams.tickets import SECRET_NAME, Tickets
 from context_store.notifications import NotificationLog
 from context_store.secrets import shared_secret
 
+_MB: Final = 1_048_576
+
 
 def create_app(
     hub: Hub,
@@ -45,11 +48,13 @@ def create_app(
     wakes: Wakes | None = None,
     notice: Notice | None = None,
     readers: StreamReaders | None = None,
+    guard: LoadGuard | None = None,
 ) -> FastAPI:
     """The application on ``hub``.
 
     ``wakes`` is woken by the caller when alerts were written. ``notice`` is shown on the live page (``{"ja", "en"}``),
-    for instance that what it shows is a replay. ``readers`` of streams are kept running by the caller.
+    for instance that what it shows is a replay. ``readers`` of streams and the ``guard`` against overload
+    are kept running by the caller.
     """
     app = HubApplication(
         title="Minamo",
@@ -78,6 +83,7 @@ def create_app(
     every = [
         Middleware(RequestMetrics),
         Middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256, tickets=tickets),
+        Middleware(WriteShedding, guard=guard or make_guard(hub)),
         Middleware(SecurityHeaders),
     ]
     for layer in reversed(every):
@@ -91,6 +97,19 @@ def make_readers(hub: Hub) -> StreamReaders:
     settings = hub.settings
     log = NotificationLog(hub.database)
     return StreamReaders(log, max_open=settings.stream_max_open, heartbeat_s=settings.stream_heartbeat_s)
+
+
+def make_guard(hub: Hub) -> LoadGuard:
+    """The guard against overload, as the settings want it."""
+    settings = hub.settings
+    limits = Limits(
+        pending=settings.overload_pending,
+        outbox_bytes=settings.overload_outbox_mb * _MB,
+        event_lag=settings.overload_event_lag,
+        free_disk_bytes=settings.overload_free_disk_mb * _MB,
+        disk=settings.data_dir if settings.database_url is None else None,
+    )
+    return LoadGuard(hub.database, limits)
 
 
 class HubApplication(FastAPI):

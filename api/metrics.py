@@ -43,6 +43,14 @@ SUBSCRIPTION_AGE: Final = Gauge(
     "minamo_subscription_oldest_seconds", "Age of the oldest pending one, of the same ten", ["tenant", "subscription"]
 )
 STREAMS_OPEN: Final = Gauge("minamo_streams_open", "Open streams of notifications in this process")
+OVERLOAD: Final = Gauge(
+    "minamo_overload_ratio",
+    "How much of a limit is used up (pending, outbox, events, disk); writes are refused from 1",
+    ["limit"],
+)
+WRITES_REFUSED: Final = Counter(
+    "minamo_writes_refused_total", "Writes answered with 429, by the limit reached", ["limit"]
+)
 FEED_LAG: Final = Gauge(
     "minamo_feed_lag_events", "Change events written and not yet read, by consumer (an upper bound)", ["consumer"]
 )

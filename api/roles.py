@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 
 from adapters.sending import Senders
 from api.alert_rules import webhooks_of
-from api.app import create_app, make_readers
+from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub
@@ -81,7 +81,9 @@ def add_api(parts: Parts, hub: Hub, notice: Notice | None = None) -> None:
     readers = make_readers(hub)
     parts.wake_on(deliveries.KEPT_CHANNEL, readers.wake)
     parts.add("streams", readers.run())
-    app = create_app(hub, parts.health, wakes, notice, readers)
+    guard = make_guard(hub)
+    parts.add("overload", guard.run())
+    app = create_app(hub, parts.health, wakes, notice, readers, guard)
     parts.add("http", _serve(app, hub.settings.http_host, hub.settings.http_port))
 
 

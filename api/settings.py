@@ -317,6 +317,23 @@ class Settings(BaseSettings):
         "delivery (the first is about 1 s, then doubling).",
         "応答しない受信側を休ませる時間の上限（約 1 秒から倍増）。過ぎると 1 件だけ送って確かめる。", ge=1, le=3600,
     )  # fmt: skip
+    overload_pending: int = setting(
+        2_000_000, "delivery", "Deliveries that wait, from which on writes by the API are refused with 429 (batches "
+        "and history from 80 %).",
+        "配信待ちがこの件数に達すると API の書き込みを 429 で断る（一括と履歴は 80 % から）。", ge=1,
+    )  # fmt: skip
+    overload_outbox_mb: int = setting(
+        10_240, "delivery", "The same for the space that deliveries take on disk, kept ones included.",
+        "同じく、通知の記録（保持分を含む）がディスクに占める容量。", ge=1,
+    )  # fmt: skip
+    overload_event_lag: int = setting(
+        1_000_000, "delivery", "The same for change events that wait to be matched.",
+        "同じく、照合を待つ変更イベントの数。", ge=1,
+    )  # fmt: skip
+    overload_free_disk_mb: int = setting(
+        1024, "delivery", "Free space on the disk of the embedded database, below which writes by the API are refused.",
+        "組み込みデータベースのディスクの空きがこれを下回ると API の書き込みを断る。", ge=1,
+    )  # fmt: skip
     allow_private_endpoints: bool = setting(
         False,
         "delivery",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString
 
+from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
@@ -37,6 +38,19 @@ _WORST: Final[LiteralString] = """
              group by subscription_key order by 2 desc limit %(limit)s) as w
       join subscription u using (subscription_key) join tenant t using (tenant_id)
 """
+
+
+# Everything that waits, and what the outbox takes on disk with all that is kept in it.
+_SIZE: Final[LiteralString] = """
+    select coalesce((select sum(pending) from delivery_stream where due_at is not null), 0)::bigint,
+           pg_total_relation_size('delivery')
+"""
+
+
+async def outbox_size(connection: AsyncConnection) -> tuple[int, int]:
+    """(deliveries that wait, bytes on disk)."""
+    row = await (await connection.execute(_SIZE)).fetchone()
+    return (row[0], row[1]) if row else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

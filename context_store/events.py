@@ -24,6 +24,9 @@ from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 
 CHANNEL: Final = "minamo_changes"
+# How old a position may grow while there is nothing to do. One who passes events over looks at them again until then.
+_STALE_S: Final = 10.0
+_STALE_S_CHOOSING: Final = 1.0
 
 # Events of updates: identity and types come from the entity row. Numbers follow the order of the arrays.
 _INSERT_UPDATES: Final[LiteralString] = """
@@ -62,7 +65,7 @@ _POSITION: Final[LiteralString] = """
     select done_snapshot::text as done, window_snapshot::text as window, window_after as after, late_events as late,
            last_event_id as last, coalesce(c.system_identifier = here.system_identifier, true) as at_home,
            here.system_identifier as here, pg_current_snapshot()::text as now,
-           updated_at < now() - interval '10 seconds' as stale
+           updated_at < now() - make_interval(secs => %s) as stale
       from change_consumer c, pg_control_system() as here
      where name = %s
 """
@@ -77,6 +80,8 @@ _READ: Final[LiteralString] = """
            and transaction_id < pg_snapshot_xmax(%(window)s::pg_snapshot)
            and pg_visible_in_snapshot(transaction_id, %(window)s::pg_snapshot)
            and (event_id > %(after)s or event_id = any(%(late)s))
+           and (%(only)s::text is null or %(only)s = any(entity_types))
+           and (%(without)s::text is null or %(without)s <> all(entity_types))
     )
     select event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at, entity
       from change_event
@@ -87,7 +92,9 @@ _READ: Final[LiteralString] = """
 _SAVE: Final[LiteralString] = """
     update change_consumer
        set done_snapshot = %(done)s::pg_snapshot, window_snapshot = %(window)s::pg_snapshot,
-           window_after = %(after)s, late_events = %(late)s, last_event_id = greatest(last_event_id, %(last)s),
+           window_after = %(after)s, late_events = %(late)s,
+           last_event_id = greatest(last_event_id, %(last)s,
+               case when %(has_seen_all)s then (select max(event_id) from change_event) end),
            system_identifier = %(here)s, updated_at = now()
      where name = %(name)s
 """
@@ -243,10 +250,16 @@ def _last_state(entity: ExpandedEntity) -> str:
 
 
 class ChangeFeed:
-    """The change events for one consumer (``alerts``, ``subscriptions``), each exactly once."""
+    """The change events for one consumer (``alerts``, ``subscriptions``), each exactly once.
 
-    def __init__(self, database: Database, name: str, *, limit: int = 1000) -> None:
+    A consumer may want those of entities of one type ``only``, or all ``without`` a type.
+    """
+
+    def __init__(
+        self, database: Database, name: str, *, limit: int = 1000, only: str | None = None, without: str | None = None
+    ) -> None:
         self._database = database
+        self._types = {"only": only, "without": without}
         self._name = name
         self._limit = limit
 
@@ -268,7 +281,14 @@ class ChangeFeed:
             yield connection, events
             if events or position.window is not None or position.done is None or position.stale:
                 advanced = position.advanced(events, window, limit)
-                await connection.execute(_SAVE, {**advanced, "name": self._name, "here": position.here})
+                # One that passes events over has read them as well, once it is through what can be seen.
+                has_seen_all = self._chooses and advanced["window"] is None
+                saved = {**advanced, "name": self._name, "here": position.here, "has_seen_all": has_seen_all}
+                await connection.execute(_SAVE, saved)
+
+    @property
+    def _chooses(self) -> bool:
+        return any(self._types.values())
 
     async def _claim(self, connection: AsyncConnection) -> _Position | None:
         """The consumer's position, held until the transaction ends; None when another process holds it."""
@@ -285,7 +305,7 @@ class ChangeFeed:
 
     async def _position(self, connection: AsyncConnection) -> _Position:
         async with connection.cursor(row_factory=class_row(_Position)) as cursor:
-            await cursor.execute(_POSITION, (self._name,))
+            await cursor.execute(_POSITION, (_STALE_S_CHOOSING if self._chooses else _STALE_S, self._name))
             position = await cursor.fetchone()
         if position is None:
             raise LookupError(f"there is no consumer {self._name} of change events")
@@ -300,6 +320,7 @@ class ChangeFeed:
             "after": position.after,
             "late": position.late,
             "limit": limit,
+            **self._types,
         }
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
             await cursor.execute(_READ, parameters)

@@ -11,6 +11,7 @@ from uuid import uuid4
 import structlog
 from psycopg import AsyncConnection
 
+from broker.alerts import ALERT_TYPE
 from broker.entities import ExpandedEntity
 from broker.jsonld import ContextResolver, core_terms
 from broker.linked import Linked, linked_entities
@@ -102,7 +103,7 @@ class Sheet:
         return NewDelivery(
             tenant_id=entry.tenant_id,
             kind="notification",
-            priority=Priority.NORMAL,
+            priority=_priority(entry, happening),
             order_key=f"{entry.key}:{happening.about}",
             destination=subscription.endpoint.uri,
             subscription_key=entry.key,
@@ -128,6 +129,13 @@ class Sheet:
             data = notification_data(entry.subscription, happening.roots, linked, context.terms, happening.time)
             known = self._parts[place] = shared_part(entry.subscription, data, context)
         return known
+
+
+def _priority(entry: Indexed, happening: Happening) -> Priority:
+    """What is about an alert goes before everything; bulk consumers come after all others."""
+    if any(ALERT_TYPE in entity.types for entity, _ in happening.roots):
+        return Priority.ALERT
+    return Priority.BULK if entry.subscription.endpoint.is_bulk else Priority.NORMAL
 
 
 async def _linked(connection: AsyncConnection, entry: Indexed, roots: list[ExpandedEntity]) -> list[Linked]:

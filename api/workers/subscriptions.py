@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 import psycopg
 from psycopg import AsyncConnection
@@ -20,6 +21,7 @@ from api.workers.feed import FeedLoop
 from api.workers.notifications import Failures, Happening, NotificationMaker, Sheet
 from api.workers.periodic import PeriodicNotifier
 from api.workers.subscription_directory import SubscriptionDirectory
+from broker.alerts import ALERT_TYPE
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Concern, EntityEvent, Indexed, state_after, state_before
@@ -27,27 +29,36 @@ from context_store import subscriptions as store
 from context_store.deliveries import NewDelivery, insert_deliveries
 from context_store.events import ChangeEvent, ChangeFeed
 
+_AT_ONCE: Final = 50  # notifications made before other tasks have their turn: alerts above all
+
 
 class SubscriptionWorker:
     """Notifies of changes and periodically, until cancelled."""
 
     def __init__(self, hub: Hub, poll_s: float) -> None:
         maker = NotificationMaker(hub.contexts, hub.tenants)
-        feed = ChangeFeed(hub.database, "subscriptions", limit=hub.settings.worker_batch_events)
-        self._changes = FeedLoop("subscriptions", feed, ChangeNotifier(maker).process, poll_s=poll_s)
+        limit = hub.settings.worker_batch_events
+        # Changes of alerts do not wait behind all others.
+        others = ChangeFeed(hub.database, "subscriptions", limit=limit, without=ALERT_TYPE)
+        alerts = ChangeFeed(hub.database, "subscriptions of alerts", limit=limit, only=ALERT_TYPE)
+        self._changes = FeedLoop("subscriptions", others, ChangeNotifier(maker).process, poll_s=poll_s)
+        self._alerts = FeedLoop("subscriptions of alerts", alerts, ChangeNotifier(maker).process, poll_s=poll_s)
         self._periodic = PeriodicNotifier(hub.database, maker)
 
     def wake(self) -> None:
         """There may be new change events."""
+        self._alerts.wake()
         self._changes.wake()
 
     async def check(self) -> None:
         """For health: raises while the changes cannot be processed."""
+        await self._alerts.check()
         await self._changes.check()
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._alerts.run(), name="notify of alerts")
             tasks.create_task(self._changes.run(), name="notify of changes")
             tasks.create_task(self._periodic.run(), name="notify periodically")
 
@@ -128,6 +139,8 @@ class ChangeNotifier:
             happening = Happening(str(found.change.entity_key), [(state, found.event)], found.change.recorded_at)
             for entry in entries:
                 await batch.notify(entry, happening)
+                if len(batch.deliveries) % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
         await insert_deliveries(connection, batch.deliveries)
         await store.advance(connection, batch.sequences, now)
         await store.book_failures(connection, failures.by_key)

@@ -31,6 +31,10 @@ _FORMS: Final = {
 }
 
 
+PRIORITY_KEY: Final = "Minamo-Priority"  # in notifierInfo
+_PRIORITIES: Final = ("normal", "bulk")
+
+
 class Trigger(StrEnum):
     """The kinds of changes that notify; ``entityUpdated`` is the three of attributes together."""
 
@@ -54,6 +58,11 @@ class Endpoint:
     accept: str = JSON
     receiver_info: tuple[tuple[str, str], ...] = ()
     notifier_info: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether the receiver says that its notifications may wait for all others."""
+        return (PRIORITY_KEY, "bulk") in self.notifier_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,9 @@ def _endpoint(stored: Document) -> Endpoint:
     scheme = urlsplit(stored["uri"]).scheme.lower()
     if scheme not in ("http", "https", "mqtt", "mqtts") and stored["uri"] != PULLED_URI:
         raise fault("notification.endpoint.uri", f"it is neither an http, https, mqtt nor mqtts URI, nor {PULLED_URI}")
+    for pair in stored.get("notifierInfo", ()):
+        if pair["key"] == PRIORITY_KEY and pair["value"] not in _PRIORITIES:
+            raise fault("notification.endpoint.notifierInfo", f"{PRIORITY_KEY} is one of {', '.join(_PRIORITIES)}")
     return Endpoint(
         uri=stored["uri"],
         accept=stored.get("accept", JSON),

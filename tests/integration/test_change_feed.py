@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 
 from broker.entities import AttributeChange
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
-from context_store.events import ChangeFeed, insert_event
+from context_store.events import ChangeFeed, consumer_lag, insert_event
 from context_store.partitions import CHANGES, Partitions
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
@@ -314,3 +314,32 @@ async def test_looking_for_news_writes_nothing(database: Database, feed: ChangeF
     async with database.transaction(ALL_TENANTS) as connection:
         after = await (await connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text")).fetchone()
     assert before == after
+
+
+ALERT = "https://example.org/Alert"
+
+
+async def write_alert(database: Database, entity_id: str) -> None:
+    async with database.transaction(ALL_TENANTS) as connection:
+        await insert_event(connection, (1, 1, entity_id, ["https://example.org/Thing", ALERT]), "updated", [CHANGE], 0)
+
+
+async def test_two_consumers_share_the_events_by_type(database: Database) -> None:
+    others = ChangeFeed(database, "subscriptions", limit=2, without=ALERT)
+    alerts = ChangeFeed(database, "subscriptions of alerts", limit=2, only=ALERT)
+    for turn in range(3):
+        await write_now(database, *(f"{turn}:{n}" for n in range(3)))
+        await write_alert(database, f"alert {turn}")
+        assert await read_all(alerts) == [f"alert {turn}"]
+        assert await read_all(others) == [f"{turn}:{n}" for n in range(3)]
+
+
+async def test_consumer_that_passes_events_over_is_not_behind(database: Database) -> None:
+    alerts = ChangeFeed(database, "subscriptions of alerts", only=ALERT)
+    await write_now(database, "a", "b")
+    assert await read_all(alerts) == []
+    async with database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("update change_consumer set updated_at = now() - interval '1 minute'")
+    assert await read_all(alerts) == []
+    async with database.transaction(ALL_TENANTS) as connection:
+        assert (await consumer_lag(connection))["subscriptions of alerts"][0] == 0
