@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.entities import ExpandedEntity
@@ -80,6 +80,7 @@ def formulas(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
+fewer_checks = settings(random_checks, max_examples=100)  # their statements are long, and take their time to plan
 TYPES = ["urn:t:A", "urn:t:B", "urn:t:C"]
 IDS = ["urn:x:1", "urn:x:10", "urn:x:2", "urn:y:1", "urn:X:1", "urn:x:水", "urn:x:1.5"]
 PATTERNS = [
@@ -225,7 +226,7 @@ linked_terms = st.one_of(
 )
 
 
-@random_checks
+@fewer_checks
 @given(found=entity_lists(linked_documents), asked=st.lists(formulas(linked_terms), min_size=1, max_size=4))
 def test_random_linked_queries_agree(connection: Connection, found: list[ExpandedEntity], asked: list[Any]) -> None:
     """Paths through Relationships of any form, to several steps, in circles too."""
@@ -250,7 +251,7 @@ def expiring(document: dict[str, Any], expiry: list[str | None]) -> dict[str, An
     return {name: {key: one(body) for key, body in several.items()} for name, several in document.items()}
 
 
-@random_checks
+@fewer_checks
 @given(
     found=entity_lists(st.builds(expiring, documents(1), st.lists(st.none() | expiries, min_size=2, max_size=4))),
     gone=st.lists(st.booleans(), min_size=6, max_size=6),
