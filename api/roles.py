@@ -43,6 +43,7 @@ from context_store import alerts as alert_channel
 from context_store import caches, deliveries, events
 from context_store.listener import Listener
 from context_store.migrate import migrate
+from context_store.retention import Retention
 from context_store.rollups import Rollups
 from ingest.client import MqttAddress, MqttClient
 
@@ -133,7 +134,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
-    rollup_worker = RollupWorker(Rollups(hub.database))
+    rollup_worker = RollupWorker(Rollups(hub.database), Retention(hub.database, hub.settings.kept))
     parts.health.add("rollups", rollup_worker.check)
     parts.add("rollups", rollup_worker.run())
     parts.add("expiry", collect_expired(hub))

@@ -26,6 +26,8 @@ from pydantic_settings import (
 )
 
 from api.settings_base import HttpUrls, PublicUrl, TokenHashes, default_data_dir, is_loopback, setting
+from broker.errors import BadRequestData
+from broker.retention import Kept
 
 ENVIRONMENT_PREFIX: Final = "MINAMO_"
 CONFIG_VARIABLE: Final = "MINAMO_CONFIG"
@@ -400,8 +402,25 @@ class Settings(BaseSettings):
 
     # history
     history_retention_days: int | None = setting(
-        None, "history", "Age after which history is deleted; empty: never.",
-        "履歴を削除するまでの日数。空なら削除しない。", ge=1,
+        None, "history",
+        "Age after which instances of history are deleted, where a tenant has no rule of its own; empty: never. "
+        "Rollups stay.",
+        "テナント独自の規則がないとき、履歴の個々の値を削除するまでの日数。空なら削除しない。集計値は残る。", ge=2,
+    )  # fmt: skip
+    rollup_10m_retention_days: int | None = setting(
+        None, "history", "The same for rollups of 10 minutes; no shorter than the instances. Empty: never.",
+        "10分集計を削除するまでの日数（個々の値より短くはできない）。空なら削除しない。", ge=2,
+    )  # fmt: skip
+    rollup_1h_retention_days: int | None = setting(
+        None, "history", "The same for rollups of an hour; no shorter than those of 10 minutes. Empty: never.",
+        "1時間集計を削除するまでの日数（10分集計より短くはできない）。空なら削除しない。", ge=2,
+    )  # fmt: skip
+    timescale_compress_after_days: int | None = setting(
+        30, "history",
+        "With TimescaleDB's edition under the Timescale License: age after which chunks of history are compressed; "
+        "empty: never. Without it, no effect.",
+        "TimescaleDB（Timescale License 版）で、履歴のチャンクを圧縮するまでの日数。空なら圧縮しない。"
+        "ほかの構成では効果なし。", ge=1,
     )  # fmt: skip
     event_retention_hours: int = setting(
         72, "history", "Age after which change events are deleted.", "変更イベントを削除するまでの時間。", ge=1
@@ -457,6 +476,22 @@ class Settings(BaseSettings):
     def delivery_places(self) -> int:
         """Most deliveries under way at once, of all lanes."""
         return self.delivery_concurrency + self.delivery_alert_concurrency + self.delivery_bulk_concurrency
+
+    @model_validator(mode="after")
+    def _tiers_agree(self) -> Self:
+        try:
+            _ = self.kept
+        except BadRequestData as exc:
+            raise ValueError(
+                f"{exc} (history_retention_days, rollup_..._retention_days) / "
+                "保存期間は、個々の値、10分集計、1時間集計の順に長く（または同じに）してください"
+            ) from exc
+        return self
+
+    @property
+    def kept(self) -> Kept:
+        """How long history is kept where a tenant has no rule."""
+        return Kept(self.history_retention_days, self.rollup_10m_retention_days, self.rollup_1h_retention_days)
 
     @property
     def loopback_endpoints_allowed(self) -> bool:

@@ -19,7 +19,7 @@ from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod,
 from broker.errors import TooManyResults
 from context_store.history import KIND_NAME
 from context_store.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
-from context_store.rollup_answers import cut_values, cuts, rollup_statement
+from context_store.rollup_answers import RETIRED, cut_values, cuts, rollup_statement
 from context_store.rollups import read_state
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
@@ -167,9 +167,13 @@ async def _from_rollups(
     statement = rollup_statement(where, _cut(aggregation.period), aggregation.methods)
     found = await (await connection.execute(statement, places | cut_values(where))).fetchall()
     mixed = {row[:2] for row in found if row[-1]}
+    if mixed:  # the instances can tell more, where they are there
+        rows = await (await connection.execute(RETIRED, places | cut_values(where))).fetchall()
+        mixed.difference_update(tuple(row) for row in rows)
     left = [slot in mixed for slot in zip(places["owners"], places["attributes"], strict=True)]
     rest = {name: list(compress(places[name], left)) for name in _SLOTS}
-    return [row[:-1] for row in found if row[:2] not in mixed], places | rest
+    told = [row[:-1] for row in found if row[:2] not in mixed and row[-1] < 2]
+    return told, places | rest
 
 
 def _cut(period: Period) -> LiteralString:

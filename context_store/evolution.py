@@ -28,6 +28,7 @@ from context_store.entity_store import store_refusals
 from context_store.history import InstanceRows, RowKey
 from context_store.identities import Identity, find_identities
 from context_store.partitions import Partitions
+from context_store.rollups import forget_rollups
 from context_store.terms import TermIds
 from schemas.terms import NO_DATASET
 
@@ -126,6 +127,7 @@ class EvolutionStore:
         async with self._known(tenant_id, entity_id) as (connection, identity):
             keys = list(identity.keys)
             await connection.execute(_DELETE_ALL, (tenant_id, keys))
+            await forget_rollups(connection, {"tenant_id": tenant_id, "keys": keys, "attribute": None, "dataset": None})
             await connection.execute(_DELETE_SCOPES, (keys,))
             await connection.execute(_DELETE_LIVES, (keys,))
 
@@ -133,6 +135,7 @@ class EvolutionStore:
         self, tenant_id: int, entity_id: str, attribute: str, *, dataset: str = NO_DATASET, delete_all: bool = False
     ) -> None:
         """Clause 5.6.13: all instances of one dataset, or of all; raises :class:`ResourceNotFound`."""
+        forgotten = 0
         async with self._known(tenant_id, entity_id) as (connection, identity):
             if attribute == SCOPE:
                 values: dict[str, Any] = {"keys": list(identity.keys), "instance": None, "now": self._clock()}
@@ -141,7 +144,8 @@ class EvolutionStore:
                 values = await self._slot(tenant_id, identity, attribute)
                 values["dataset"] = None if delete_all else (await self._terms.lookup([dataset])).get(dataset, -1)
                 cursor = await connection.execute(_END_ATTRIBUTE, values)
-            if not cursor.rowcount:
+                forgotten = await forget_rollups(connection, values)
+            if not cursor.rowcount and not forgotten:
                 raise ResourceNotFound(f"The temporal evolution of {entity_id} has no such attribute {attribute}")
 
     async def delete_instance(self, tenant_id: int, entity_id: str, attribute: str, instance: int | None) -> None:

@@ -62,6 +62,8 @@ class PartitionScheme:
 
 
 HISTORY: Final = PartitionScheme("attribute_instance", "month")
+HYPERTABLE: Final = "attribute_instance_rows"
+"""What is behind the view attribute_instance where TimescaleDB keeps history."""
 CHANGES: Final = PartitionScheme("change_event", "day")
 
 
@@ -99,7 +101,7 @@ class Partitions:
         dropped = []
         async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
             if not await self._is_partitioned(connection):
-                return await _drop_chunks(connection, self._scheme.table, moment)
+                return await _drop_chunks(connection, HYPERTABLE, moment)
             await connection.execute(_LOCK, (self._scheme.table,))
             rows = await (await connection.execute(_CHILDREN, (self._scheme.table,))).fetchall()
             for (name,) in rows:
@@ -113,7 +115,7 @@ class Partitions:
     async def ranges(self, connection: AsyncConnection) -> list[tuple[datetime, datetime]]:
         """First and past-the-end moments of all partitions or chunks, in their order."""
         if not await self._is_partitioned(connection):
-            rows = await (await connection.execute(_CHUNKS, (self._scheme.table,))).fetchall()
+            rows = await (await connection.execute(_CHUNKS, (HYPERTABLE,))).fetchall()
             return [(start.astimezone(UTC), end.astimezone(UTC)) for start, end in rows]
         rows = await (await connection.execute(_CHILDREN, (self._scheme.table,))).fetchall()
         return sorted(self._scheme.bounds(self._scheme.start_of(name)) for (name,) in rows)

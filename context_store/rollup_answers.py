@@ -29,23 +29,26 @@ METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
     AggregationMethod.SUMSQ: "to_jsonb(sum(i.squares)::float8)",
 }
 
-# The attributes of the question; of those whose instances a retention has removed, since when they are there.
+# The attributes of the question, and their days that are noted. Where a retention has removed the instances, rollups
+# are all that is left, whatever is noted.
 _WANTED: Final[LiteralString] = """
     with w as materialized (
-        select g.*, timezone('UTC', coalesce(k.raw_since, '-infinity')::timestamp) as raw_since
-          from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[], %(origins)s::timestamptz[],
-                      %(endings)s::timestamptz[]) as g (entity_key, attribute_id, owner, origin, ending)
-          left join entity_identity k on k.entity_key = g.entity_key),
+        select * from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[],
+                             %(origins)s::timestamptz[], %(endings)s::timestamptz[])
+                      as g (entity_key, attribute_id, owner, origin, ending)),
     noted as materialized (
         select distinct w.entity_key, w.attribute_id, n.day
           from w join rollup_note n on n.entity_key = w.entity_key and n.attribute_id = w.attribute_id
-         where n.tenant_id = %(tenant_id)s and timezone('UTC', n.day::timestamp) >= w.raw_since
+         where n.tenant_id = %(tenant_id)s
            and n.day >= timezone('UTC', %(body)s::timestamptz)::date
-           and n.day <= timezone('UTC', %(tail)s::timestamptz)::date),
+           and n.day <= timezone('UTC', %(tail)s::timestamptz)::date
+           and not exists (select from rollup_1d g
+                            where g.entity_key = w.entity_key and g.tenant_id = %(tenant_id)s
+                              and g.attribute_id = w.attribute_id and g.raw_gone
+                              and g.bucket = timezone('UTC', n.day::timestamp))),
 """
 _BUCKETS: Final[LiteralString] = """
-        select w.*, r.dataset_id, r.bucket as place, r.numbers, r.total, r.squares, r.lowest, r.highest,
-               case when r.bucket < w.raw_since then 0 else r.others end as others
+        select w.*, r.dataset_id, r.bucket as place, r.numbers, r.total, r.squares, r.lowest, r.highest, r.others
           from w cross join lateral (
             select * from TABLE r
              where r.entity_key = w.entity_key and r.tenant_id = %(tenant_id)s and r.attribute_id = w.attribute_id
@@ -55,7 +58,7 @@ _BUCKETS: Final[LiteralString] = """
                               and n.day = timezone('UTC', r.bucket)::date)
 """
 _INSTANCES: Final[LiteralString] = f"""
-        select w.entity_key, w.attribute_id, w.owner, w.origin, w.ending, w.raw_since, i.dataset_id,
+        select w.entity_key, w.attribute_id, w.owner, w.origin, w.ending, i.dataset_id,
                i.observed_at, (o.number is not null)::int, o.number::numeric, o.number::numeric * o.number::numeric,
                o.number, o.number, (o.number is null)::int
           from (select w.*, e.low, e.high from w cross join (values
@@ -109,7 +112,7 @@ def _fits(period: Period, start: datetime, tier: Tier) -> bool:
 def rollup_statement(places: Cuts, cut: LiteralString, methods: Sequence[AggregationMethod]) -> LiteralString:
     """The statement; ``cut`` gives each piece ``i`` of ``w`` its period ``p`` (begins, ends).
 
-    Its rows are those of the statement on instances, and whether there are instances that are no number.
+    Its rows are those of the statement on instances, and what there is: 0 numbers, 1 other instances too, 2 no number.
     """
     results = ", ".join([METHODS[method] for method in methods])
     pieces = _BUCKETS.replace("TABLE", places.tier.table).replace("FROM", "%(body)s").replace("TO", "%(inner)s")
@@ -124,7 +127,8 @@ def rollup_statement(places: Cuts, cut: LiteralString, methods: Sequence[Aggrega
         + _INSTANCES
         + ") select w.owner, w.attribute_id, i.dataset_id, 1, p.begins, p.ends, "
         + results
-        + ", sum(i.others) > 0 from pieces w cross join lateral (select w.place, w.dataset_id, w.numbers, w.total,"
+        + ", case when sum(i.numbers) = 0 then 2 when sum(i.others) > 0 then 1 else 0 end"
+        " from pieces w cross join lateral (select w.place, w.dataset_id, w.numbers, w.total,"
         " w.squares, w.lowest, w.highest, w.others) i "
         + cut
         + " group by w.owner, w.attribute_id, i.dataset_id, p.begins, p.ends"
@@ -136,3 +140,13 @@ def rollup_statement(places: Cuts, cut: LiteralString, methods: Sequence[Aggrega
 def cut_values(places: Cuts) -> dict[str, Any]:
     """The values of the cuts in the statement."""
     return {"body": places.body, "inner": places.inner, "tail": places.tail}
+
+
+# Attributes some of whose instances in the range a retention has removed.
+RETIRED: Final[LiteralString] = """
+    select distinct w.owner, w.attribute_id
+      from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[])
+           as w (entity_key, attribute_id, owner)
+      join rollup_1d g on g.entity_key = w.entity_key and g.tenant_id = %(tenant_id)s
+       and g.attribute_id = w.attribute_id and g.raw_gone and g.bucket >= %(body)s and g.bucket < %(tail)s
+"""

@@ -10,7 +10,7 @@ goes on from: each step is one transaction. See docs/decisions (rollups of histo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, LiteralString
@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 
 from context_store.database import ALL_TENANTS, Database
 from context_store.partitions import HISTORY, Partitions
-from context_store.rollup_tiers import DAY, HOUR, TEN_MINUTES, Tier
+from context_store.rollup_tiers import DAY, HOUR, TEN_MINUTES, TIERS, Tier
 
 GRACE: Final = timedelta(minutes=10)  # how long an hour is left to those that report late, before it is rolled
 _STEP: Final = timedelta(days=7)  # most time that is rolled in one transaction
@@ -47,15 +47,20 @@ _TAKE: Final[LiteralString] = """
          gone as (delete from rollup_note n using taken t
                    where n.entity_key = t.entity_key and n.tenant_id = t.tenant_id
                      and n.attribute_id = t.attribute_id and n.day = t.day)
-    select t.entity_key, t.tenant_id, t.attribute_id, t.day
-      from taken t left join entity_identity i on i.entity_key = t.entity_key
-     where i.raw_since is null or t.day >= i.raw_since
+    select t.entity_key, t.tenant_id, t.attribute_id, t.day from taken t
+     where not exists (select from rollup_1d g
+                        where g.entity_key = t.entity_key and g.tenant_id = t.tenant_id
+                          and g.attribute_id = t.attribute_id and g.bucket = timezone('UTC', t.day::timestamp)
+                          and g.raw_gone)
 """
 
 BELIEVED: Final[LiteralString] = "i.has_observed_at and not i.removed and i.superseded_at is null"
 """Which instances count."""
-NUMBER: Final[LiteralString] = "case when i.kind = 1 and i.json_value is null then i.number_value end"
-"""The number of an instance that a rollup tells all of. Kind 1: Property; beside JSON stand integers of many digits."""
+NUMBER: Final[LiteralString] = (
+    "case when i.kind = 1 and i.json_value is null and i.detail ->> 'expiresAt' is null then i.number_value end"
+)
+"""The number of an instance that a rollup tells all of. Kind 1: Property. Beside JSON stand integers of many digits;
+what expires is told of until then only."""
 
 # The instances of a bucket. The last of equal times is the one that the hub learned of last; an array is compared
 # element by element, and unlike array_agg needs no sorting.
@@ -143,6 +148,17 @@ def _statements(tier: Tier, below: Tier | None) -> tuple[LiteralString, LiteralS
         _ROLL_DAYS.replace("SELECTION", days).replace("TABLE", tier.table),
     )
 
+
+# The rollups of days whose instances are gone, which nobody rolls any more: the finer tiers first.
+_FORGET: Final[LiteralString] = """
+    delete from TABLE r using rollup_1d g
+     where g.tenant_id = %(tenant_id)s and g.entity_key = any(%(keys)s) and g.raw_gone
+       and (g.attribute_id = %(attribute)s::int or %(attribute)s::int is null)
+       and (g.dataset_id = %(dataset)s::int or %(dataset)s::int is null)
+       and r.entity_key = g.entity_key and r.tenant_id = g.tenant_id and r.attribute_id = g.attribute_id
+       and r.dataset_id = g.dataset_id and r.bucket >= g.bucket and r.bucket < g.bucket + interval '1 day'
+"""
+_FORGET_TIERS: Final = tuple(_FORGET.replace("TABLE", tier.table) for tier in TIERS)
 
 _BELOW: Final[tuple[tuple[Tier, Tier | None], ...]] = ((TEN_MINUTES, None), (HOUR, TEN_MINUTES), (DAY, HOUR))
 _ROLL: Final = {tier: _statements(tier, below) for tier, below in _BELOW}
@@ -251,6 +267,15 @@ async def read_state(connection: AsyncConnection) -> RollupState:
         return RollupState(None, None)
     noted_until, rolled_until, fixed, passed = row
     return RollupState(_utc(noted_until), _utc(rolled_until), fixed, bool(passed))
+
+
+async def forget_rollups(connection: AsyncConnection, slots: Mapping[str, Any]) -> int:
+    """Remove what is left of instances that a retention has removed, when history itself is deleted.
+
+    ``slots`` are ``tenant_id``, ``keys`` of entities, and ``attribute`` and ``dataset`` (None: all). Returns how many
+    buckets there were. The rollups of instances that are there follow these by themselves.
+    """
+    return sum([(await connection.execute(statement, slots)).rowcount for statement in _FORGET_TIERS])
 
 
 async def _roll(connection: AsyncConnection, tier: Tier, start: datetime, until: datetime) -> None:

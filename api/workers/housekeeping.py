@@ -17,6 +17,7 @@ from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
 from context_store.entity_maps import EntityMapStore
 from context_store.events import oldest_unread
+from context_store.timescale import apply_compression
 
 log = structlog.get_logger(__name__)
 
@@ -31,15 +32,15 @@ async def make_partitions(hub: Hub, now: datetime) -> None:
     """Make the partitions that the next days need."""
     await hub.changes.ensure_ahead(now, _EVENT_DAYS_AHEAD)
     await hub.history.ensure_ahead(now, _HISTORY_DAYS_AHEAD)
+    days = hub.settings.timescale_compress_after_days
+    await apply_compression(hub.database, timedelta(days=days) if days is not None else None)
 
 
 async def remove_expired(hub: Hub, now: datetime) -> None:
-    """Remove change events, deliveries and history past their retention, unused contexts, expired entity maps."""
+    """Remove change events and deliveries past their retention, unused contexts, expired entity maps."""
     horizon = now - timedelta(hours=hub.settings.event_retention_hours)
     dropped = await hub.changes.drop_before(await _event_horizon(hub, horizon))
     removed = await hub.deliveries.purge(now - timedelta(hours=hub.settings.notification_retention_hours))
-    if hub.settings.history_retention_days is not None:
-        dropped += await hub.history.drop_before(now - timedelta(days=hub.settings.history_retention_days))
     contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)
     maps = await EntityMapStore(hub.database).remove_expired(now)
     if dropped or removed or contexts or maps:

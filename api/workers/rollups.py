@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rolling history up in the background; one process at a time does it, whichever comes first."""
+"""Rolling history up in the background, and removing what is over; one process at a time, whichever comes first."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 
 from api.health import PartDown
 from broker.errors import StoreUnavailable
+from context_store.retention import Retention
 from context_store.rollups import Rollups
 
 log = structlog.get_logger(__name__)
@@ -20,10 +21,14 @@ _PAUSE_AFTER_ERROR_S: Final = 10.0
 
 
 class RollupWorker:
-    """Calls :meth:`Rollups.step` until cancelled; answers are right whether or not it runs."""
+    """Rolls until cancelled, and once a day, when nothing is to be rolled, removes what is over.
 
-    def __init__(self, rollups: Rollups) -> None:
+    Answers are right whether or not it runs.
+    """
+
+    def __init__(self, rollups: Rollups, retention: Retention) -> None:
         self._rollups = rollups
+        self._retention = retention
         self._error: str | None = None
 
     async def check(self) -> None:
@@ -35,7 +40,7 @@ class RollupWorker:
         """Work until cancelled."""
         while True:
             try:
-                worked = await self._rollups.step(datetime.now(UTC))
+                worked = await self.step(datetime.now(UTC))
             except StoreUnavailable as exc:
                 log.warning("rollups.store_unavailable", error=str(exc))
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
@@ -46,3 +51,12 @@ class RollupWorker:
             else:
                 self._error = None
                 await asyncio.sleep(0 if worked else _EVERY_S)
+
+    async def step(self, now: datetime) -> bool:
+        """Do what is next; returns whether there may be more."""
+        if await self._rollups.step(now):
+            return True
+        removed = await self._retention.run_daily(now)
+        if removed is not None and (removed.partitions or removed.rows):
+            log.info("history.removed", partitions=removed.partitions, rows=removed.rows)
+        return False

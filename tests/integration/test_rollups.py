@@ -50,7 +50,7 @@ class Scribe:
         self._numbers = numbers
 
     async def write(self, first: datetime, last: datetime, count: int, *, texts: float = 0.0) -> None:
-        """Add instances of random times, some of them texts."""
+        """Add instances of random times, some of them texts or transient."""
         numbers = self._numbers
         ids = await self._terms.resolve([LEVEL, STATUS])
         rows = InstanceRows()
@@ -58,9 +58,14 @@ class Scribe:
             moment = first + (last - first) * numbers.random()
             if numbers.random() < 0.3:  # where a bucket begins is where mistakes are
                 moment = moment.replace(minute=numbers.choice([0, 10, 50]), second=0, microsecond=0)
-            value: Any = "flooded" if numbers.random() < texts else numbers.choice([1, 2.5, -3, 0.1, 0.2, 1e9, 1 / 3])
+            value: Any = (
+                "flooded" if numbers.random() < texts / 2 else numbers.choice([1, 2.5, -3, 0.1, 0.2, 1e9, 1 / 3])
+            )
             place = (numbers.choice(KEYS), 1, ids[LEVEL], moment, numbers.choice([0, 0, ids[STATUS]]), 0)
-            rows.add(place, {"type": "Property", "value": value, "observedAt": moment.isoformat()})
+            instance = {"type": "Property", "value": value, "observedAt": moment.isoformat()}
+            if numbers.random() < texts / 2:
+                instance["expiresAt"] = numbers.choice(["2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z"])
+            rows.add(place, instance)
         async with self._database.transaction(1) as connection:
             await rows.insert(connection, datetime.now(UTC))
 

@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
 
+import context_store
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
+from context_store.partitions import HISTORY, HYPERTABLE, Partitions
 from context_store.tenants import Tenants
+from support.cluster import StoreMode
 
 TABLES = (
     "entity",
@@ -33,6 +39,7 @@ TABLES = (
     "rollup_1h",
     "rollup_1d",
     "rollup_note",
+    "retention_rule",
 )
 INSERT = """insert into entity (tenant_id, id, types, document, created_at, modified_at)
             values (%s, 'urn:x:1', '{urn:x:T}', '{}', now(), now())"""
@@ -89,7 +96,67 @@ async def test_the_tenant_of_a_transaction_does_not_outlive_it(database: Databas
             await connection.execute("select * from entity")
 
 
-async def test_every_table_with_a_tenant_is_protected(database: Database) -> None:
+INSTANCE = """insert into attribute_instance (entity_key, tenant_id, attribute_id, observed_at, value_hash, kind,
+                                              recorded_at)
+              values (1, %s, 1, '2026-11-01T00:00:00Z', 0, 1, now()) on conflict do nothing"""
+
+
+@pytest.fixture
+async def with_history(database: Database) -> tuple[Database, int, int]:
+    """Two tenants with an instance each of the same entity number."""
+    tenants = Tenants(database)
+    mishima, mitaka = await tenants.find_or_create("mishima"), await tenants.find_or_create("mitaka")
+    await Partitions(database, HISTORY).ensure([datetime(2026, 11, 1, tzinfo=UTC)])
+    for tenant_id in (mishima, mitaka):
+        async with database.transaction(tenant_id) as connection:
+            await connection.execute(INSTANCE, (tenant_id,))
+    return database, mishima, mitaka
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from attribute_instance",
+        "update attribute_instance set number_value = 1",
+        "delete from attribute_instance",
+    ],
+)
+async def test_history_of_others_is_neither_seen_nor_changed(
+    with_history: tuple[Database, int, int], statement: LiteralString
+) -> None:
+    """With TimescaleDB it is a view that keeps tenants apart, and not row-level security."""
+    database, mishima, mitaka = with_history
+    async with database.transaction(mishima) as connection:
+        assert (await connection.execute(statement)).rowcount == 1
+    async with database.transaction(mitaka) as connection:
+        rows = await (await connection.execute("select tenant_id, number_value from attribute_instance")).fetchall()
+    assert rows == [(mitaka, None)]
+
+
+@pytest.mark.parametrize("statement", [INSTANCE, "update attribute_instance set tenant_id = %s"])
+async def test_history_of_others_is_not_written(
+    with_history: tuple[Database, int, int], statement: LiteralString
+) -> None:
+    database, mishima, _ = with_history
+    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WithCheckOptionViolation)):
+        async with database.transaction(mishima) as connection:
+            await connection.execute(statement, (1,))
+
+
+async def test_history_without_a_tenant_fails(with_history: tuple[Database, int, int]) -> None:
+    async with await with_history[0].listen_connection() as connection:
+        with pytest.raises(psycopg.errors.UndefinedObject):
+            await connection.execute("select * from attribute_instance")
+
+
+def test_nothing_but_the_upkeep_of_the_store_goes_past_the_view() -> None:
+    """Row-level security does not hold for the table behind it."""
+    root = Path(context_store.__file__).parent
+    naming = {path.name for path in root.rglob("*.py") if HYPERTABLE in path.read_text()}
+    assert naming <= {"partitions.py", "timescale.py", "store_status.py", "to_timescale.py"}
+
+
+async def test_every_table_with_a_tenant_is_protected(database: Database, store_mode: StoreMode) -> None:
     async with database.transaction(ALL_TENANTS) as connection:
         rows = await (
             await connection.execute(
@@ -106,5 +173,6 @@ async def test_every_table_with_a_tenant_is_protected(database: Database) -> Non
                       and not c.relrowsecurity and c.relname <> 'tenant'"""
             )
         ).fetchall()
-    assert {name for (name,) in rows} == set(TABLES)
-    assert unprotected == []
+    behind_view = {HYPERTABLE} if store_mode == "timescale" else set()
+    assert {name for (name,) in rows} == set(TABLES) - ({"attribute_instance"} if behind_view else set())
+    assert {name for (name,) in unprotected} == behind_view
