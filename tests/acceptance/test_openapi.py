@@ -4,28 +4,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
 from support.fuzzing import check_operation, closed, narrowed, operations
-from support.hub_process import HubProcess, hub_process
+from support.hub_process import HubProcess
 
 # Always the same requests, so that a run that passed passes again.
 SEED = 20260701
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[HubProcess]:
-    with hub_process() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def document(hub: HubProcess) -> dict[str, Any]:
-    response = hub.http.get("/openapi.json")
+def document(running_hub: HubProcess) -> dict[str, Any]:
+    response = running_hub.http.get("/openapi.json")
     assert response.headers["Content-Type"] == "application/json"
     found: dict[str, Any] = response.json()
     return found
@@ -45,17 +38,19 @@ def faults(hub: HubProcess, document: dict[str, Any], *, examples: int, thinned:
 
 
 @pytest.mark.slow
-def test_requests_about_a_small_world_are_answered_as_described(hub: HubProcess, document: dict[str, Any]) -> None:
-    assert faults(hub, narrowed(document), examples=6, thinned=True) == []
+def test_requests_about_a_small_world_are_answered_as_described(
+    running_hub: HubProcess, document: dict[str, Any]
+) -> None:
+    assert faults(running_hub, narrowed(document), examples=6, thinned=True) == []
 
 
 @pytest.mark.slow
-def test_requests_about_anything_are_answered_as_described(hub: HubProcess, document: dict[str, Any]) -> None:
-    assert faults(hub, closed(document), examples=3, thinned=False) == []
+def test_requests_about_anything_are_answered_as_described(running_hub: HubProcess, document: dict[str, Any]) -> None:
+    assert faults(running_hub, closed(document), examples=3, thinned=False) == []
 
 
-def test_the_page_needs_nothing_from_elsewhere(hub: HubProcess) -> None:
-    page = hub.http.get("/docs")
+def test_the_page_needs_nothing_from_elsewhere(running_hub: HubProcess) -> None:
+    page = running_hub.http.get("/docs")
     assert page.headers["Content-Type"].startswith("text/html")
     linked = re.findall(r'<link [^>]*href="([^"]+)"', page.text)
-    assert [hub.http.get(f"/{address}").status_code for address in linked] == [200] * len(linked)
+    assert [running_hub.http.get(f"/{address}").status_code for address in linked] == [200] * len(linked)
