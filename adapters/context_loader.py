@@ -17,7 +17,8 @@ import httpx
 import orjson
 
 from adapters.guard import ForbiddenDestination
-from adapters.webhook import GuardedTransport, check_url
+from adapters.guarded_http import GuardedTransport
+from adapters.webhook import check_url
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 MAX_REDIRECTS: Final = 3

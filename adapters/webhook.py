@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 
-from adapters.guard import AddressGuard, ForbiddenDestination
+from adapters.guard import ForbiddenDestination
+from adapters.guarded_http import GuardedTransport
 
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
 _MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
+_HEADERS: Final = {"User-Agent": "minamo", "Accept": "*/*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,49 +46,23 @@ def check_url(url: str) -> None:
         raise ForbiddenDestination("credentials do not belong into the URL of a destination")
 
 
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """Resolves and checks the host, then connects to the checked address under the original name."""
-
-    def __init__(self, *, allow_private: bool, allow_loopback: bool, connections: int) -> None:
-        self._guard = AddressGuard(allow_private, allow_loopback)
-        self._inner = httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections), trust_env=False
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request`` to the address its host name has now; raises :class:`ForbiddenDestination`."""
-        host = request.url.host
-        address = await self._resolve(host, request.url.port or (443 if request.url.scheme == "https" else 80))
-        if address != host:
-            request.extensions = {**request.extensions, "sni_hostname": host}
-            request.url = request.url.copy_with(host=address)
-        return await self._inner.handle_async_request(request)
-
-    async def _resolve(self, host: str, port: int) -> str:
-        try:
-            return await self._guard.resolve(host, port)
-        except OSError as exc:
-            raise httpx.ConnectError(f"{host} cannot be resolved: {exc}") from exc
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._inner.aclose()
+@lru_cache(maxsize=10_000)
+def _checked(url: str) -> httpx.URL:
+    """``url``, which is the same for all notifications of a subscription; raises what :func:`check_url` raises."""
+    check_url(url)
+    return httpx.URL(url)
 
 
 class HttpSender:
-    """Posts deliveries; ``timeout_s`` bounds an attempt as a whole."""
+    """Posts deliveries; ``timeout_s`` bounds an attempt as a whole. At most ``connections`` go to one receiver."""
 
     def __init__(
         self, *, timeout_s: float, allow_private: bool, allow_loopback: bool = False, connections: int = 64
     ) -> None:
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            transport=GuardedTransport(
-                allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
-            ),
-            timeout=httpx.Timeout(timeout_s),
-            follow_redirects=False,
-            headers={"User-Agent": "minamo"},
+        self._timeouts = httpx.Timeout(timeout_s).as_dict()
+        self._transport = GuardedTransport(
+            allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
         )
 
     async def __aenter__(self) -> HttpSender:
@@ -94,26 +71,35 @@ class HttpSender:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def send(self, url: str, body: bytes, headers: dict[str, str], timeout_s: float | None = None) -> SendResult:
         """One attempt; never raises for what the receiver or the network does. ``timeout_s`` may shorten the wait."""
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            check_url(url)
             async with asyncio.timeout(timeout_s):
-                async with self._client.stream("POST", url, content=body, headers=headers) as response:
-                    answer = await _read_some(response)
+                status, answer = await self._post(_checked(url), body, headers)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
             return SendResult(False, None, f"no answer within {timeout_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
             return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
-        if response.is_success:
-            return SendResult(True, response.status_code)
+        if 200 <= status < 300:
+            return SendResult(True, status)
         text = answer.decode("utf-8", "replace").strip()
-        return SendResult(False, response.status_code, f"HTTP {response.status_code}: {text}"[:MAX_ANSWER_CHARACTERS])
+        return SendResult(False, status, f"HTTP {status}: {text}"[:MAX_ANSWER_CHARACTERS])
+
+    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Status and answer. By the transport alone: of what a client does besides, nothing is wanted here."""
+        request = httpx.Request(
+            "POST", url, headers={**_HEADERS, **headers}, content=body, extensions={"timeout": self._timeouts}
+        )
+        response = await self._transport.handle_async_request(request)
+        try:
+            return response.status_code, await _read_some(response)
+        finally:
+            await response.aclose()
 
 
 async def _read_some(response: httpx.Response) -> bytes:

@@ -39,6 +39,10 @@ _BEGIN: Final = sql.SQL("begin; select set_config('minamo.tenant', {tenant}, tru
 _BEGIN_SNAPSHOT: Final = sql.SQL(
     "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
 )
+# The same for what may be lost with the server: its commit does not wait for the disk.
+_BEGIN_UNSURE: Final = sql.SQL(
+    "begin; select set_config('minamo.tenant', {tenant}, true), set_config('synchronous_commit', 'off', true)"
+)
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -116,15 +120,16 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant_id: int, *, aside: bool = False, snapshot: bool = False
+        self, tenant_id: int, *, aside: bool = False, snapshot: bool = False, durable: bool = True
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises.
 
         ``aside`` is for a small transaction that may run while the caller holds another one. With ``snapshot`` all
-        its statements see the database as it is at the first of them.
+        its statements see the database as it is at the first of them. Without ``durable`` the commit does not wait
+        for the disk: when the server dies in the next half second, it has never been.
         """
         pool = self._aside if aside else self._pool
-        begin = _BEGIN_SNAPSHOT if snapshot else _BEGIN
+        begin = _BEGIN_SNAPSHOT if snapshot else _BEGIN if durable else _BEGIN_UNSURE
         with store_errors():
             async with pool.connection() as connection:
                 await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))

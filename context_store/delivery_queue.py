@@ -256,7 +256,7 @@ class DeliveryStore:
         }
         turns = [(after, _BEHIND_ALL), ("", after)] if after else [("", _BEHIND_ALL)]
         streams: list[tuple[Any, ...]] = []
-        async with self._database.transaction(ALL_TENANTS) as connection:
+        async with self._database.transaction(ALL_TENANTS, durable=False) as connection:
             for first, last in turns:
                 if free := limit - len(streams):
                     turn = {**parameters, "after": first, "last": last, "limit": free}
@@ -275,8 +275,9 @@ class DeliveryStore:
         """Write down how the work on claimed streams ended, and let go of them."""
         if not outcomes:
             return
-        # In one go: a subscriber that asks for the state right after its answer should find it booked.
-        async with self._database.transaction(ALL_TENANTS) as connection, connection.pipeline():
+        # In one go: a subscriber that asks for the state right after its answer should find it booked. Not durable:
+        # what a dying server forgets is delivered once more.
+        async with self._database.transaction(ALL_TENANTS, durable=False) as connection, connection.pipeline():
             await self._count(connection, outcomes)
             await connection.execute(_LOCK_STREAMS, {"streams": [outcome.stream_key for outcome in outcomes]})
             await connection.execute(_SETTLE, {**_fates(outcomes), **_releases(outcomes)})

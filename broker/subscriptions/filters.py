@@ -39,9 +39,10 @@ from broker.query.tree import (
 
 Key: TypeAlias = tuple[Any, ...]
 """("=", attribute, value) · ("/", scope) · ("/#", scope) · ("@", geoproperty, level, x, y) · ("^", length, prefix) ·
-(">", attribute, number): it has a value that is not less · ("<", attribute, number): one that is not greater"""
+(">", attribute, number): it has a value that is not less · ("<", attribute, number): one that is not greater ·
+("..", attribute, level, x): it has a value in this part of the line of numbers"""
 
-_WIDTHS: Final = ("=", "/", "@", "/#", "^", ">", "<")  # by how much they tell, the most first
+_WIDTHS: Final = ("=", "/", "@", "..", "/#", "^", ">", "<")  # by how much they tell, the most first
 _RANGES: Final = {
     Operator.GREATER: ">",
     Operator.GREATER_EQUAL: ">",
@@ -81,7 +82,8 @@ def exact_id(pattern: str) -> str | None:
 
 def _keys_of_term(tree: Formula[Term]) -> frozenset[Key] | None:
     if isinstance(tree, And | Or):
-        return _combined(tree, [_keys_of_term(operand) for operand in tree.operands])
+        parts = [_keys_of_term(operand) for operand in tree.operands]
+        return _combined(tree, [*parts, *_between(parts)] if isinstance(tree, And) else parts)
     path = tree.path
     if not isinstance(path, AttributePath) or len(path.names) != 1 or path.member is not None or path.trailing:
         return None
@@ -93,6 +95,22 @@ def _keys_of_term(tree: Formula[Term]) -> frozenset[Key] | None:
     if not values or any(value.kind not in _EXACT for value in values):
         return None
     return frozenset(("=", path.names[0], value.content) for value in values)
+
+
+def _between(parts: list[frozenset[Key] | None]) -> Iterator[frozenset[Key]]:
+    """Of a lower and an upper bound of one attribute, given together: what lies between them.
+
+    An attribute with several values may meet each bound with another one: its keys are those of all between the least
+    and the greatest.
+    """
+    bounds = {
+        key[:2]: key[2] for keys in parts if keys is not None and len(keys) == 1 for key in keys if key[0] in "<>"
+    }
+    for (sign, attribute), low in bounds.items():
+        high = bounds.get(("<", attribute))
+        if sign == ">" and high is not None and low <= high:
+            level = _level((low, 0.0, high, 0.0))
+            yield frozenset(("..", attribute, level, x) for x, _ in _cells((low, 0.0, high, 0.0), level))
 
 
 def _keys_of_scope(tree: Formula[ScopePattern]) -> frozenset[Key] | None:
@@ -180,6 +198,8 @@ class Wanted:
                 yield from _value_keys(entity, kind[1])
             elif kind[0] == "@":
                 yield from _geo_keys(entity, kind[1], kind[2])
+            elif kind[0] == "..":
+                yield from _line_keys(entity, kind[1], kind[2])
             elif kind[0] in _RANGES.values():
                 yield from _range_keys(entity, kind)
             elif kind[0] == "^":
@@ -190,7 +210,7 @@ class Wanted:
 
 def _kind(key: Key) -> Key:
     """What keys are of the same sort, without the part that an entity fills in."""
-    return key[:1] if key[0] in ("/", "/#") else key[:3] if key[0] == "@" else key[:2]
+    return key[:1] if key[0] in ("/", "/#") else key[:3] if key[0] in ("@", "..") else key[:2]
 
 
 def _value_keys(entity: ExpandedEntity, attribute: str) -> Iterator[Key]:
@@ -201,6 +221,17 @@ def _range_keys(entity: ExpandedEntity, kind: Key) -> Iterator[Key]:
     numbers = [content for content in _scalars(entity, kind[1]) if isinstance(content, int | float)]
     if numbers:
         yield (*kind, max(numbers) if kind[0] == ">" else min(numbers))
+
+
+def _line_keys(entity: ExpandedEntity, attribute: str, level: int) -> Iterator[Key]:
+    numbers = [content for content in _scalars(entity, attribute) if isinstance(content, int | float)]
+    if not numbers:
+        return
+    cells = list(_cells((min(numbers), 0.0, max(numbers), 0.0), level))
+    if len(cells) > _MAX_CELLS:
+        yield ("..", attribute, level, None)
+    else:
+        yield from (("..", attribute, level, x) for x, _ in cells)
 
 
 def _scalars(entity: ExpandedEntity, attribute: str) -> Iterator[str | int | float]:

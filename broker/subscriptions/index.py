@@ -16,12 +16,12 @@ from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from broker.entities import ExpandedEntity
-from broker.query import EntitySelector, compile_query
+from broker.query import EntitySelector
 from broker.query.match import Matcher
 from broker.query.tree import And, TypeName, TypeTree
 from broker.subscriptions.filters import Key, Wanted, exact_id, required_keys
 from broker.subscriptions.matching import EntityEvent, changed_attributes
-from broker.subscriptions.model import Subscription, Trigger, looks_into_linked, of_one_entity
+from broker.subscriptions.model import Subscription, Trigger, compiled, looks_into_linked, of_one_entity
 from broker.subscriptions.notification import shape
 
 
@@ -45,7 +45,7 @@ class Indexed:
 def indexed(key: int, tenant_id: int, subscription: Subscription, context: Any) -> Indexed:
     """``subscription`` with its compiled query."""
     query = subscription.query
-    matches = compile_query(of_one_entity(query))
+    matches = compiled(of_one_entity(query))
     return Indexed(
         key, tenant_id, subscription, context, shape(subscription, context), matches, looks_into_linked(query)
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -205,8 +206,12 @@ def _entity_query(document: Document) -> EntityQuery:
         scope=parse_scopes(document["scopeQ"]) if "scopeQ" in document else None,
         selectors=tuple(_selector(stored) for stored in document.get("entities", ())),
     )
-    compile_query(of_one_entity(query))  # raises for what cannot be matched
+    compiled(of_one_entity(query))  # raises for what cannot be matched
     return query
+
+
+# Who reads a subscription often compiles its query right after.
+compiled: Final = lru_cache(maxsize=64)(compile_query)
 
 
 def of_one_entity(query: EntityQuery) -> EntityQuery:

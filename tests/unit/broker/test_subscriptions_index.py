@@ -67,7 +67,8 @@ PLACES = st.sampled_from([-180.0, -0.5, 0.0, 0.25, 1.0, 179.9, 180.0])
 SCOPES = st.lists(st.sampled_from(["/A", "/A/B", "/A/B/C", "B", "/B/A"]), max_size=2, unique=True).map(tuple)
 Q = st.sampled_from(
     ["level==1", "level==1,2", 'level=="2"', "level>1", "level>=2.5", "level<0", "level<=-1;level==-1", "level!=1",
-     "level==1|level>2", "level", "level==0..2", "(level>0;level<2)|level==3", "!level", "level==true", "flow>1"]
+     "level==1|level>2", "level", "level==0..2", "(level>0;level<2)|level==3", "!level", "level==true", "flow>1",
+     "level>=1;level<=1", "level>0;level<2.5", "level>2;level<1", "level<=2;(level>=0|flow==1);level>-1"]
 )  # fmt: skip
 MEMBERS = st.fixed_dictionaries(
     {},
@@ -134,12 +135,13 @@ def test_index_finds_all_that_match(
     [
         ({"q": "level==%d"}, entity(level=77)),
         ({"q": "level>%d"}, entity(level=1.5)),
+        ({"q": "level>=%d;level<%d.5"}, entity(level=77)),
         ({"scopeQ": "/City/D%d"}, entity(scopes=("/City/D1",))),
         ({"entities": [{"type": "River", "idPattern": "^urn:ngsi-ld:River:%d$"}]}, entity(7)),
         ({"entities": [{"type": "River", "idPattern": "^urn:ngsi-ld:River:%d-"}]}, entity(7)),
         ({"geoQ": near(0, 0, 5)}, entity(point=(0.000_01, 0))),
     ],
-    ids=["value", "threshold", "scope", "id", "id prefix", "place"],
+    ids=["value", "threshold", "range", "scope", "id", "id prefix", "place"],
 )
 def test_few_of_many_are_candidates(members: dict[str, Any], matching: ExpandedEntity) -> None:
     """Of 300 subscriptions that differ in what they ask for, an entity meets few, whichever it is."""
@@ -154,7 +156,7 @@ def _numbered(members: Any, number: int) -> Any:
         return {name: _numbered(member, number) for name, member in members.items()}
     if isinstance(members, list):
         return [_numbered(member, number) for member in members]
-    return members % number if isinstance(members, str) and "%d" in members else members
+    return members.replace("%d", str(number)) if isinstance(members, str) else members
 
 
 def test_thousands_of_subscriptions_cost_next_to_nothing_when_none_is_concerned() -> None:
