@@ -48,7 +48,7 @@ class TemporalQuery:
     datasets: frozenset[str] | None = None
     """Only instances of these datasets; ``@none`` is the default one."""
     aggregation: Aggregation | None = None
-    """What to compute of them in the place of the instances themselves; ``last_n`` has no effect then."""
+    """What to compute of them in the place of the instances themselves."""
     as_known_at: datetime | None = None
     """Only what the hub believed at that time, as it had learned of it by then; None: what it believes now."""
     corrections: bool = False

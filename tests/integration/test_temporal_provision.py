@@ -132,6 +132,15 @@ async def test_one_instance_is_deleted(client: httpx.AsyncClient) -> None:
     assert await levels(client) == [2]
 
 
+async def test_the_evolution_of_an_entity_that_stays_begins_anew(client: httpx.AsyncClient) -> None:
+    entity = {"id": RIVER, "type": "River", "waterLevel": level(1, 0)}
+    await client.post("/ngsi-ld/v1/entities", json=entity)
+    assert (await client.delete(ONE)).status_code == 204
+    assert (await client.get(ONE)).json() == {"id": RIVER, "type": "River"}
+    await client.patch(f"/ngsi-ld/v1/entities/{RIVER}/attrs", json={"waterLevel": level(2, 0)})
+    assert await levels(client) == [2]
+
+
 async def test_an_evolution_is_deleted_whole(client: httpx.AsyncClient) -> None:
     await store(client, level(1, 0), scope="/Japan")
     assert (await client.delete(ONE)).status_code == 204
