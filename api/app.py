@@ -16,9 +16,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.access import TokenAccess
 from api.health import Health, health_routes
 from api.hub import Hub
-from api.middleware import Compression, RequestMetrics, SecurityHeaders, TokenAccess
+from api.middleware import Compression, RequestMetrics, SecurityHeaders
 from api.ngsild import ngsi_ld_routes
 from api.ngsild.direct import NgsiLdApplication
 from api.ngsild.resource import API_PATH
@@ -34,6 +35,7 @@ from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
 from api.routers.streams import streams_router
 from api.routers.subscriptions import subscription_routes
+from api.sessions import LIFETIME, Sessions, Tokens, sessions_router
 from api.streams.readers import StreamReaders
 from api.streams.tickets import SECRET_NAME, Tickets
 from context_store.notifications import NotificationLog
@@ -75,6 +77,9 @@ def create_app(
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
+    tokens = Tokens(hub.settings.api_tokens_sha256)
+    sessions = Sessions(Tickets(lambda: shared_secret(hub.database, SECRET_NAME), lifetime=LIFETIME), tokens)
+    app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
     app.include_router(devices_router(hub))
     app.router.routes.extend(document_routes(app))
@@ -82,7 +87,7 @@ def create_app(
     app.add_middleware(Compression)
     every = [
         Middleware(RequestMetrics),
-        Middleware(TokenAccess, hashes=hub.settings.api_tokens_sha256, tickets=tickets),
+        Middleware(TokenAccess, tokens=tokens, tickets=tickets, sessions=sessions),
         Middleware(WriteShedding, guard=guard or make_guard(hub)),
         Middleware(SecurityHeaders),
     ]

@@ -279,6 +279,7 @@ DELIVERIES: Final[dict[str, Schema]] = {
 }
 
 HEALTH: Final[dict[str, Schema]] = {
+    "SessionRequest": members({"token": TEXT}, ["token"]),
     "Alive": members({"status": {"const": "alive"}}, ["status"]),
     "Readiness": members(
         {

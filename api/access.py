@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may pass: clients with a token, browsers that have signed in with one, and tickets for single streams."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http.cookies import CookieError, SimpleCookie
+from importlib import resources
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens
+from api.streams.tickets import STREAM_PATH, Tickets
+
+_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
+_SIGN_IN_FILES: Final = "/static/sign_in/"
+_READING: Final = frozenset({"GET", "HEAD"})
+_TENANT: Final = b"ngsild-tenant"
+_POLICY_VIOLATION: Final = 1008
+_UNAUTHORIZED: Final = (
+    b'{"type":"about:blank","title":"Unauthorized","status":401,'
+    b'"detail":"A bearer token is required / \xe3\x83\x88\xe3\x83\xbc\xe3\x82\xaf\xe3\x83\xb3\xe3\x81\x8c'
+    b'\xe5\xbf\x85\xe8\xa6\x81\xe3\x81\xa7\xe3\x81\x99"}'
+)
+
+
+class TokenAccess:
+    """Lets requests pass that carry one of the ``tokens``, or when there are none to carry.
+
+    A browser that has signed in may read. A ticket in the address opens its stream, in the name of its tenant.
+    ``/healthz`` and ``/readyz`` are open, for supervisors that have no token, and so is the page that asks for one.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens, tickets: Tickets, sessions: Sessions) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._tickets = tickets
+        self._sessions = sessions
+        self._sign_in = resources.files("web").joinpath("sign_in", "index.html").read_bytes()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or await self._passes(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        else:
+            await self._refuse(scope, send)
+
+    async def _passes(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        if b"ticket=" in scope["query_string"] and STREAM_PATH.fullmatch(path):
+            return await self._with_ticket(scope)
+        if not self._tokens or path in _OPEN_PATHS or path.startswith(_SIGN_IN_FILES):
+            return True
+        headers = Headers(scope=scope)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return self._tokens.knows(token)
+        # Reading only: other sites could make a browser send its cookie, if not see what comes back.
+        reads = scope["type"] == "websocket" or scope["method"] in _READING
+        return reads and await self._sessions.is_valid(_session_cookie(headers.get("cookie", "")), datetime.now(UTC))
+
+    async def _with_ticket(self, scope: Scope) -> bool:
+        """Whether the ticket in the address is for it; the request is one of the ticket's tenant then."""
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
+        ticket = await self._tickets.read(given[0], datetime.now(UTC))
+        if ticket is None or ticket.path != scope["path"]:
+            return False
+        others = [(name, value) for name, value in scope["headers"] if name != _TENANT]
+        scope["headers"] = [*others, (_TENANT, ticket.tenant.encode("latin-1"))]
+        return True
+
+    async def _refuse(self, scope: Scope, send: Send) -> None:
+        """401: for people who open the page, with a form that asks for a token."""
+        is_page = scope["path"] == "/" and scope["method"] in _READING
+        kind, body = (b"text/html; charset=utf-8", self._sign_in) if is_page else (_PROBLEM, _UNAUTHORIZED)
+        headers = [
+            (b"content-type", kind),
+            (b"www-authenticate", b'Bearer realm="minamo"'),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 401, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+_PROBLEM: Final = b"application/problem+json"
+
+
+def _session_cookie(header: str) -> str:
+    """The session in a ``Cookie`` header; empty when there is none."""
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions of browsers: a token is exchanged for a cookie that opens the live page, for reading only.
+
+A page cannot put a token into the requests of its images, scripts and event streams. The cookie is signed, not stored;
+scripts cannot read it, other sites cannot send it, and since it opens ``GET`` alone, there is nothing they could do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import Response
+
+from api.openapi.plain import answers, takes
+from api.problem_details import UnacceptableRequest
+from api.streams.tickets import Tickets
+
+SESSION_PATH: Final = "/api/v1/session"
+COOKIE: Final = "minamo_session"
+LIFETIME: Final = timedelta(hours=12)
+_WHAT: Final = "the live page"  # in place of the path of a stream; the token's hash is in place of the tenant
+_PAUSE_AFTER_REFUSAL_S: Final = 0.5
+_WRONG: Final[Mapping[str, Any]] = {
+    "type": "about:blank",
+    "title": "Unauthorized",
+    "status": 401,
+    "detail": "The token is not known / トークンが正しくありません",
+}
+
+
+class Tokens:
+    """The bearer tokens that are accepted, as their SHA-256 (hexadecimal)."""
+
+    def __init__(self, hashes: Collection[str]) -> None:
+        self._hashes = [value.lower() for value in hashes]
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def knows(self, token: str) -> bool:
+        """Whether ``token`` is one of them."""
+        return self.has(digest(token))
+
+    def has(self, hashed: str) -> bool:
+        """Whether the token with this hash is one of them."""
+        return any(hmac.compare_digest(hashed, known) for known in self._hashes)
+
+
+def digest(token: str) -> str:
+    """What is known of a token."""
+    return hashlib.sha256(token.strip().encode()).hexdigest()
+
+
+class Sessions:
+    """Makes and checks the cookies of signed-in browsers. When a token is withdrawn, its sessions are over."""
+
+    def __init__(self, tickets: Tickets, tokens: Tokens) -> None:
+        self._tickets = tickets
+        self._tokens = tokens
+
+    async def make(self, token: str, now: datetime) -> str:
+        """The value of a new cookie."""
+        text, _ = await self._tickets.make(_WHAT, digest(token), now)
+        return text
+
+    async def is_valid(self, cookie: str, now: datetime) -> bool:
+        """Whether it is one of ours, and still valid."""
+        ticket = await self._tickets.read(cookie, now)
+        return ticket is not None and ticket.path == _WHAT and self._tokens.has(ticket.tenant)
+
+
+def sessions_router(tokens: Tokens, sessions: Sessions) -> APIRouter:
+    """Signing in and out."""
+    router = APIRouter(tags=["operation"])
+
+    @router.post(
+        SESSION_PATH,
+        status_code=204,
+        summary="Sign a browser in: a token for a cookie / ブラウザーのサインイン",
+        responses=answers(statuses=(204,)),
+        openapi_extra=takes("SessionRequest"),
+    )
+    async def sign_in(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
+        token = body.get("token")
+        if not isinstance(token, str) or not tokens.knows(token):
+            await asyncio.sleep(_PAUSE_AFTER_REFUSAL_S)
+            raise UnacceptableRequest(401, _WRONG)
+        response = Response(status_code=204)
+        response.set_cookie(
+            COOKIE,
+            await sessions.make(token, datetime.now(UTC)),
+            max_age=int(LIFETIME.total_seconds()),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    @router.delete(
+        SESSION_PATH,
+        status_code=204,
+        summary="Sign the browser out / サインアウト",
+        responses=answers(statuses=(204,)),
+    )
+    async def sign_out() -> Response:
+        response = Response(status_code=204)
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return response
+
+    return router
