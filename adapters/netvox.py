@@ -22,7 +22,7 @@ def decode_r718wb(payload: bytes, port: int | None) -> dict[str, Any]:
     if port not in (None, _DATA_PORT):
         return _configuration(payload)
     if payload[2] == 0:
-        return {"firmware_version": payload[3] / 10, "hardware_version": payload[4]}
+        return {"firmware_version": str(payload[3] / 10), "hardware_version": str(payload[4])}
     if payload[2] != 1:
         raise UndecodablePayload(f"report type {payload[2]} of an R718WB is not known")
     low = bool(payload[3] & 0x80)

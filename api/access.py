@@ -17,6 +17,7 @@ from api.streams.tickets import STREAM_PATH, Tickets
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
 _SIGN_IN_FILES: Final = "/static/sign_in/"
+_DEVICES_PATH: Final = "/api/v1/readings/"  # devices are asked for their own credential there
 _READING: Final = frozenset({"GET", "HEAD"})
 _TENANT: Final = b"ngsild-tenant"
 _POLICY_VIOLATION: Final = 1008
@@ -32,6 +33,7 @@ class TokenAccess:
 
     A browser that has signed in may read. A ticket in the address opens its stream, in the name of its tenant.
     ``/healthz`` and ``/readyz`` are open, for supervisors that have no token, and so is the page that asks for one.
+    Devices that send readings are asked for their own credential by the route.
     """
 
     def __init__(self, app: ASGIApp, tokens: Tokens, tickets: Tickets, sessions: Sessions) -> None:
@@ -54,7 +56,7 @@ class TokenAccess:
         path: str = scope["path"]
         if b"ticket=" in scope["query_string"] and STREAM_PATH.fullmatch(path):
             return await self._with_ticket(scope)
-        if not self._tokens or path in _OPEN_PATHS or path.startswith(_SIGN_IN_FILES):
+        if not self._tokens or path in _OPEN_PATHS or path.startswith((_SIGN_IN_FILES, _DEVICES_PATH)):
             return True
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -28,9 +28,11 @@ from api.overload import Limits, LoadGuard, WriteShedding
 from api.problem_details import install_problem_details
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
+from api.routers.decoding import decoding_router
 from api.routers.deliveries import deliveries_router
 from api.routers.devices import devices_router
 from api.routers.export import export_router
+from api.routers.readings import readings_router
 from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
 from api.routers.streams import streams_router
@@ -82,6 +84,8 @@ def create_app(
     app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
     app.include_router(devices_router(hub))
+    app.include_router(decoding_router(hub))
+    app.include_router(readings_router(hub))
     app.router.routes.extend(document_routes(app))
     _pages(app)
     app.add_middleware(Compression)

@@ -131,6 +131,19 @@ def add_device(url: str | None, tenant: str | None, file: Any) -> None:
     guarded(lambda: client_commands.add_devices(make_client(url, tenant), orjson.loads(file.read())))
 
 
+@devices.command("decode")
+@client_options
+@click.argument("device_id")
+@click.argument("file", type=click.File("rb"))
+@click.option("--topic", help="As if it came at this topic / このトピックで届いたものとして")
+@click.option("--hex", "is_hex", is_flag=True, help="FILE holds hexadecimal digits / FILE は16進数")
+def decode_frame(
+    url: str | None, tenant: str | None, device_id: str, file: Any, topic: str | None, is_hex: bool
+) -> None:
+    """What the message in FILE would become; nothing is stored / 試し読み（保存しない）."""
+    guarded(lambda: client_commands.print_decode(make_client(url, tenant), device_id, file.read(), topic, is_hex))
+
+
 @devices.command("remove")
 @client_options
 @click.argument("device_id")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from collections.abc import Callable
@@ -55,6 +56,13 @@ def add_devices(client: HubClient, document: Any) -> None:
         if mqtt := answer.get("mqtt"):
             click.echo(f"  topic    {mqtt['topic']}\n  username {mqtt['username']}\n  password {mqtt['password']}")
             click.echo("  (the password is shown only now / パスワードは今だけ表示されます)")
+
+
+def print_decode(client: HubClient, device_id: str, frame: bytes, topic: str | None, is_hex: bool) -> None:
+    """What ``frame`` would become, as JSON."""
+    name, text = ("payloadHex", frame.decode()) if is_hex else ("payloadBase64", base64.b64encode(frame).decode())
+    body = {name: text.strip(), **({"topic": topic} if topic else {})}
+    print_json(client.send(f"/api/v1/devices/{device_id}/decode", body))
 
 
 def print_quarantine(client: HubClient, state: str, reason: str | None, limit: int) -> None:

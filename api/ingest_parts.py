@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from adapters import minamo_json
+from adapters import formats, minamo_json
 from api import metrics
 from api.hub import Hub
 from api.settings import Settings
@@ -27,12 +27,17 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def make_decoder(settings: Settings) -> Decoder:
+    """The decoder of messages, with every format."""
+    return Decoder(minamo_json.decode, limits(settings), formats.decode)
+
+
 def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
     """The pipeline on the hub's stores, and its copy of the device registry."""
     directory = CachedDeviceDirectory(hub.database)
     store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
     pipeline = Pipeline(
-        Decoder(minamo_json.decode, limits(hub.settings)),
+        make_decoder(hub.settings),
         directory,
         store,
         batch_max=hub.settings.batch_max_readings,
@@ -50,6 +55,7 @@ def make_client(
         address,
         client_id=settings.mqtt_client_id,
         receive_maximum=settings.mqtt_receive_maximum,
+        topic_filters=settings.mqtt_topic_filters,
         on_message=pipeline.put,
         keepalive_s=settings.mqtt_keepalive_s,
         session_expiry_s=settings.mqtt_session_expiry_s,

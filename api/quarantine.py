@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters import minamo_json
 from api.hub import Hub
-from api.ingest_parts import limits
+from api.ingest_parts import make_decoder
 from broker.errors import ResourceNotFound
 from context_store.devices import CachedDeviceDirectory
 from context_store.quarantine import QuarantineEntry
@@ -28,7 +27,7 @@ async def replay(hub: Hub, tenant_id: int, ids: Sequence[int]) -> ReplayResult:
     """Try the held messages ``ids`` again, each in a transaction of its own; oldest first."""
     directory = CachedDeviceDirectory(hub.database)
     await directory.refresh()
-    decoder = Decoder(minamo_json.decode, limits(hub.settings))
+    decoder = make_decoder(hub.settings)
     store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
     stored = 0
     for quarantine_id in sorted(ids):

@@ -25,9 +25,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from api.settings_base import HttpUrls, PublicUrl, TokenHashes, default_data_dir, is_loopback, setting
+from api.settings_base import (
+    HttpUrls,
+    PublicUrl,
+    TokenHashes,
+    TopicFilters,
+    default_data_dir,
+    is_loopback,
+    setting,
+)
 from broker.errors import BadRequestData
 from broker.retention import Kept
+from ingest.topics import TOPIC_FILTERS
 
 ENVIRONMENT_PREFIX: Final = "MINAMO_"
 CONFIG_VARIABLE: Final = "MINAMO_CONFIG"
@@ -122,6 +131,14 @@ class Settings(BaseSettings):
         "市の MQTT ブローカー（mqtt://ユーザー:パスワード@ホスト:ポート、TLS は mqtts://）。"
         "空なら組み込みの"
         " mosquitto を使う。",
+    )
+    mqtt_topic_filters: TopicFilters = setting(
+        TOPIC_FILTERS,
+        "mqtt",
+        "What is subscribed to: the hub's own topics, those of FIWARE IoT Agents, The Things Stack and ChirpStack. "
+        "Beside a FIWARE stack in service, only minamo/v1/+/readings keeps its messages out of quarantine.",
+        "購読するトピック。ハブ自身、FIWARE IoT Agent、The Things Stack、ChirpStack の形。"
+        "稼働中の FIWARE と同じブローカーでは minamo/v1/+/readings だけにできる。",
     )
     mqtt_client_id: str = setting(
         "minamo-ingest",

@@ -69,6 +69,14 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _topic_filter(value: str) -> str:
+    if not re.fullmatch(r"(?!\$)[^\s#+]*((?<![^/])\+(?![^/])[^\s#+]*)*((?<![^/])#)?", value) or not value:
+        raise ValueError(f"{value!r} is no MQTT topic filter / MQTT のトピックフィルターではありません")
+    return value
+
+
+TopicFilter = Annotated[str, AfterValidator(_topic_filter)]
+TopicFilters = Annotated[tuple[TopicFilter, ...], NoDecode, BeforeValidator(_split)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)] | None
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 HttpUrls = Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(_split)]

@@ -30,6 +30,8 @@ def _shown_default(name: str) -> str:
     default = field.default
     if default is None or default == ():
         return "empty"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{item}`" for item in default)
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

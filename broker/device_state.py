@@ -8,13 +8,14 @@ from typing import Any, Final
 
 DEVICE_TYPE: Final = "https://smartdatamodels.org/dataModel.Device/Device"
 _MODEL: Final = "https://smartdatamodels.org/dataModel.Device/"
+OWNER: Final = _MODEL + "controlledAsset"  # of the Device entity: the entity its readings are of
 _OWN: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 
 # name in Measurement.state -> (attribute, unit by UN/CEFACT)
 STATE_ATTRIBUTES: Final[Mapping[str, tuple[str, str | None]]] = {
     "batteryLevel": (_MODEL + "batteryLevel", None),  # 0 to 1, as the Smart Data Model says
     "batteryVoltage": (_OWN + "batteryVoltage", "VLT"),
-    "rssi": (_OWN + "rssi", "DBM"),  # the Smart Data Model's own rssi is a share of 1
+    "rssi": (_MODEL + "rssi", "DBM"),
     "snr": (_OWN + "snr", "2N"),
     "gateway": (_OWN + "gateway", None),  # the one that heard it best
     "gatewayCount": (_OWN + "gatewayCount", "C62"),
@@ -23,8 +24,8 @@ STATE_ATTRIBUTES: Final[Mapping[str, tuple[str, str | None]]] = {
     "frequency": (_OWN + "frequency", "HTZ"),
     "spreadingFactor": (_OWN + "spreadingFactor", None),
     "devEui": (_OWN + "devEui", None),
-    "firmwareVersion": (_OWN + "firmwareVersion", None),
-    "hardwareVersion": (_OWN + "hardwareVersion", None),
+    "firmwareVersion": (_MODEL + "firmwareVersion", None),
+    "hardwareVersion": (_MODEL + "hardwareVersion", None),
     "serialNumber": (_MODEL + "serialNumber", None),
     "position": (_OWN + "position", None),  # "normal" or "tilt"
 }
@@ -38,7 +39,11 @@ _QUANTITIES: Final[Mapping[str, tuple[str, float | None]]] = {
     "hardware_version": ("hardwareVersion", None),
     "serial_number": ("serialNumber", None),
 }
-STATE_QUANTITIES: Final = frozenset(_QUANTITIES)
+# Quantities that tell of the device or of the message alone: they need no mapping.
+STATE_QUANTITIES: Final = frozenset(_QUANTITIES) | {
+    *("protocol_version", "decentlab_id", "power", "reset", "lorawan_class", "tsl_version", "low_battery"),
+    *("cmd", "status", "minTime", "maxTime", "batteryChange"),
+}
 
 
 def state_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
+from broker.device_state import DEVICE_TYPE, OWNER, STATE_ATTRIBUTES
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
+from broker.formats import DEFAULT_PROFILE, FormatProfile, parse_profile, parse_sentinels
 from broker.times import to_text
+from broker.units import conversion
 from schemas.terms import LOCATION, NO_DATASET
 
 NAME: Final = "https://smartdatamodels.org/name"  # of every Smart Data Model
@@ -21,6 +26,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _RESERVED: Final = frozenset({"minamo-hub"})
 _MEMBERS: Final = frozenset({"@context", "id", "key", "name", "entityId", "entityType", "attributes"}) | {
     "expectedInterval",
+    "format",
     "location",
     "newPassword",
 }
@@ -28,7 +34,16 @@ _MAPPING_MEMBERS: Final = frozenset({"field", "attribute", "unitCode", "minimum"
     "factor",
     "offset",
     "datasetId",
+    "unit",
+    "measures",
+    "reference",
+    "sentinels",
+    "words",
 }
+VALUE: Final = "value"
+DISTANCE_DOWN: Final = "distanceDown"
+ELEVATION: Final = "elevation"
+MEASURES: Final = (VALUE, DISTANCE_DOWN, ELEVATION)
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 
@@ -36,9 +51,12 @@ _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 class AttributeMapping:
     """One quantity of a device's messages.
 
-    ``field`` is its name in the message; ``attribute`` the expanded name of the Property it feeds. The stored value
-    is ``value * factor + offset`` in ``unit_code`` (UN/CEFACT, ``MTR`` for metres); ``minimum`` and ``maximum``
-    bound the stored value, both inclusive.
+    ``field`` is its name in the message; ``attribute`` the expanded name of the Property it feeds. What is sent is in
+    ``unit`` (by default that of the stored value) and becomes ``value * factor + offset`` in ``unit_code`` (UN/CEFACT,
+    ``MTR`` for metres). What it ``measures`` is the value itself; or a distance downwards, stored as ``reference``
+    less the distance (reference: height of the sensor above gauge zero); or an elevation such as T.P., stored as the
+    elevation less ``reference`` (the gauge zero in that datum). ``minimum`` and ``maximum`` bound the stored value,
+    both inclusive. ``sentinels`` are sent values that mean "no value"; ``words`` are what sent texts stand for.
     """
 
     field: str
@@ -49,6 +67,37 @@ class AttributeMapping:
     factor: float = 1.0
     offset: float = 0.0
     dataset: str = NO_DATASET
+    unit: str | None = None
+    measures: str = VALUE
+    reference: float | None = None
+    sentinels: tuple[float | str, ...] = ()
+    words: tuple[tuple[str, float | str | bool], ...] = ()
+    scale: float = dataclass_field(init=False, repr=False, compare=False)
+    shift: float = dataclass_field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        scale, shift = self.linear(self.unit) or (self.factor, self.offset)
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "shift", shift)
+
+    def linear(self, unit: str | None) -> tuple[float, float] | None:
+        """Scale and shift with ``stored = sent * scale + shift`` for values in ``unit``; None: not convertible."""
+        scale, shift = self.factor, self.offset
+        if unit is not None and self.unit_code is not None and unit != self.unit_code:
+            converted = conversion(unit, self.unit_code)
+            if converted is None:
+                return None
+            scale, shift = converted[0] * scale, converted[1] * scale + shift
+        if self.measures == DISTANCE_DOWN:
+            return -scale, (self.reference or 0.0) - shift
+        if self.measures == ELEVATION:
+            return scale, shift - (self.reference or 0.0)
+        return scale, shift
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the mapping declares a number."""
+        return self.minimum is not None or self.maximum is not None or self.scale != 1.0
 
     def document(self) -> dict[str, Any]:
         """The JSON form, without members that have their default."""
@@ -61,6 +110,11 @@ class AttributeMapping:
             "factor": None if self.factor == 1.0 else self.factor,
             "offset": None if self.offset == 0.0 else self.offset,
             "datasetId": None if self.dataset == NO_DATASET else self.dataset,
+            "unit": self.unit,
+            "measures": None if self.measures == VALUE else self.measures,
+            "reference": self.reference,
+            "sentinels": list(self.sentinels) or None,
+            "words": dict(self.words) or None,
         }
         return {name: value for name, value in members.items() if value is not None}
 
@@ -72,7 +126,8 @@ class Device:
     ``device_id`` is unique within its tenant, ``key`` in the whole hub: it is the device's MQTT user name and its
     place in the topic. ``location`` is (longitude, latitude) in WGS 84 degrees. ``expected_interval_s`` is how often
     a reading should come, in seconds; None when it is not known. ``static_attributes`` are given to the entity
-    when it is made.
+    when it is made. ``profile`` says how its messages are to be read; one that has state to tell feeds
+    :func:`state_device` besides.
     """
 
     tenant_id: int
@@ -84,9 +139,10 @@ class Device:
     attributes: tuple[AttributeMapping, ...]
     expected_interval_s: float | None = None
     location: tuple[float, float] | None = None
-    static_attributes: Attributes = field(default_factory=dict)
+    static_attributes: Attributes = dataclass_field(default_factory=dict)
     password_hash: str | None = None
-    by_field: Mapping[str, tuple[AttributeMapping, ...]] = field(init=False, repr=False)
+    profile: FormatProfile = DEFAULT_PROFILE
+    by_field: Mapping[str, tuple[AttributeMapping, ...]] = dataclass_field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_field: dict[str, tuple[AttributeMapping, ...]] = {}
@@ -94,9 +150,36 @@ class Device:
             by_field[mapping.field] = (*by_field.get(mapping.field, ()), mapping)
         object.__setattr__(self, "by_field", by_field)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The names by which messages may call it: its key, and its address in a network of its own."""
+        return (self.key,) if self.profile.address is None else (self.key, self.profile.address)
+
     def with_password_hash(self, password_hash: str) -> Device:
         """The same device with a new MQTT password (its hash)."""
         return replace(self, password_hash=password_hash)
+
+
+@lru_cache(maxsize=10_000)
+def state_device(device: Device) -> Device:
+    """``device`` as the thing itself: what feeds its entity of type Device with battery, radio and counters."""
+    owner = {NO_DATASET: {"type": "Relationship", "object": device.entity_id}}
+    return Device(
+        tenant_id=device.tenant_id,
+        device_id=device.device_id,
+        key=device.key,
+        name=device.name,
+        entity_id=f"urn:ngsi-ld:Device:{device.key}",
+        entity_types=(DEVICE_TYPE,),
+        attributes=_STATE_MAPPINGS,
+        location=device.location,
+        static_attributes={OWNER: owner},
+    )
+
+
+_STATE_MAPPINGS: Final = tuple(
+    AttributeMapping(name, attribute, unit_code) for name, (attribute, unit_code) in STATE_ATTRIBUTES.items()
+)
 
 
 def device_entity(device: Device, now: datetime) -> ExpandedEntity:
@@ -153,8 +236,9 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
 
     Members: ``id``, ``key`` (default ``<tenant>.<id>``, or the id alone in the default tenant), ``name``,
     ``entityId`` (URI), ``entityType`` (one name or a list), ``attributes`` (see :class:`AttributeMapping`),
-    ``expectedInterval`` (seconds), ``location`` ([longitude, latitude] or a GeoJSON Point). ``expand`` turns the
-    names of types and attributes into IRIs. Raises :class:`BadRequestData`.
+    ``expectedInterval`` (seconds), ``location`` ([longitude, latitude] or a GeoJSON Point), ``format`` (see
+    :func:`~broker.formats.parse_profile`). ``expand`` turns the names of types and attributes into IRIs.
+    Raises :class:`BadRequestData`.
     """
     reader = _Reader(document, "device", _MEMBERS)
     device_id = _identifier(reader.text("id"), "device.id")
@@ -178,6 +262,7 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
         attributes=_mappings(reader.list("attributes"), expand),
         expected_interval_s=_positive(reader.number("expectedInterval"), "device.expectedInterval"),
         location=_location(document.get("location")),
+        profile=parse_profile(document.get("format")),
     )
 
 
@@ -212,7 +297,7 @@ def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> Attribut
     minimum, maximum = reader.number("minimum"), reader.number("maximum")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise BadRequestData(f"{path}: minimum {minimum} is above maximum {maximum}")
-    return AttributeMapping(
+    mapping = AttributeMapping(
         field=reader.text("field"),
         attribute=_expand(reader.text("attribute"), f"{path}.attribute", expand),
         unit_code=reader.text("unitCode") if document.get("unitCode") is not None else None,
@@ -221,7 +306,31 @@ def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> Attribut
         factor=_given(reader.number("factor", 1.0)),
         offset=_given(reader.number("offset", 0.0)),
         dataset=reader.text("datasetId", NO_DATASET),
+        unit=reader.text("unit") if document.get("unit") is not None else None,
+        measures=reader.text("measures", VALUE),
+        reference=reader.number("reference"),
+        sentinels=parse_sentinels(document.get("sentinels", []), f"{path}.sentinels"),
+        words=_words(document.get("words", {}), path),
     )
+    _check_conversion(mapping, path)
+    return mapping
+
+
+def _words(value: Any, path: str) -> tuple[tuple[str, float | str | bool], ...]:
+    if isinstance(value, dict) and all(isinstance(meaning, int | float | str) for meaning in value.values()):
+        return tuple((str(word), float(m) if type(m) is int else m) for word, m in value.items())
+    raise BadRequestData(f"{path}.words is {value!r}; it has to be an object of plain values")
+
+
+def _check_conversion(mapping: AttributeMapping, path: str) -> None:
+    if mapping.measures not in MEASURES:
+        raise BadRequestData(f"{path}.measures is {mapping.measures!r}; it has to be {', '.join(MEASURES)}")
+    if mapping.measures != VALUE and mapping.reference is None:
+        raise BadRequestData(f"{path}.reference is missing; {mapping.measures} is measured from it")
+    if mapping.unit is not None and mapping.unit_code is None:
+        raise BadRequestData(f"{path}.unit has no unitCode to be turned into")
+    if mapping.linear(mapping.unit) is None:
+        raise BadRequestData(f"{path}: {mapping.unit} cannot be turned into {mapping.unit_code}; use factor and offset")
 
 
 def _given(value: float | None) -> float:
@@ -251,4 +360,5 @@ def device_document(device: Device) -> dict[str, Any]:
         "attributes": [mapping.document() for mapping in device.attributes],
         "expectedInterval": device.expected_interval_s,
         "location": list(device.location) if device.location else None,
+        **({} if device.profile == DEFAULT_PROFILE else {"format": device.profile.document()}),
     }

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"
     NO_MAPPED_QUANTITY = "no_mapped_quantity"
     WRONG_TYPE = "wrong_type"
+    WRONG_UNIT = "wrong_unit"
     OUT_OF_RANGE = "out_of_range"
     IN_THE_FUTURE = "in_the_future"
     TOO_OLD = "too_old"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -26,7 +26,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.burst_client import BurstClient
-from ingest.decode import TOPIC_FILTER, TOPIC_PREFIX, Message
+from ingest.decode import Message
+from ingest.topics import TOPIC_FILTERS, TOPIC_PREFIX
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class MqttClient:
         client_id: str,
         receive_maximum: int,
         on_message: Callable[[Message], None],
-        topic_filter: str = TOPIC_FILTER,
+        topic_filters: Sequence[str] = TOPIC_FILTERS,
         keepalive_s: int = 30,
         session_expiry_s: int = 604_800,
         on_subscribed: Callable[[], None] | None = None,
@@ -62,7 +63,7 @@ class MqttClient:
         self._address = address
         self._receive_maximum = receive_maximum
         self._on_message_callback = on_message
-        self._topic_filter = topic_filter
+        self._topic_filters = topic_filters
         self._keepalive_s = keepalive_s
         self._session_expiry_s = session_expiry_s
         self._on_subscribed = on_subscribed
@@ -233,13 +234,15 @@ class MqttClient:
             self._lose()
             return
         log.info("mqtt.connected", session_present=flags.session_present)
-        client.subscribe(self._topic_filter, qos=1)
+        if unwanted := [known for known in TOPIC_FILTERS if known not in self._topic_filters]:
+            client.unsubscribe(unwanted)  # the broker's session may have them from an earlier start
+        client.subscribe([(wanted, 1) for wanted in self._topic_filters])
 
     def _on_subscribe(
         self, client: mqtt.Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Any
     ) -> None:
         if any(reason.is_failure for reason in reasons):
-            log.error("mqtt.subscription_refused", filter=self._topic_filter, reasons=[str(r) for r in reasons])
+            log.error("mqtt.subscription_refused", filters=self._topic_filters, reasons=[str(r) for r in reasons])
             return
         self.subscribed.set()
         if self._on_subscribed is not None:

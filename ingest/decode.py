@@ -7,20 +7,30 @@ because a replay of the whole message later does no harm (a reading is stored on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from broker.devices import AttributeMapping, Device
-from broker.readings import Measurement, Observation, PayloadCodec, Quarantined, Reason, UndecodablePayload
+from broker.device_state import STATE_QUANTITIES
+from broker.devices import AttributeMapping, Device, state_device
+from broker.formats import DEFAULT_PROFILE, MINAMO_JSON, FormatProfile, Frame, is_sentinel
+from broker.readings import (
+    FormatDecoder,
+    Measurement,
+    Observation,
+    PayloadCodec,
+    Quarantined,
+    Reason,
+    UndecodablePayload,
+)
+from broker.units import conversion
+from ingest.topics import FIWARE, Route, route_of
 
-TOPIC_PREFIX: Final = "minamo/v1/"
-TOPIC_FILTER: Final = "minamo/v1/+/readings"
-_TOPIC_SUFFIX: Final = "/readings"
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Message(NamedTuple):
@@ -53,51 +63,55 @@ class _Fault(Exception):
         super().__init__(detail)
 
 
-@lru_cache(maxsize=10_000)
-def device_key(topic: str) -> str | None:
-    """The device key in ``minamo/v1/<key>/readings``; None when the topic has another shape."""
-    if not topic.startswith(TOPIC_PREFIX) or not topic.endswith(_TOPIC_SUFFIX):
-        return None
-    key = topic[len(TOPIC_PREFIX) : -len(_TOPIC_SUFFIX)]
-    return key if key and "/" not in key else None
+class Explanation(NamedTuple):
+    """What a message would become: its measurements before the mapping, the observations, which fields have no value
+    and why, and what is wrong."""
+
+    measurements: list[Measurement]
+    observations: list[Observation]
+    missing: list[tuple[str, str]]
+    fault: Quarantined | None
 
 
 class Decoder:
-    """Understands messages with a codec for the payload and the mapping of the device."""
+    """Understands messages with the mapping of the device and its format.
 
-    def __init__(self, codec: PayloadCodec, limits: Limits) -> None:
+    ``codec`` is the hub's own format, on a short way of its own; ``formats`` are all others.
+    """
+
+    def __init__(self, codec: PayloadCodec, limits: Limits, formats: FormatDecoder | None = None) -> None:
         self._codec = codec
         self._limits = limits
+        self._formats = formats
 
     def decode(
         self, message: Message, find_device: Callable[[str], Device | None]
     ) -> tuple[list[Observation], Quarantined | None]:
         """The observations in ``message``, and the message itself as quarantined when something in it is wrong."""
-        key = device_key(message.topic)
-        device = find_device(key) if key else None
+        route = route_of(message.topic)
+        device = find_by(route, find_device) if route else None
         observations: list[Observation] = []
         try:
-            self._decode(message, key, device, observations)
+            self._decode(message, route, device, observations)
         except _Fault as fault:
-            return observations, _quarantined(message, key, device, fault)
+            return observations, _quarantined(message, _key(route, device), device, fault)
         return observations, None
 
     def _decode(
-        self, message: Message, key: str | None, device: Device | None, observations: list[Observation]
+        self, message: Message, route: Route | None, device: Device | None, observations: list[Observation]
     ) -> None:
-        if key is None:
-            raise _Fault(Reason.UNKNOWN_TOPIC, f"the topic {message.topic} is not minamo/v1/<device key>/readings")
+        if route is None:
+            detail = f"the topic {message.topic} is not minamo/v1/<device key>/readings or one of the other known ones"
+            raise _Fault(Reason.UNKNOWN_TOPIC, detail)
+        if route.refusal is not None:
+            raise _Fault(Reason.UNKNOWN_TOPIC, route.refusal)
         if len(message.payload) > self._limits.payload_bytes:
             detail = f"the payload has {len(message.payload)} bytes; at most {self._limits.payload_bytes} are taken"
             raise _Fault(Reason.TOO_LARGE, detail)
         if device is None:
-            raise _Fault(Reason.UNKNOWN_DEVICE, f"no device with the key {key} is registered")
-        try:
-            measurements = self._codec(message.payload)
-        except UndecodablePayload as exc:
-            raise _Fault(Reason.UNDECODABLE, str(exc)) from exc
+            raise _Fault(Reason.UNKNOWN_DEVICE, f"no device with the key {route.addresses[-1]} is registered")
         fault: _Fault | None = None
-        for measurement in measurements:
+        for measurement in self.measurements(message, route, device):
             try:
                 self._observe(message, device, measurement, observations)
             except _Fault as exc:
@@ -105,10 +119,32 @@ class Decoder:
         if fault is not None:
             raise fault
 
+    def measurements(self, message: Message, route: Route, device: Device) -> list[Measurement]:
+        """What the payload says, before the mapping; the fault is that the payload cannot be read."""
+        try:
+            if device.profile is DEFAULT_PROFILE and route.format is None:
+                return self._codec(message.payload)
+            if self._formats is None:
+                raise UndecodablePayload(f"the format {device.profile.name} is not at hand")
+            frame = Frame(message.topic, message.payload, message.received_at, route.attribute)
+            return self._formats(frame, _profile(device.profile, route, message.payload))
+        except UndecodablePayload as exc:
+            raise _Fault(Reason.UNDECODABLE, str(exc)) from exc
+
+    def explain(self, message: Message, device: Device) -> Explanation:
+        """What ``message`` would become, were it of ``device``; nothing is changed by it."""
+        observations, fault = self.decode(message, lambda _: device)
+        route = route_of(message.topic)
+        try:
+            found = self.measurements(message, route, device) if route and not route.refusal else []
+        except _Fault:
+            found = []
+        return Explanation(found, observations, list(_missing(found, device)), fault)
+
     def _observe(
         self, message: Message, device: Device, measurement: Measurement, observations: list[Observation]
     ) -> None:
-        observed_at, quantities = measurement.observed_at, measurement.values
+        observed_at, quantities, state, units = measurement
         self._check_time(observed_at, message.received_at)
         values = []
         fault: _Fault | None = None
@@ -116,7 +152,9 @@ class Decoder:
         for name, raw in quantities.items():
             for mapping in by_field.get(name, ()):
                 try:
-                    value = _stored_value(mapping, raw)
+                    if units and name in units:
+                        raw = _in_own_unit(mapping, raw, units[name])
+                    value = _stored_value(mapping, raw, device.profile.sentinels)
                 except _Fault as exc:
                     fault = fault or exc
                     continue
@@ -124,9 +162,13 @@ class Decoder:
                     values.append((mapping, value))
         if values:
             observations.append(Observation(device, observed_at, tuple(values)))
+        if state:
+            observations.append(_state_observation(device, measurement))
         if fault is not None:
             raise fault
         if not values and not any(name in by_field for name in quantities):
+            if state and all(name in STATE_QUANTITIES for name in quantities):
+                return
             expected = ", ".join(sorted(by_field))
             raise _Fault(Reason.NO_MAPPED_QUANTITY, f"none of the quantities is mapped; the device has: {expected}")
 
@@ -138,17 +180,86 @@ class Decoder:
             raise _Fault(Reason.TOO_OLD, f"measured at {observed_at.isoformat()}, before the oldest time accepted")
 
 
-def _stored_value(mapping: AttributeMapping, raw: Any) -> float | str | bool | None:
-    """``raw`` in the stored unit, checked against the declared range; None stays "no value"."""
+def _missing(measurements: list[Measurement], device: Device) -> Iterator[tuple[str, str]]:
+    for measurement in measurements:
+        for mapping in device.attributes:
+            if mapping.field not in measurement.values:
+                yield mapping.field, "the message does not have it"
+            elif reason := why_missing(mapping, measurement.values[mapping.field], device.profile.sentinels):
+                yield mapping.field, reason
+
+
+def find_by(route: Route, find_device: Callable[[str], Device | None]) -> Device | None:
+    """The device a topic is of. One that has an address with its API key is not found without that key."""
+    device = find_device(route.addresses[0])
+    if device is None and len(route.addresses) > 1:
+        device = find_device(route.addresses[1])
+        if device is not None and device.profile.address is not None:
+            return None
+    return device
+
+
+def _key(route: Route | None, device: Device | None) -> str | None:
+    if device is not None:
+        return device.key
+    return route.addresses[-1] if route else None
+
+
+def _profile(profile: FormatProfile, route: Route, payload: bytes) -> FormatProfile:
+    """The profile with the format the topic implies, where the profile itself names none."""
+    if route.format is None or profile.name != MINAMO_JSON:
+        return profile
+    name = route.format
+    if name == FIWARE:
+        name = "iot-agent-json" if payload.lstrip()[:1] in (b"{", b"[") else "ultralight"
+    return replace(profile, name=name)
+
+
+def _state_observation(device: Device, measurement: Measurement) -> Observation:
+    """What the message says of the device itself; a value of another type than expected is left out."""
+    owner = state_device(device)
+    state = measurement.state
+    values: list[tuple[AttributeMapping, float | str | bool]] = []
+    for mapping in owner.attributes:
+        value = state.get(mapping.field)
+        if isinstance(value, str | bool):
+            values.append((mapping, value))
+        elif value is not None and isfinite(value):
+            values.append((mapping, float(value)))
+    return Observation(owner, measurement.observed_at, tuple(values))
+
+
+def _in_own_unit(mapping: AttributeMapping, raw: Any, unit: str) -> Any:
+    """``raw``, which the message gives in ``unit``, in the unit the mapping expects."""
+    expected = mapping.unit or mapping.unit_code
+    if expected is None or expected == unit or isinstance(raw, bool) or not isinstance(raw, int | float):
+        return raw
+    converted = conversion(unit, expected)
+    if converted is None:
+        detail = f"{mapping.field} is in {unit}, which cannot be turned into {expected}"
+        raise _Fault(Reason.WRONG_UNIT, detail)
+    return raw * converted[0] + converted[1]
+
+
+def _stored_value(
+    mapping: AttributeMapping, raw: Any, sentinels: tuple[float | str, ...] = ()
+) -> float | str | bool | None:
+    """``raw`` in the stored unit, checked against the declared range; None stays "no value", as do sentinels."""
     if raw is None:
         return None
+    if (mapping.sentinels or sentinels) and why_missing(mapping, raw, sentinels) is not None:
+        return None
+    if mapping.words:
+        raw = next((meaning for word, meaning in mapping.words if word == str(raw)), raw)
     if isinstance(raw, bool | str):
-        if mapping.minimum is not None or mapping.maximum is not None or mapping.factor != 1.0:
+        if not mapping.is_number:
+            return raw
+        if isinstance(raw, bool) or not _NUMBER.fullmatch(raw):
             raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is {raw!r}; the device declares a number")
-        return raw
+        raw = float(raw)
     if not isinstance(raw, int | float):
         raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is of type {type(raw).__name__}; it has to be a plain value")
-    value = raw * mapping.factor + mapping.offset
+    value = raw * mapping.scale + mapping.shift
     if not isfinite(value):
         raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {raw!r}, too large for the factor {mapping.factor}")
     if mapping.minimum is not None and value < mapping.minimum:
@@ -156,6 +267,15 @@ def _stored_value(mapping: AttributeMapping, raw: Any) -> float | str | bool | N
     if mapping.maximum is not None and value > mapping.maximum:
         raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {value!r}, above the declared maximum {mapping.maximum}")
     return value
+
+
+def why_missing(mapping: AttributeMapping, raw: Any, sentinels: tuple[float | str, ...] = ()) -> str | None:
+    """Why ``raw`` is no value; None when it is one."""
+    if raw is None:
+        return "null was sent"
+    if is_sentinel(raw, mapping.sentinels) or is_sentinel(raw, sentinels):
+        return f"{raw!r} is declared to mean that there is no value"
+    return None
 
 
 def _quarantined(message: Message, key: str | None, device: Device | None, fault: _Fault) -> Quarantined:

@@ -30,7 +30,8 @@ from broker.readings import (
     UnstorableBatch,
 )
 from broker.times import to_text
-from ingest.decode import Decoder, Message, device_key
+from ingest.decode import Decoder, Message, find_by
+from ingest.topics import route_of
 
 log = structlog.get_logger(__name__)
 
@@ -165,8 +166,8 @@ class Pipeline:
 
         While the registry cannot be read nobody is: the message waits, as it would for its commit.
         """
-        keys = {device_key(topic) for topic in {message.topic for message in messages}}
-        if any(key is not None and self._directory.find(key) is None for key in keys):
+        routes = (route_of(topic) for topic in {message.topic for message in messages})
+        if any(route is not None and find_by(route, self._directory.find) is None for route in routes):
             await self._insist(self._directory.refresh)
 
     def _decode(self, messages: list[Message]) -> None:
@@ -224,7 +225,7 @@ class Pipeline:
             try:
                 await self._commit(observations, [fault] if fault else [], message.received_at)
             except UnstorableBatch as exc:
-                fault = _refused(message, observations, exc)
+                fault = refused(message, observations, exc)
                 await self._commit([], [fault], message.received_at)
             if fault is not None:
                 set_aside.append(fault)
@@ -244,7 +245,8 @@ class Pipeline:
             acknowledger.respond(message, orjson.dumps(answer))
 
 
-def _refused(message: Message, observations: list[Observation], error: UnstorableBatch) -> Quarantined:
+def refused(message: Message, observations: list[Observation], error: UnstorableBatch) -> Quarantined:
+    """``message`` set aside because the database refuses its content."""
     device = observations[0].device if observations else None
     return Quarantined(
         received_at=message.received_at,

@@ -2,7 +2,8 @@
 """What mosquitto reads: configuration, password file, access control list. Pure text, no files.
 
 Topics (see the guide for device makers): a device publishes to ``minamo/v1/<its user name>/readings`` and may read
-what is below ``minamo/v1/<its user name>/``. The hub reads and writes all of ``minamo/v1/``.
+what is below ``minamo/v1/<its user name>/``. The hub reads and writes all of ``minamo/v1/``. The topics of FIWARE, The
+Things Stack and ChirpStack are open to a device where they name it, and to the hub for reading.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ingest.topics import OWN_TOPICS, TOPIC_FILTERS
+
 HUB_USER: Final = "minamo-hub"
 # Past this the broker refuses a packet itself; below, the hub quarantines what is larger than max_payload_bytes.
 MAX_PACKET_BYTES: Final = 1_114_112  # 1 MiB of payload and 64 KiB for topic and properties
@@ -21,14 +24,30 @@ MAX_PACKET_BYTES: Final = 1_114_112  # 1 MiB of payload and 64 KiB for topic and
 _USERNAME = re.compile(r"[^:/+#\s\x00-\x1f\x7f$]{1,128}")
 _HASH = re.compile(r"\$7\$\d+\$[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+")
 
+_FOREIGN: Final = [known for known in TOPIC_FILTERS if known != OWN_TOPICS]
+
+
+def _of_the_device(topic_filter: str) -> str:
+    """The filter with the device's name where the device stands: after the API key, or behind ``device(s)/``."""
+    if "device" in topic_filter:
+        return re.sub(r"(devices?)/\+", r"\1/%u", topic_filter)
+    return topic_filter.replace("+/+", "+/%u", 1)
+
+
 ACCESS_CONTROL: Final = f"""\
 # Written by Minamo.
 user {HUB_USER}
 topic readwrite minamo/v1/#
 topic read $SYS/#
-
+{"".join(f"topic read {known}{chr(10)}" for known in _FOREIGN)}
 pattern write minamo/v1/%u/readings
 pattern read minamo/v1/%u/#
+{"".join(f"pattern write {_of_the_device(known)}{chr(10)}" for known in _FOREIGN)}
+pattern read /+/%u/cmd
+pattern read /ul/+/%u/cmd
+pattern read /json/+/%u/cmd
+pattern read ul/+/%u/cmd
+pattern read json/+/%u/cmd
 """
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from adapters.formats import check_profile
 from api.embedded.passwords import hash_password
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
@@ -24,11 +25,18 @@ from context_store.tenants import DEFAULT_TENANT
 from schemas.contexts import MINAMO_CONTEXT
 
 
-async def register(hub: Hub, tenant_id: int, document: Any) -> tuple[Device, str | None]:
-    """Register or change the device in ``document``; a new one gets a password, returned only this once."""
+async def read_document(hub: Hub, tenant_id: int, document: Any) -> Device:
+    """The device in ``document``; raises :class:`~broker.errors.BadRequestData`."""
     tenant = DEFAULT_TENANT if tenant_id == 1 else await hub.tenants.name(tenant_id)
     terms = await hub.contexts.resolve(document.get("@context", MINAMO_CONTEXT), tenant)
     device = parse_device(document, tenant=tenant, tenant_id=tenant_id, expand=terms.expand_term)
+    check_profile(device.profile)
+    return device
+
+
+async def register(hub: Hub, tenant_id: int, document: Any) -> tuple[Device, str | None]:
+    """Register or change the device in ``document``; a new one gets a password, returned only this once."""
+    device = await read_document(hub, tenant_id, document)
     try:
         known = await hub.devices.get(tenant_id, device.device_id)
     except ResourceNotFound:

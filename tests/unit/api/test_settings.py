@@ -142,3 +142,15 @@ def test_a_public_url_has_no_slash_at_its_end(given: str, kept: str) -> None:
 def test_a_public_url_is_an_http_url_without_a_query(given: str) -> None:
     with pytest.raises(ValidationError):
         Settings(public_url=given)
+
+
+def test_topic_filters_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINAMO_MQTT_TOPIC_FILTERS", "minamo/v1/+/readings, /+/+/attrs,#,a/#")
+    assert Settings().mqtt_topic_filters == ("minamo/v1/+/readings", "/+/+/attrs", "#", "a/#")
+
+
+@pytest.mark.parametrize("text", ["a/b+", "a/#/b", "a#", "+a/b", "$SYS/a"])
+def test_what_is_no_topic_filter_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MINAMO_MQTT_TOPIC_FILTERS", text)
+    with pytest.raises(ValidationError, match="is no MQTT topic filter"):
+        Settings()

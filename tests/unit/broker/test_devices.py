@@ -80,3 +80,37 @@ def test_what_is_wrong_is_said_with_its_path(changes: dict[str, Any], says: str)
     with pytest.raises(BadRequestData) as caught:
         parse(**changes)
     assert says in caught.value.detail
+
+
+def test_format_and_conversions_survive_the_round_trip() -> None:
+    mapping = {
+        "field": "d",
+        "attribute": "waterLevel",
+        "unitCode": "MTR",
+        "unit": "MMT",
+        "measures": "distanceDown",
+        "reference": 4.2,
+        "sentinels": [65535, "nan"],
+        "words": {"dry": 0.0},
+    }
+    given = {"name": "json", "timeZone": "Asia/Tokyo", "records": "data", "select": {"no": 7}}
+    document = device_document(parse(attributes=[mapping], format=given))
+    assert document["format"] == given
+    assert document["attributes"] == [{**mapping, "attribute": "urn:x:waterLevel"}]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "says"),
+    [
+        ({"unit": "CEL", "unitCode": "MTR"}, "CEL cannot be turned into MTR; use factor and offset"),
+        ({"unit": "MMT"}, "unit has no unitCode to be turned into"),
+        ({"measures": "height"}, "measures is 'height'; it has to be value, distanceDown, elevation"),
+        ({"measures": "distanceDown"}, "reference is missing; distanceDown is measured from it"),
+        ({"sentinels": -9999}, "sentinels is -9999; it has to be an array of numbers and texts"),
+        ({"words": {"dry": None}}, "words is {'dry': None}; it has to be an object of plain values"),
+    ],
+)
+def test_conversions_that_cannot_be_are_refused(mapping: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequestData) as caught:
+        parse(attributes=[{"field": "d", "attribute": "waterLevel", **mapping}])
+    assert says in str(caught.value)

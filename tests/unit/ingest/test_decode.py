@@ -13,7 +13,8 @@ from adapters import minamo_json
 from broker.devices import AttributeMapping, Device
 from broker.readings import Observation, Quarantined, Reason
 from broker.times import to_text
-from ingest.decode import Decoder, Limits, Message, device_key
+from ingest.decode import Decoder, Limits, Message
+from ingest.topics import route_of
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LEVEL = AttributeMapping("level", "urn:level", "MTR", minimum=-1, maximum=10)
@@ -111,4 +112,4 @@ def test_the_right_quantity_is_kept_beside_a_wrong_one() -> None:
     "topic", ["minamo/v1//readings", "minamo/v1/a/other", "else/v1/a/readings", "minamo/v1/readings"]
 )
 def test_topics_of_another_shape_name_no_device(topic: str) -> None:
-    assert device_key(topic) is None
+    assert route_of(topic) is None

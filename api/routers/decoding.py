@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``POST /api/v1/devices/{id}/decode``: send a frame, see the decode. Nothing is stored."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from api.hub import Hub
+from api.ingest_parts import make_decoder
+from api.openapi.plain import NEEDED, answers, takes
+from api.requests import TenantId, parse_moment
+from api.responses import Json
+from api.routers.devices import read_document
+from broker.devices import Device, device_document
+from broker.errors import BadRequestData
+from broker.times import to_text
+from ingest.decode import Explanation, Message
+
+_PAYLOADS = ("payloadText", "payloadBase64", "payloadHex")
+
+
+def decoding_router(hub: Hub) -> APIRouter:
+    """The route on ``hub``."""
+    router = APIRouter(prefix="/api/v1", tags=["devices"])
+    decoder = make_decoder(hub.settings)
+
+    @router.post(
+        "/devices/{device_id}/decode",
+        summary="Send a frame, see the decode / フレームの試し読み",
+        description="What a message would become. Nothing is stored. ``device`` holds members of the registration to "
+        "try out instead of the present ones. / 保存せずに、メッセージがどう読まれるかを返します。",
+        responses=answers("Decode", *NEEDED),
+        openapi_extra=takes("DecodeInput"),
+    )
+    async def decode(tenant_id: TenantId, device_id: str, body: Annotated[dict[str, Any], Body()]) -> Json:
+        device = await _device(hub, tenant_id, device_id, body.get("device"))
+        topic = _text(body, "topic") or f"minamo/v1/{device.key}/readings"
+        received = _text(body, "receivedAt")
+        received_at = parse_moment(received, "receivedAt") if received else datetime.now(UTC)
+        return Json(_document(decoder.explain(Message(topic, payload_of(body), received_at), device)))
+
+    return router
+
+
+async def _device(hub: Hub, tenant_id: int, device_id: str, changes: Any) -> Device:
+    device = await hub.devices.get(tenant_id, device_id)
+    if changes is None:
+        return device
+    if not isinstance(changes, dict):
+        raise BadRequestData(f"device is {changes!r}; it has to be an object with members of the registration")
+    return await read_document(hub, tenant_id, {**device_document(device), **changes, "id": device_id})
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadRequestData(f"{name} is {value!r}; it has to be a text")
+    return value
+
+
+def payload_of(body: dict[str, Any]) -> bytes:
+    """The bytes of the frame; raises :class:`BadRequestData`."""
+    given = [name for name in _PAYLOADS if body.get(name) is not None]
+    if len(given) != 1:
+        raise BadRequestData(f"exactly one of {', '.join(_PAYLOADS)} has to be given")
+    text = _text(body, given[0]) or ""
+    try:
+        if given[0] == "payloadText":
+            return text.encode()
+        return base64.b64decode(text, validate=True) if given[0] == "payloadBase64" else bytes.fromhex(text)
+    except (ValueError, binascii.Error) as exc:
+        raise BadRequestData(f"{given[0]}: {exc}") from exc
+
+
+def _document(found: Explanation) -> dict[str, Any]:
+    return {
+        "measurements": [
+            {"observedAt": to_text(m.observed_at), "values": m.values, "units": dict(m.units), "state": dict(m.state)}
+            for m in found.measurements
+        ],
+        "stored": [
+            {
+                "observedAt": to_text(observation.observed_at),
+                "entityId": observation.device.entity_id,
+                "field": mapping.field,
+                "attribute": mapping.attribute,
+                "value": value,
+                "unitCode": mapping.unit_code,
+            }
+            for observation in found.observations
+            for mapping, value in observation.values
+        ],
+        "missing": [{"field": name, "reason": reason} for name, reason in found.missing],
+        "fault": {"reason": found.fault.reason.value, "detail": found.fault.detail} if found.fault else None,
+    }

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topics the hub listens to: its own, those of FIWARE's IoT Agents, The Things Stack and ChirpStack."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+TOPIC_PREFIX: Final = "minamo/v1/"
+OWN_TOPICS: Final = "minamo/v1/+/readings"
+FIWARE: Final = "fiware"  # UltraLight or JSON: the profile says which, else the message itself
+
+# Filters as mosquitto and the hub's subscription take them; no two of them match one topic.
+TOPIC_FILTERS: Final = (
+    OWN_TOPICS,
+    *(
+        f"{prefix}+/+/{ending}"
+        for prefix in ("/", "/ul/", "/json/", "ul/", "json/")
+        for ending in ("attrs", "attrs/+", "cmdexe", "configuration/commands")
+    ),
+    "v3/+/devices/+/up",
+    "application/+/device/+/event/up",
+)
+
+
+class Route(NamedTuple):
+    """What a topic tells: by which names the device may be known (the first that is holds), the format it implies,
+    the one attribute it names, and why messages of it are refused."""
+
+    addresses: tuple[str, ...]
+    format: str | None = None
+    attribute: str | None = None
+    refusal: str | None = None
+
+
+_OWN: Final = re.compile(r"minamo/v1/(?P<device>[^/]+)/readings")
+_FIWARE: Final = re.compile(
+    r"(?:/|/?(?P<protocol>ul|json)/)(?P<apikey>[^/]+)/(?P<device>[^/]+)"
+    r"/(?:attrs(?:/(?P<attribute>[^/]+))?|(?P<command>cmdexe|configuration/commands))"
+)
+_THINGS_STACK: Final = re.compile(r"v3/[^/]+/devices/(?P<device>[^/]+)/up")
+_CHIRPSTACK: Final = re.compile(r"application/[^/]+/device/(?P<device>[^/]+)/event/up")
+_PROTOCOLS: Final = {"ul": "ultralight", "json": "iot-agent-json", None: FIWARE}
+
+
+@lru_cache(maxsize=10_000)
+def route_of(topic: str) -> Route | None:
+    """What ``topic`` tells; None when it is none of the shapes above."""
+    if found := _OWN.fullmatch(topic):
+        return Route((found["device"],))
+    if found := _FIWARE.fullmatch(topic):
+        refusal = "only measures are taken; commands of FIWARE devices are not supported" if found["command"] else None
+        addresses = (f"{found['apikey']}/{found['device']}", found["device"])
+        return Route(addresses, _PROTOCOLS[found["protocol"]], found["attribute"], refusal)
+    if found := _THINGS_STACK.fullmatch(topic):
+        return Route((found["device"],), "things-stack")
+    if found := _CHIRPSTACK.fullmatch(topic):
+        return Route((found["device"],), "chirpstack")
+    return None
