@@ -26,7 +26,7 @@ from context_store.tenants import Tenants
 from context_store.terms import TermIds
 
 # A claimed stream is worked on for a few seconds and one more attempt; its lease has to be longer.
-_LEASE_MARGIN_S: Final = 30.0
+_LEASE_MARGIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
