@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("ingest", "http_api", "subscriptions", "alert_latency", "memory")
+BENCHMARKS = ("ingest", "http_api", "subscriptions", "alert_latency", "memory", "history")
 
 
 def main(names: list[str]) -> int:

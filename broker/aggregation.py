@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -140,17 +140,24 @@ def represent_aggregated(
     return result
 
 
+def _with_texts(periods: Iterable[AggregatedPeriod]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    """The values of each period with its begin and end; the end of one is most often the begin of the next."""
+    last: datetime | None = None
+    text = ""
+    for period in periods:
+        start = text if period.start == last else to_text(period.start)
+        last, text = period.end, to_text(period.end)
+        yield period.values, start, text
+
+
 def _series(
     kind: str, dataset: str, periods: Sequence[AggregatedPeriod], aggregation: Aggregation, named: str | None
 ) -> dict[str, Any]:
     """One attribute of one kind and dataset; ``named`` is its name when the request names it."""
     result: dict[str, Any] = {"type": kind}
+    texts = list(_with_texts(periods))
     for position, method in enumerate(aggregation.methods):
-        values = [
-            [period.values[position], to_text(period.start), to_text(period.end)]
-            for period in periods
-            if period.values[position] is not None
-        ]
+        values = [[found[position], start, end] for found, start, end in texts if found[position] is not None]
         if values:
             result[method.value] = values
         elif named is not None:

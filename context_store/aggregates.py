@@ -164,7 +164,7 @@ async def _from_rollups(
     where = cuts(aggregation, _given(places["start"]), _given(places["end"]), state)
     if where is None:
         return [], places
-    statement = rollup_statement(where, _cut(aggregation.period), aggregation.methods)
+    statement = rollup_statement(where, _cut(aggregation.period), aggregation)
     found = await (await connection.execute(statement, places | cut_values(where))).fetchall()
     mixed = {row[:2] for row in found if row[-1]}
     if mixed:  # the instances can tell more, where they are there

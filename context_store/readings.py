@@ -8,6 +8,7 @@ becomes current when that moment is the newest.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -213,11 +214,16 @@ class PostgresReadingStore:
     async def commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
         """See :class:`~broker.readings.ReadingStore`."""
         try:
-            return await self._commit(observations, quarantined)
+            # What is there already was looked for, where it can be. Should it be there nevertheless, once more.
+            with contextlib.suppress(psycopg.errors.UniqueViolation):
+                return await self._commit(observations, quarantined, repeats=False)
+            return await self._commit(observations, quarantined, repeats=True)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as exc:
             raise UnstorableBatch(str(exc).splitlines()[0]) from exc
 
-    async def _commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
+    async def _commit(
+        self, observations: list[Observation], quarantined: list[Quarantined], *, repeats: bool
+    ) -> CommitSummary:
         now = self._clock()
         names = {mapping.attribute for o in observations for mapping, _ in o.values}
         names.update(mapping.dataset for o in observations for mapping, _ in o.values)
@@ -230,7 +236,7 @@ class PostgresReadingStore:
             batch = _Batch(entities, term_ids, past, now)
             for observation in observations:
                 batch.add(observation)
-            await self._write(connection, batch, now)
+            await self._write(connection, batch, now, repeats=repeats)
             if quarantined:
                 await insert_quarantined(connection, quarantined)
         fates = batch.fates
@@ -243,9 +249,9 @@ class PostgresReadingStore:
             len(quarantined),
         )
 
-    async def _write(self, connection: AsyncConnection, batch: _Batch, now: datetime) -> None:
+    async def _write(self, connection: AsyncConnection, batch: _Batch, now: datetime, *, repeats: bool) -> None:
         async with connection.pipeline():
-            await batch.numbers.insert(connection, now)
+            await batch.numbers.insert(connection, now, repeats=repeats)
             await batch.others.insert(connection, now)
             await supersede(connection, list(batch.superseded), now)
             batch.fold()

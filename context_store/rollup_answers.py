@@ -8,7 +8,7 @@ one snapshot. Attributes that are not only numbers are left to the instances; :m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
@@ -17,16 +17,26 @@ from broker.aggregation import Aggregation, AggregationMethod, Period
 from context_store.rollup_tiers import DAY, HOUR, TIERS, Tier
 from context_store.rollups import BELIEVED, NUMBER, RollupState
 
-# What the methods are of pieces: buckets, and single instances as buckets of one.
+# What the methods are of pieces: buckets, and single instances as buckets of one; and of one bucket by itself.
 METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
-    AggregationMethod.TOTAL_COUNT: "to_jsonb(sum(i.numbers)::bigint)",
-    AggregationMethod.SUM: "to_jsonb(sum(i.total)::float8)",
-    AggregationMethod.AVG: "to_jsonb((sum(i.total) / nullif(sum(i.numbers), 0))::float8)",
-    AggregationMethod.MIN: "to_jsonb(min(i.lowest)::numeric::float8)",
-    AggregationMethod.MAX: "to_jsonb(max(i.highest)::numeric::float8)",
-    AggregationMethod.STDDEV: "to_jsonb(sqrt(greatest(sum(i.numbers) * sum(i.squares) - sum(i.total) * sum(i.total), 0)"
-    " / nullif(sum(i.numbers)::numeric * sum(i.numbers), 0))::float8)",
-    AggregationMethod.SUMSQ: "to_jsonb(sum(i.squares)::float8)",
+    AggregationMethod.TOTAL_COUNT: "sum(i.numbers)",
+    AggregationMethod.SUM: "sum(i.total)::float8",
+    AggregationMethod.AVG: "(sum(i.total) / nullif(sum(i.numbers), 0))::float8",
+    AggregationMethod.MIN: "min(i.lowest)",
+    AggregationMethod.MAX: "max(i.highest)",
+    AggregationMethod.STDDEV: "sqrt(greatest(sum(i.numbers) * sum(i.squares) - sum(i.total) * sum(i.total), 0)"
+    " / nullif(sum(i.numbers)::numeric * sum(i.numbers), 0))::float8",
+    AggregationMethod.SUMSQ: "sum(i.squares)::float8",
+}
+_OF_ONE: Final[Mapping[AggregationMethod, LiteralString]] = {
+    AggregationMethod.TOTAL_COUNT: "r.numbers::bigint",
+    AggregationMethod.SUM: "r.total::float8",
+    AggregationMethod.AVG: "(r.total / nullif(r.numbers, 0))::float8",
+    AggregationMethod.MIN: "r.lowest",
+    AggregationMethod.MAX: "r.highest",
+    AggregationMethod.STDDEV: "sqrt(greatest(r.numbers * r.squares - r.total * r.total, 0)"
+    " / nullif(r.numbers::numeric * r.numbers, 0))::float8",
+    AggregationMethod.SUMSQ: "r.squares::float8",
 }
 
 # The attributes of the question, and their days that are noted. Where a retention has removed the instances, rollups
@@ -47,8 +57,10 @@ _WANTED: Final[LiteralString] = """
                               and g.attribute_id = w.attribute_id and g.raw_gone
                               and g.bucket = timezone('UTC', n.day::timestamp))),
 """
+_PIECES: Final[LiteralString] = (
+    " select w.*, r.dataset_id, r.bucket as place, r.numbers, r.total, r.squares, r.lowest, r.highest, r.others"
+)
 _BUCKETS: Final[LiteralString] = """
-        select w.*, r.dataset_id, r.bucket as place, r.numbers, r.total, r.squares, r.lowest, r.highest, r.others
           from w cross join lateral (
             select * from TABLE r
              where r.entity_key = w.entity_key and r.tenant_id = %(tenant_id)s and r.attribute_id = w.attribute_id
@@ -59,8 +71,9 @@ _BUCKETS: Final[LiteralString] = """
 """
 _INSTANCES: Final[LiteralString] = f"""
         select w.entity_key, w.attribute_id, w.owner, w.origin, w.ending, i.dataset_id,
-               i.observed_at, (o.number is not null)::int, o.number::numeric, o.number::numeric * o.number::numeric,
-               o.number, o.number, (o.number is null)::int
+               i.observed_at as place, (o.number is not null)::int as numbers, o.number::numeric as total,
+               o.number::numeric * o.number::numeric as squares, o.number::numeric::float8 as lowest,
+               o.number::numeric::float8 as highest, (o.number is null)::int as others
           from (select w.*, e.low, e.high from w cross join (values
                        (%(start)s::timestamptz, %(body)s::timestamptz),
                        (%(tail)s::timestamptz, %(end)s::timestamptz)) as e (low, high)
@@ -109,32 +122,48 @@ def _fits(period: Period, start: datetime, tier: Tier) -> bool:
     return tier.holds(start) and not timedelta(microseconds=period.microseconds) % tier.length
 
 
-def rollup_statement(places: Cuts, cut: LiteralString, methods: Sequence[AggregationMethod]) -> LiteralString:
+def rollup_statement(places: Cuts, cut: LiteralString, aggregation: Aggregation) -> LiteralString:
     """The statement; ``cut`` gives each piece ``i`` of ``w`` its period ``p`` (begins, ends).
 
     Its rows are those of the statement on instances, and what there is: 0 numbers, 1 other instances too, 2 no number.
     """
-    results = ", ".join([METHODS[method] for method in methods])
-    pieces = _BUCKETS.replace("TABLE", places.tier.table).replace("FROM", "%(body)s").replace("TO", "%(inner)s")
-    if places.inner < places.tail:
-        hours = _BUCKETS.replace("TABLE", HOUR.table).replace("FROM", "%(inner)s").replace("TO", "%(tail)s")
-        pieces = pieces + " union all " + hours
+    methods = aggregation.methods
+    body = _buckets(places.tier, "%(body)s", "%(inner)s")
+    hours = _PIECES + _buckets(HOUR, "%(inner)s", "%(tail)s") + " union all " if places.inner < places.tail else ""
+    if _length_of(aggregation.period) == places.tier.length:  # each bucket is a period: there is nothing to compose
+        whole = (
+            " union all select w.owner, w.attribute_id, r.dataset_id, 1, r.bucket, r.bucket + "
+            + places.tier.interval
+            + "".join([", " + _OF_ONE[method] for method in methods])
+            + ", case when r.numbers = 0 then 2 when r.others > 0 then 1 else 0 end"
+            + body
+        )
+        pieces = hours + _INSTANCES
+    else:
+        whole = ""
+        pieces = _PIECES + body + " union all " + hours + _INSTANCES
     return (
         _WANTED
         + "pieces as ("
         + pieces
-        + " union all "
-        + _INSTANCES
-        + ") select w.owner, w.attribute_id, i.dataset_id, 1, p.begins, p.ends, "
-        + results
+        + ") select * from (select w.owner, w.attribute_id, i.dataset_id, 1, p.begins, p.ends"
+        + "".join([", " + METHODS[method] for method in methods])
         + ", case when sum(i.numbers) = 0 then 2 when sum(i.others) > 0 then 1 else 0 end"
         " from pieces w cross join lateral (select w.place, w.dataset_id, w.numbers, w.total,"
         " w.squares, w.lowest, w.highest, w.others) i "
         + cut
         + " group by w.owner, w.attribute_id, i.dataset_id, p.begins, p.ends"
-        " having sum(i.numbers) > 0 or sum(i.others) > 0"
-        " order by w.owner, w.attribute_id, i.dataset_id, p.begins limit %(limit)s"
+        " having sum(i.numbers) > 0 or sum(i.others) > 0" + whole + ") answer order by 1, 2, 3, 5 limit %(limit)s"
     )
+
+
+def _buckets(tier: Tier, start: LiteralString, past: LiteralString) -> LiteralString:
+    return _BUCKETS.replace("TABLE", tier.table).replace("FROM", start).replace("TO", past)
+
+
+def _length_of(period: Period) -> timedelta | None:
+    """The length of all its periods; None when they differ."""
+    return None if period.months else timedelta(days=period.days, microseconds=period.microseconds)
 
 
 def cut_values(places: Cuts) -> dict[str, Any]:

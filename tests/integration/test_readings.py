@@ -107,6 +107,15 @@ async def test_late_reading_again_is_stored_once(store: Store) -> None:
     assert [value for _, value in await store.history()] == [1.1, 1.2]
 
 
+async def test_what_is_there_although_nothing_tells_of_it_is_stored_once(store: Store) -> None:
+    """The current state was put back, by a restore of it alone, say."""
+    await store.commit(level(0, 1.0))
+    await store.ask("update entity set document = document - 'urn:x:level', look_until = null returning 1")
+    await store.commit(level(0, 1.0), level(10, 2.0))
+    assert await store.history() == [(T0, 1.0), (T0 + timedelta(minutes=10), 2.0)]
+    assert (await store.level())[1] == 2.0
+
+
 async def test_correction_of_the_newest_becomes_current_and_stands_beside_the_first(store: Store) -> None:
     await store.commit(level(0, 1.0))
     summary = await store.commit(level(0, 1.5))
