@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -204,6 +205,13 @@ def send_as_hub(hub: HubProcess, topic: str, document: Any) -> None:
         auth={"username": "minamo-hub", "password": password},
         protocol=MQTTProtocolVersion.MQTTv5,
     )
+
+
+def test_frame_is_tried_out_on_the_command_line(hub: HubProcess, credentials: dict[str, str], tmp_path: Path) -> None:
+    frame = tmp_path / "frame"
+    frame.write_text("level|1.75")
+    found = orjson.loads(minamo(hub, "devices", "decode", "kano", str(frame), "--topic", "/key/kano/attrs"))
+    assert [(row["field"], row["value"]) for row in found["stored"]] == [("level", 1.75)]
 
 
 def test_metrics_tell_of_readings(hub: HubProcess, credentials: dict[str, str]) -> None:
