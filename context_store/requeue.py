@@ -11,6 +11,7 @@ from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
 
+from broker.subscriptions import PULLED_URI
 from context_store.deliveries import NOTIFY, receiver_of
 
 # What was only kept, for a subscription that was pulled then, goes through one stream of its own.
@@ -51,6 +52,40 @@ _DUE: Final[LiteralString] = """
              group by k.stream_key, k.destination, k.receiver) as n
      where s.stream_key = n.stream_key
 """
+
+
+# The receiver comes and asks now: nothing is sent any more, all is kept.
+_KEEP: Final[LiteralString] = """
+    update delivery set state = 'kept', stream_key = null, finished_at = now()
+     where subscription_key = %(key)s and state = any(%(states)s)
+"""
+_NOTHING_WAITS: Final[LiteralString] = """
+    update delivery_stream set pending = 0, oldest_at = null, due_at = null, stalled = false
+     where subscription_key = %(key)s and due_at is not null
+"""
+_LOCK_WAITING: Final[LiteralString] = """
+    select from delivery_stream where subscription_key = %(key)s and due_at is not null
+     order by stream_key for no key update
+"""
+_REDIRECT: Final[LiteralString] = """
+    update delivery_stream set destination = %(endpoint)s, receiver = %(receiver)s, due_at = now(), stalled = false
+     where subscription_key = %(key)s and due_at is not null
+"""
+
+
+async def redirect(connection: AsyncConnection, key: int, endpoint: str) -> None:
+    """What waits for the receiver of a subscription goes to its new ``endpoint``, at once.
+
+    Part of the caller's transaction, which holds the subscription.
+    """
+    parameters = {"key": key, "endpoint": endpoint, "receiver": receiver_of(endpoint)}
+    await connection.execute(_LOCK_WAITING, parameters)
+    if endpoint == PULLED_URI:
+        await connection.execute(_KEEP, {**parameters, "states": ["pending", "dead"]})
+        await connection.execute(_NOTHING_WAITS, parameters)
+    else:
+        await connection.execute(_REDIRECT, parameters)
+        await connection.execute(NOTIFY)
 
 
 async def requeue(connection: AsyncConnection, delivery_ids: Sequence[int]) -> int:

@@ -19,14 +19,14 @@ from psycopg.errors import UniqueViolation
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.query import EntityQuery
-from broker.subscriptions import PULLED_URI, Document, EntityEvent, Sending, SubscriptionCounters, expiry, state_before
+from broker.subscriptions import Document, EntityEvent, Sending, SubscriptionCounters, expiry, state_before
 from broker.times import parse_time
 from context_store.caches import bump
 from context_store.compiled import to_psycopg
 from context_store.database import Database
-from context_store.deliveries import receiver_of
 from context_store.entities import StoredEntity, from_row
 from context_store.query_sql import ENTITY_COLUMNS, After, select_entities
+from context_store.requeue import redirect
 
 CACHE: Final = "subscriptions"
 
@@ -63,12 +63,6 @@ _UPDATE: Final[LiteralString] = """
            version = (select version from cache_version where name = 'subscriptions'),
            next_due = case when %(same_period)s then next_due else now() + %(period)s::interval end
      where subscription_key = %(key)s
-"""
-# What was not delivered yet goes to where the receiver is now.
-_MOVE: Final[LiteralString] = """
-    update delivery_stream set destination = %(destination)s, receiver = %(receiver)s, due_at = now()
-     where stream_key in (select stream_key from delivery_stream
-                           where subscription_key = %(key)s and due_at is not null order by stream_key for update)
 """
 _DELETE: Final[LiteralString] = "delete from subscription where tenant_id = %s and id = %s"
 
@@ -220,10 +214,8 @@ class SubscriptionStore:
             parameters = {**_parameters(document, sending), "key": stored.key, "same_period": same_period}
             await bump(connection, CACHE)
             await connection.execute(_UPDATE, parameters)
-            destination = parameters["endpoint"]
-            if destination not in (stored.document["notification"]["endpoint"]["uri"], PULLED_URI):
-                moved = {"destination": destination, "receiver": receiver_of(destination), "key": stored.key}
-                await connection.execute(_MOVE, moved)
+            if parameters["endpoint"] != stored.document["notification"]["endpoint"]["uri"]:
+                await redirect(connection, stored.key, parameters["endpoint"])
 
     async def delete(self, tenant_id: int, subscription_id: str) -> None:
         """Clause 5.8.5, with all notifications not delivered yet; raises :class:`ResourceNotFound`."""

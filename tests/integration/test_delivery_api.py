@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.hub import Hub
+from api.workers.shares import RetryPolicy
 from api.workers.watch import measure_backlogs
 from context_store.database import ALL_TENANTS
 from support.hub import client_for, hub_for
@@ -258,3 +259,45 @@ async def test_gauges_show_the_subscriptions_with_the_most_waiting(hub: Hub, cli
     assert len(shown) == 10
     assert f'minamo_subscription_waiting{{subscription="{subscriptions[-1]}",tenant="default"}} 12.0' in shown
     assert 'minamo_deliveries_waiting{kind="notification",state="pending"} 78.0' in metrics
+
+
+async def move(client: httpx.AsyncClient, subscription: str, uri: str) -> None:
+    fragment = {"notification": {"endpoint": {"uri": uri}}}
+    assert (await client.patch(f"/ngsi-ld/v1/subscriptions/{subscription}", json=fragment)).status_code == 204
+
+
+async def test_what_waits_goes_to_the_new_address_of_a_receiver_that_moved(
+    hub: Hub, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    subscription = await subscribe(client, "http://127.0.0.1:9/")
+    await notify(hub, subscription, 5, entities=2)
+    async with delivering(hub, RetryPolicy(first_s=600, longest_s=600)):
+        await eventually(lambda: _has(client, subscription, "stalled", 2))
+        await move(client, subscription, receiver.url)
+        await receiver.wait_for(5)
+    assert sorted(numbers(receiver)) == [1, 2, 3, 4, 5]
+
+
+async def test_what_waits_is_there_to_be_pulled_when_the_receiver_comes_for_it(
+    hub: Hub, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    subscription = await dead(hub, client, receiver, 2)
+    await notify(hub, subscription, 2)
+    await move(client, subscription, "minamo:stream")
+    found = (await client.get(f"/api/v1/subscriptions/{subscription}/notifications")).json()["notifications"]
+    assert [(one["sequence"], one["state"]) for one in found] == [(number, "kept") for number in range(1, 5)]
+    now = await status(client, subscription)
+    assert (now["pending"], now["deadLetters"], now["oldestPendingSeconds"]) == (0, 0, None)
+
+
+async def test_what_was_kept_is_sent_to_an_endpoint_that_catches_up(
+    hub: Hub, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    subscription = await subscribe(client, "minamo:stream")
+    await notify(hub, subscription, 3)
+    await move(client, subscription, receiver.url)
+    answer = await client.post(f"/api/v1/subscriptions/{subscription}/catch-up", json={"after": 0})
+    assert answer.json() == {"queued": 3, "missing": []}
+    async with delivering(hub):
+        await receiver.wait_for(3)
+    assert numbers(receiver) == [1, 2, 3]
