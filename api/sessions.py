@@ -12,13 +12,15 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from api.openapi.answers import PROBLEM
 from api.openapi.plain import answers, takes
 from api.problem_details import UnacceptableRequest
+from api.requests import JsonObject
 from api.streams.tickets import Tickets
 
 SESSION_PATH: Final = "/api/v1/session"
@@ -83,10 +85,10 @@ def sessions_router(tokens: Tokens, sessions: Sessions) -> APIRouter:
         SESSION_PATH,
         status_code=204,
         summary="Sign a browser in: a token for a cookie / ブラウザーのサインイン",
-        responses=answers(statuses=(204,)),
+        responses=answers(statuses=(204,)) | {401: {"description": "The token is not known", "content": PROBLEM}},
         openapi_extra=takes("SessionRequest"),
     )
-    async def sign_in(request: Request, body: Annotated[dict[str, Any], Body()]) -> Response:
+    async def sign_in(request: Request, body: JsonObject) -> Response:
         token = body.get("token")
         if not isinstance(token, str) or not tokens.knows(token):
             await asyncio.sleep(_PAUSE_AFTER_REFUSAL_S)

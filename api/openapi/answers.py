@@ -23,7 +23,7 @@ _MEANINGS: Final = {
     207: "Done in part",
 }
 _MAP_CREATED: Final = "What was asked for; an EntityMap was made"
-_PROBLEM: Final = {JSON: {"schema": ref("ProblemDetails")}}
+PROBLEM: Final = {JSON: {"schema": ref("ProblemDetails")}}
 
 SHARED: Final[dict[str, Schema]] = {
     "Unauthorized": {
@@ -31,15 +31,15 @@ SHARED: Final[dict[str, Schema]] = {
         "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
         "content": {PROBLEM_JSON: {"schema": ref("ProblemDetails")}},
     },
-    "NotAcceptable": {"description": "None of the media types of Accept is available (6.3.4)", "content": _PROBLEM},
+    "NotAcceptable": {"description": "None of the media types of Accept is available (6.3.4)", "content": PROBLEM},
     "LengthRequired": {"description": "Content-Length is missing (6.3.4)"},
-    "ContentTooLarge": {"description": "The body is larger than the hub takes", "content": _PROBLEM},
+    "ContentTooLarge": {"description": "The body is larger than the hub takes", "content": PROBLEM},
     "UnsupportedMediaType": {"description": "The body is of another media type (6.3.4)"},
-    "InternalError": {"description": "InternalError: a fault of the hub", "content": _PROBLEM},
+    "InternalError": {"description": "InternalError: a fault of the hub", "content": PROBLEM},
     "Unavailable": {
         "description": "The database cannot be reached at the moment; try again",
         "headers": {"Retry-After": answer_header("Retry-After")},
-        "content": _PROBLEM,
+        "content": PROBLEM,
     },
 }
 """Answers that many operations have, as components."""

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import unquote, urlencode, urlsplit
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
 from api.problem_details import TENANT_HEADER, UnacceptableRequest
-from api.requests import TenantId
+from api.requests import JsonObject, TenantId
 from api.responses import Json
 from api.streams.frames import sse_frames, sse_opening, websocket_messages, websocket_opening
 from api.streams.readers import StreamReaders, TooManyStreams
@@ -74,13 +74,13 @@ def streams_router(hub: Hub, readers: StreamReaders, tickets: Tickets) -> APIRou
     )
     async def make_ticket(
         tenant_id: TenantId,  # noqa: ARG001 - it has to exist
-        body: Annotated[dict[str, Any], Body()],
-        ngsild_tenant: Annotated[str | None, Header()] = None,
+        body: JsonObject,
+        tenant: Annotated[str | None, Header(alias=TENANT_HEADER)] = None,
     ) -> Json:
         path = body.get("path")
         if not isinstance(path, str) or not STREAM_PATH.fullmatch(unquote(path)):
             raise BadRequestData("path: it is neither /api/v1/subscriptions/{id}/stream nor /api/v1/alerts/stream")
-        text, ticket = await tickets.make(unquote(path), ngsild_tenant or DEFAULT_TENANT, datetime.now(UTC))
+        text, ticket = await tickets.make(unquote(path), tenant or DEFAULT_TENANT, datetime.now(UTC))
         url = f"{path}?{urlencode({'ticket': text})}"
         return Json({"ticket": text, "url": url, "expiresAt": to_text(ticket.until)}, status_code=201)
 

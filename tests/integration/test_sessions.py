@@ -69,6 +69,12 @@ async def test_wrong_token_opens_nothing(client: httpx.AsyncClient, body: dict[s
     assert "set-cookie" not in answer.headers
 
 
+async def test_a_token_that_is_no_text_is_refused(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/api/v1/session", content=rb'{"token": "\ud800"}', headers=headers)
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize("cookie", ["minamo_session=x.y", "minamo_session=", 'minamo_session="a; b', "other=1"])
 async def test_other_cookies_open_nothing(client: httpx.AsyncClient, cookie: str) -> None:
     assert (await client.get("/api/v1/stations", headers={"Cookie": cookie})).status_code == 401

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 from unittest.mock import MagicMock
 
+import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import BaseRoute, Route
 
@@ -24,6 +27,7 @@ from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAME
 from api.settings import Settings
 from broker.alerts.rules import _MEMBERS as RULE_MEMBERS
 from broker.devices import _MAPPING_MEMBERS, _MEMBERS
+from broker.jsonld import ContextResolver
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON
 
@@ -32,8 +36,8 @@ PAGES = {"/", "/docs", "/openapi.json"}  # for people, and the document itself
 
 @cache
 def app() -> FastAPI:
-    """The application; nothing in it is called, so that it needs no hub."""
-    return create_app(MagicMock(settings=Settings()))
+    """The application on a hub without a database: enough for what is refused before one is asked."""
+    return create_app(MagicMock(settings=Settings(), contexts=ContextResolver(MagicMock())))
 
 
 @cache
@@ -89,6 +93,11 @@ class TestDocument:
             (path, "PARAMETERS") for path in document()["paths"]
         }
         assert written == routes
+
+    def test_every_body_is_read_by_the_hub_itself(self) -> None:
+        """By ``JsonObject``: of a limited size, and nothing in it that cannot be stored."""
+        others = [route.path for route in flat(app().routes) if isinstance(route, APIRoute) and route.body_field]
+        assert others == []
 
     def test_names_of_operations_are_unique(self) -> None:
         found = [
@@ -185,3 +194,49 @@ class TestPage:
         assert "<script" not in page
         assert 'src="http' not in page
         assert 'href="http' not in page
+
+
+def bodied(described: Operation) -> Any:
+    """A body for the operation that is right as far as its first checks go."""
+    if described.body is None:
+        return None
+    if "Query" in described.body:
+        return {"type": "Query", "entities": [{"type": "River"}]}
+    return ["urn:x:1"] if described.body == "EntityIds" else [{"id": "urn:x:1"}] if "Array" in described.body else {}
+
+
+async def answered(path: str, method: str, described: Operation, **parameters: str) -> httpx.Response:
+    address = re.sub(r"{\w+}", "urn:x:1", path)
+    transport = httpx.ASGITransport(app(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
+        return await client.request(method, address, params=parameters, json=bodied(described))
+
+
+KEYWORDS = [
+    (path, method, described, name)
+    for path, method, described, _ in OPERATIONS
+    for name in ("options", "format")
+    if name in described.parameters
+]
+
+
+class TestRoutes:
+    """A route refuses what its description does not have."""
+
+    @pytest.mark.parametrize(
+        ("path", "method", "described"),
+        [entry[:3] for entry in OPERATIONS],
+        ids=[f"{method} {path}" for path, method, _, _ in OPERATIONS],
+    )
+    async def test_an_unknown_parameter_is_refused(self, path: str, method: str, described: Operation) -> None:
+        response = await answered(path, method, described, neverHeard="1")
+        assert (response.status_code, "neverHeard" in response.json()["detail"]) == (400, True)
+
+    @pytest.mark.parametrize(
+        ("path", "method", "described", "name"),
+        KEYWORDS,
+        ids=[f"{method} {path} {name}" for path, method, _, name in KEYWORDS],
+    )
+    async def test_an_unknown_keyword_is_refused(self, path: str, method: str, described: Operation, name: str) -> None:
+        response = await answered(path, method, described, **{name: "neverHeard"})
+        assert (response.status_code, "neverHeard" in response.json()["detail"]) == (400, True)
