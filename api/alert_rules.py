@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from api.hub import Hub
+from api.routers.alerts_cap import cap_profile
 from api.workers.alerts import AlertEvaluator, Decided
 from broker.alerts import AlertRule, parse_rule, withdraw
 from broker.errors import ResourceNotFound
@@ -70,7 +71,7 @@ async def _withdraw_where(
         states[key], decisions = withdraw(state, now)
         decided += [Decided(key, entities[key], rule, decision, now) for decision in decisions]
     if decided:
-        evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
+        evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub))
         await evaluator.publish(connection, decided, now)
     await hub.alerts.save_states(connection, states)
 

@@ -28,6 +28,7 @@ from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
+from api.routers.alerts_cap import cap_profile
 from api.routers.stations import Notice
 from api.settings import Settings
 from api.workers.alerts import AlertEvaluator
@@ -121,7 +122,7 @@ async def _check_mqtt(client: MqttClient) -> None:
 def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     """Alert rules, subscriptions, deliveries, rollups of history, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
-    evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, webhooks_of(hub))
+    evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub))
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
     alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s)
     subscription_worker = SubscriptionWorker(hub, poll_s)

@@ -17,6 +17,7 @@ GROUPS: Final[dict[str, str]] = {
     "ingest": "Ingest / 受信",
     "workers": "Workers and live view / ワーカーと画面表示",
     "delivery": "Notifications and webhooks / 通知と Webhook",
+    "cap": "CAP messages / CAP メッセージ",
     "context": "JSON-LD contexts / JSON-LD コンテキスト",
     "query": "Queries / 検索",
     "history": "History / 履歴",

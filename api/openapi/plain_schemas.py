@@ -223,6 +223,8 @@ ALERTS: Final[dict[str, Schema]] = {
         description="An alert, with names and sentences in Japanese and English",
     ),
     "Alerts": members({"alerts": array(ref("Alert"))}, ["alerts"]),
+    "CapFeed": {"type": "string", "description": "Atom (RFC 4287), newest message first; rel=next leads to older ones"},
+    "CapMessage": {"type": "string", "description": "OASIS Common Alerting Protocol 1.2"},
     "AlertEvents": {"type": "string", "description": "Server-sent events raised and cleared; data is an Alert as JSON"},
 }
 

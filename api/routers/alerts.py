@@ -16,6 +16,7 @@ from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
+from api.routers.alerts_cap import add_cap_routes
 from broker.alerts import rule_document
 from broker.errors import BadRequestData, StoreUnavailable
 from broker.times import to_text
@@ -62,6 +63,7 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
 
+    add_cap_routes(router, hub)
     _rules(router, hub)
     return router
 

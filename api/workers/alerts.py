@@ -6,15 +6,16 @@ All effects of a batch are in the transaction that moves the feed on: an alert i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
 from psycopg import AsyncConnection
 
+from adapters.cap import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
 from broker.alerts import (
     AlertDecision,
@@ -59,11 +60,17 @@ class AlertEvaluator:
     """What the alerts worker does with a batch of change events."""
 
     def __init__(
-        self, store: AlertStore, rules: AlertRuleStore, writer: EntityWriter, webhooks: Sequence[str] = ()
+        self,
+        store: AlertStore,
+        rules: AlertRuleStore,
+        writer: EntityWriter,
+        cap: CapProfile,
+        webhooks: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._rule_store = rules
         self._writer = writer
+        self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
         self._version = -1
         self._rules: dict[tuple[int, str, str], list[AlertRule]] = {}
@@ -116,7 +123,7 @@ class AlertEvaluator:
     async def publish(self, connection: AsyncConnection, decided: list[Decided], now: datetime) -> None:
         """Write what ``decided`` means for everybody: records, stream, alert entities and webhooks."""
         places = await _places(connection, decided)
-        outcomes = [_outcome(item, places[item.key.tenant_id, item.entity_id]) for item in decided]
+        outcomes = [_outcome(item, places[item.key.tenant_id, item.entity_id], self._cap) for item in decided]
         recorded = await self._store.record(connection, outcomes, now)
         for item, event in zip(decided, recorded, strict=True):
             place = places[item.key.tenant_id, item.entity_id]
@@ -174,13 +181,13 @@ async def _places(connection: AsyncConnection, decided: list[Decided]) -> dict[t
     return places
 
 
-def _outcome(item: Decided, place: Place) -> AlertOutcome:
+def _outcome(item: Decided, place: Place, cap: Mapping[str, Any]) -> AlertOutcome:
     decision = item.decision
     return AlertOutcome(
         key=item.key,
         entity_id=place.entity_id,
         decision=decision,
-        message=alert_message(decision, item.rule, place),
+        message={**alert_message(decision, item.rule, place), "cap": cap},
     )
 
 

@@ -14,7 +14,7 @@ from broker.alerts.evaluation import (
     state_document,
     withdraw,
 )
-from broker.alerts.messages import Place, alert_id, alert_message, place_of
+from broker.alerts.messages import JST, Place, alert_id, alert_message, level_names, place_of
 from broker.alerts.rules import (
     AlertRule,
     Confirmation,
@@ -27,6 +27,7 @@ from broker.alerts.rules import (
 
 __all__ = [
     "ALERT_TYPE",
+    "JST",
     "AlertDecision",
     "AlertRule",
     "Confirmation",
@@ -41,6 +42,7 @@ __all__ = [
     "alert_message",
     "check_replacement",
     "evaluate",
+    "level_names",
     "new_peaks",
     "parse_rule",
     "parse_state",

@@ -80,6 +80,7 @@ def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: 
         "entityId": place.entity_id,
         "stationName": place.name_ja,
         "stationNameEn": place.name_en,
+        "location": place.location,
         "attribute": rule.attribute,
         "stage": stage.code,
         "stageNameJa": stage.name_ja,
@@ -103,7 +104,7 @@ def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: 
 
 def headlines(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
     """One short line in Japanese and in English: place, named threshold, what happened."""
-    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     threshold = _quantity(decision.threshold, rule.unit_code)
     ja, en = {
         "raised": ("に到達", "reached"),
@@ -126,7 +127,7 @@ def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: t
 
 
 def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
-    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     threshold = _quantity(decision.threshold, rule.unit_code)
     ja = f"{stage_ja}（{threshold}）に達しました。"
     en = f"reached the {stage_en} ({threshold})."
@@ -138,7 +139,7 @@ def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
 
 
 def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
-    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     threshold = _quantity(decision.threshold, rule.unit_code)
     peak = _quantity(decision.peak_value, rule.unit_code)
     minutes = rule.clear_after.total_seconds() / 60
@@ -150,7 +151,7 @@ def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
 
 
 def _withdrawn(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
-    stage_ja, stage_en = _level_names(STAGE_BY_CODE[decision.stage])
+    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     value = _quantity(decision.value, rule.unit_code)
     return (
         f"{place.name_ja}の{stage_ja}のアラートは、監視ルールの変更により取り下げられました。"
@@ -160,7 +161,7 @@ def _withdrawn(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[
     )
 
 
-def _level_names(stage: Stage) -> tuple[str, str]:
+def level_names(stage: Stage) -> tuple[str, str]:
     """The stage as a level in a sentence. A gauge measures the level of overflow, it does not see the overflow."""
     if stage.code == "overflow":
         return f"{stage.name_ja}に相当する水位", f"level of {stage.name_en}"

@@ -115,6 +115,7 @@ class TestMessage:
             "entityId": STATION,
             "stationName": "巴橋",
             "stationNameEn": "Tomoe Bridge",
+            "location": {"type": "Point", "coordinates": [138.4, 35.0]},
             "attribute": RULE.attribute,
             "stage": "caution",
             "stageNameJa": "氾濫注意水位",
