@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +10,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from api.workers.notifications import Failures
+from api.workers.waiting import let_others_work
 from broker.subscriptions import Indexed, SubscriptionIndex, indexed, read_subscription
 from context_store import subscriptions as store
 from context_store.caches import version_of
@@ -20,7 +20,6 @@ log = structlog.get_logger(__name__)
 # A subscription is not told of what was committed before it. Events carry the start of their transaction, which may
 # lie before that commit; up to this far, telling too much is better than too little.
 _LONGEST_WRITE: Final = timedelta(seconds=5)
-_AT_ONCE: Final = 50  # read before other tasks have their turn
 
 
 class SubscriptionDirectory:
@@ -43,8 +42,7 @@ class SubscriptionDirectory:
         failures = Failures()
         keys, changed = await store.load_changed(connection, self._version)
         for number, stored in enumerate(changed):
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
+            await let_others_work(number)
             self._take(stored, failures)
         for key in self.index.keys() - keys:
             self._forget(key)

@@ -21,6 +21,7 @@ from api.workers.feed import FeedLoop
 from api.workers.notifications import Failures, Happening, NotificationMaker, Sheet
 from api.workers.periodic import PeriodicNotifier
 from api.workers.subscription_directory import SubscriptionDirectory
+from api.workers.waiting import let_others_work
 from broker.alerts import ALERT_TYPE
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import StoreUnavailable
@@ -122,20 +123,26 @@ class ChangeNotifier:
         """Put the notifications of ``events`` into the outbox, in the caller's transaction."""
         await self._directory.refresh(connection)
         now = datetime.now(UTC)
-        concerned = [found for event in events if (found := self._concerned(event)) is not None]
+        concerned = []
+        for number, event in enumerate(events):
+            if (found := self._concerned(event)) is not None:
+                concerned.append(found)
+            await let_others_work(number)
         if not concerned:
             return
         states = await _states(connection, events, {found.change.entity_key for found in concerned})
         failures = Failures()
         matched = []
-        for found in concerned:
+        for number, found in enumerate(concerned):
+            await let_others_work(number)
             state = states[found.change.event_id]
             if entries := await self._matching(connection, found, state, now, failures):
                 matched.append((found, state, entries))
         keys = {entry.key for _, _, entries in matched for entry in entries}
         progress = await store.hold(connection, keys) if keys else {}
         batch = _Batch(now, progress, self._maker.sheet(connection, now), failures)
-        for found, state, entries in matched:
+        for number, (found, state, entries) in enumerate(matched):
+            await let_others_work(number)
             happening = Happening(str(found.change.entity_key), [(state, found.event)], found.change.recorded_at)
             for entry in entries:
                 await batch.notify(entry, happening)
