@@ -32,6 +32,7 @@ from api.routers.decoding import decoding_router
 from api.routers.deliveries import deliveries_router
 from api.routers.devices import devices_router
 from api.routers.export import export_router
+from api.routers.history_import import import_router
 from api.routers.readings import readings_router
 from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
@@ -76,6 +77,7 @@ def create_app(
     app.include_router(stations_router(hub, notice))
     app.include_router(series_router(hub))
     app.include_router(export_router(hub))
+    app.include_router(import_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))

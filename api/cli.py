@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from api import client_commands, delivery_commands, store_commands
+from api import client_commands, delivery_commands, history_commands, store_commands
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
 from api.settings import Settings, unknown_variables
@@ -236,8 +236,14 @@ def _shower(settings: Settings) -> Callable[[Text | str], None]:
     return show
 
 
-for group in (delivery_commands.subscriptions, delivery_commands.dead_letters, store_commands.store):
-    main.add_command(group)
+for command in (
+    delivery_commands.subscriptions,
+    delivery_commands.dead_letters,
+    store_commands.store,
+    history_commands.export_history,
+    history_commands.import_history,
+):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 import orjson
@@ -14,10 +14,19 @@ import orjson
 TOKEN_VARIABLE: Final = "MINAMO_TOKEN"  # noqa: S105 - the name of a variable
 _TIMEOUT_S: Final = 30.0
 _RECONNECT_S: Final = 1.0
+# A part of an import, or the turn of an export, may take longer than anything else.
+_UPLOAD_TIMEOUT: Final = httpx.Timeout(_TIMEOUT_S, read=600.0, write=600.0)
 
 
 class HubError(Exception):
-    """The hub cannot be reached or answers with an error; the text is for the person at the terminal."""
+    """The hub cannot be reached or answers with an error; the text is for the person at the terminal.
+
+    ``may_pass``: the same request may be answered a moment later.
+    """
+
+    def __init__(self, text: str, *, may_pass: bool = False) -> None:
+        self.may_pass = may_pass
+        super().__init__(text)
 
 
 class HubClient:
@@ -30,6 +39,12 @@ class HubClient:
         if tenant is not None:
             headers["NGSILD-Tenant"] = tenant
         self._client = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The document at ``path``."""
@@ -54,6 +69,24 @@ class HubClient:
         given = {name: value for name, value in parameters.items() if value is not None}
         self._request("DELETE", path, params=given)
 
+    def upload(self, path: str, body: bytes, media_type: str, parameters: dict[str, Any]) -> Any:
+        """Post ``body``; returns the answer. Waits as long as it takes."""
+        headers = {"Content-Type": media_type}
+        return self._request("POST", path, content=body, headers=headers, params=parameters, timeout=_UPLOAD_TIMEOUT)
+
+    def download(self, path: str, parameters: dict[str, Any]) -> Iterator[bytes]:
+        """The body at ``path`` in blocks. Raises :class:`HubError`, also when it breaks off."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        headers = {"Accept-Encoding": "identity"}
+        try:
+            with self._client.stream("GET", path, params=given, headers=headers, timeout=_UPLOAD_TIMEOUT) as response:
+                if response.is_error:
+                    response.read()
+                    raise HubError(_problem(response))
+                yield from response.iter_bytes()
+        except httpx.HTTPError as exc:
+            raise HubError(f"the hub broke off ({exc}) / 途中で切れました") from exc
+
     def events(self, path: str, after: int | None = None) -> Iterator[dict[str, Any]]:
         """The events of a server-sent stream, for ever: after a break it goes on where it was."""
         while True:
@@ -76,10 +109,11 @@ class HubClient:
         except httpx.HTTPError as exc:
             raise HubError(
                 f"the hub at {self._client.base_url} does not answer ({exc}); is it running? / "
-                f"ハブ（{self._client.base_url}）に接続できません"
+                f"ハブ（{self._client.base_url}）に接続できません",
+                may_pass=True,
             ) from exc
         if response.is_error:
-            raise HubError(_problem(response))
+            raise HubError(_problem(response), may_pass=response.status_code in (409, 502, 503, 504))
         return orjson.loads(response.content) if response.content else None
 
 

@@ -95,10 +95,14 @@ def content_type(request: Request) -> str:
 
 
 async def read_json(request: Request, max_bytes: int) -> Any:
-    """The body as JSON.
+    """The body as JSON; raises what :func:`read_body` and :func:`parse_body` raise (clauses 5.5.4 and 6.3.4)."""
+    return parse_body(await read_body(request, max_bytes))
 
-    Raises :class:`UnacceptableRequest` with 411 without Content-Length and 413 beyond ``max_bytes``, and
-    what :func:`parse_body` raises (clauses 5.5.4 and 6.3.4).
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body.
+
+    Raises :class:`UnacceptableRequest` with 411 without Content-Length and 413 beyond ``max_bytes`` (clause 6.3.4).
     """
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
@@ -106,7 +110,7 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     if int(length) > max_bytes:
         raise _too_large(max_bytes)
     try:
-        return parse_body(await _read(request, max_bytes))
+        return await _read(request, max_bytes)
     except ClientDisconnect as exc:
         raise InvalidRequest("The body ended early") from exc
 

@@ -48,6 +48,7 @@ async def _json_object(request: Request) -> dict[str, Any]:
 
 
 TenantId = Annotated[int, Depends(_tenant_id)]
+TenantName = Annotated[str | None, Header(alias=TENANT_HEADER, description="Tenant / テナント")]
 JsonObject = Annotated[dict[str, Any], Depends(_json_object)]
 """The body, read as that of the NGSI-LD API: of a limited size, as strict about JSON, with the same errors."""
 

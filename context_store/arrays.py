@@ -53,9 +53,9 @@ def integers(values: Sequence[int]) -> PackedArray:
     return _fixed(23, 4, "i", values)
 
 
-def small_integers(values: Sequence[int]) -> PackedArray:
+def small_integers(values: Sequence[int | None]) -> PackedArray:
     """``smallint[]``."""
-    return _fixed(21, 2, "h", values)
+    return _nullable(21, 2, "h", values)
 
 
 def booleans(values: Sequence[bool | None]) -> PackedArray:

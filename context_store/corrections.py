@@ -27,7 +27,7 @@ Slot = tuple[int, int, int, datetime, int]
 _PAST: Final[LiteralString] = """
     select i.entity_key, i.tenant_id, i.attribute_id, i.observed_at, i.dataset_id, i.source_id, i.value_hash,
            i.superseded_at is null, i.kind, i.removed, i.number_value, i.text_value, i.boolean_value, i.json_value,
-           i.unit_code, i.detail - 'createdAt'
+           i.unit_code, i.detail - 'createdAt', i.quality
       from unnest(%(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[],
                   %(observed_at)b::timestamptz[], %(dataset_id)b::int[])
            as s (entity_key, tenant_id, attribute_id, observed_at, dataset_id)
@@ -137,9 +137,10 @@ def settle(rows: InstanceRows, past: Mapping[Slot, list[PastRow]], *, repeats: b
 
 def _content(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """All that a row to insert says, as :class:`PastRow` has it."""
-    kind, _, removed, number, text, boolean, json_text, unit_code, detail = row[7:16]
+    kind, _, removed, number, text, boolean, json_text, unit_code, detail, quality = row[7:17]
     json_value = None if json_text is None else orjson.loads(json_text)
-    return kind, removed, number, text, boolean, json_value, unit_code, None if detail is None else orjson.loads(detail)
+    beside = None if detail is None else orjson.loads(detail)
+    return kind, removed, number, text, boolean, json_value, unit_code, beside, quality
 
 
 def hidden_until(changes: Iterable[AttributeChange]) -> datetime | None:

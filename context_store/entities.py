@@ -139,6 +139,13 @@ class EntityWriter:
         await connection.execute(NOTIFY)
         return key
 
+    async def write_state(
+        self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange
+    ) -> int:
+        """Write the entity's row alone: no history and no event. As :meth:`write` otherwise."""
+        key, _ = await self._write_row(connection, tenant_id, key, change)
+        return key
+
     async def _write_row(
         self, connection: AsyncConnection, tenant_id: int, key: int | None, change: EntityChange
     ) -> tuple[int, datetime | None]:

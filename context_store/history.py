@@ -56,22 +56,23 @@ _PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt"
 _INSERT: Final[LiteralString] = """
     insert into attribute_instance (
         entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, has_observed_at,
-        removed, recorded_at, number_value, text_value, boolean_value, json_value, geometry_value, unit_code, detail)
+        removed, recorded_at, number_value, text_value, boolean_value, json_value, geometry_value, unit_code, detail,
+        quality, superseded_at)
     select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, r.kind,
            r.has_observed_at, r.removed, coalesce(r.recorded_at, %(now)s), r.number_value, r.text_value,
            r.boolean_value, r.json_value::jsonb,
            case when r.kind = 3 and r.json_value is not null
                 then st_setsrid(st_force2d(st_geomfromgeojson(r.json_value)), 4326) end,
-           r.unit_code, r.detail::jsonb
+           r.unit_code, r.detail::jsonb, r.quality, r.superseded_at
       from unnest(
         %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
         %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(kind)b::smallint[],
         %(has_observed_at)b::boolean[], %(removed)b::boolean[], %(number_value)b::float8[], %(text_value)b::text[],
         %(boolean_value)b::boolean[], %(json_value)b::text[], %(unit_code)b::text[], %(detail)b::text[],
-        %(recorded_at)b::timestamptz[]
+        %(quality)b::smallint[], %(recorded_at)b::timestamptz[], %(superseded_at)b::timestamptz[]
       ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind,
               has_observed_at, removed, number_value, text_value, boolean_value, json_value, unit_code, detail,
-              recorded_at)
+              quality, recorded_at, superseded_at)
     on conflict do nothing
 """
 
@@ -187,7 +188,9 @@ class InstanceRows(_Rows):
         "json_value": texts,
         "unit_code": texts,
         "detail": texts,
+        "quality": small_integers,
         "recorded_at": timestamps,
+        "superseded_at": timestamps,
     }
 
     def __init__(self) -> None:
@@ -195,7 +198,16 @@ class InstanceRows(_Rows):
         self.look: set[tuple[Any, ...]] = set()
         """Moments (places without the source) of which history may have something already."""
 
-    def add(self, place: Place, instance: Instance, *, look: bool = False, recorded_at: datetime | None = None) -> None:
+    def add(
+        self,
+        place: Place,
+        instance: Instance,
+        *,
+        look: bool = False,
+        quality: str | None = None,
+        recorded_at: datetime | None = None,
+        superseded_at: datetime | None = None,
+    ) -> None:
         """Add ``instance``; ``look`` when it may be a correction, ``recorded_at`` if not when inserted."""
         if look:
             self.look.add(place[:5])
@@ -212,12 +224,20 @@ class InstanceRows(_Rows):
                 *_typed(kind, value),
                 instance.get("unitCode"),
                 orjson.dumps(detail).decode() if detail else None,
+                QUALITY_NUMBER[quality] if quality else None,
                 recorded_at,
+                superseded_at,
             )
         )
 
     def add_removed(
-        self, place: Place, kind: str, *, observed: bool = False, recorded_at: datetime | None = None
+        self,
+        place: Place,
+        kind: str,
+        *,
+        observed: bool = False,
+        recorded_at: datetime | None = None,
+        superseded_at: datetime | None = None,
     ) -> None:
         """Add a tombstone: from its time on, the attribute instance was no more.
 
@@ -225,8 +245,8 @@ class InstanceRows(_Rows):
         """
         if observed:
             self.look.add(place[:5])
-        nothing = (None,) * 6
-        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, *nothing, recorded_at))
+        nothing = (None,) * 7
+        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, *nothing, recorded_at, superseded_at))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""

@@ -35,5 +35,26 @@ _SERIES: Final[dict[str, Schema]] = {
     | {"description": "Seconds since 1970; value, null in a gap; share of readings that are not good (0 to 1)"},
 }
 
-HISTORY: Final[dict[str, Schema]] = {"ChartSeries": members(_SERIES, _SERIES)}
+_REJECTED: Final = members(
+    {
+        "row": COUNT | {"description": "Counted from 0, without the header"},
+        "reason": TEXT | {"examples": ["observedAt", "value", "unknownEntity"]},
+        "detail": TEXT,
+    },
+    ["row", "reason", "detail"],
+)
+_RESULT: Final[dict[str, Schema]] = {
+    "rows": COUNT,
+    "new": COUNT | {"description": "Rows that history did not have, those of corrections included"},
+    "repeated": COUNT | {"description": "Rows that changed nothing"},
+    "corrections": COUNT | {"description": "What was believed and is no longer"},
+    "current": COUNT | {"description": "Attributes whose current value was older"},
+    "created": array(TEXT) | {"description": "Entities that were made"},
+    "rejected": array(_REJECTED),
+}
+
+HISTORY: Final[dict[str, Schema]] = {
+    "ChartSeries": members(_SERIES, _SERIES),
+    "ImportResult": members(_RESULT, _RESULT),
+}
 """All of them."""
