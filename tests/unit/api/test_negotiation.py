@@ -25,7 +25,7 @@ from api.negotiation import (
     read_json,
 )
 from api.problem_details import UnacceptableRequest
-from broker.errors import BadRequestData, InvalidRequest
+from broker.errors import BadRequestData, InvalidRequest, TooComplexQuery
 from broker.jsonld import ContextResolver, core_terms
 from schemas.contexts import MINAMO_CONTEXT
 from schemas.terms import CORE_CONTEXT, GEO_JSON, JSON, JSON_LD
@@ -181,6 +181,13 @@ class TestAnswer:
         response = answer(request(), {"id": "urn:x:1"}, terms, JSON)
         assert response.headers["link"] == f'<{MINAMO_CONTEXT}>; {REL}; type="application/ld+json"'
         assert orjson.loads(response.body) == {"id": "urn:x:1"}
+
+    def test_what_is_nested_too_deep_to_be_written_is_too_complex(self) -> None:
+        entity: dict[str, Any] = {"id": "urn:x:1"}
+        for _ in range(300):
+            entity = {"id": "urn:x:1", "locatedAt": {"type": "Relationship", "entity": entity}}
+        with pytest.raises(TooComplexQuery, match="nested too deep"):
+            answer(request(), entity, core_terms(), JSON)
 
     async def test_json_ld_has_it_in_each_object(self) -> None:
         response = answer(request(), [{"id": "urn:x:1"}], core_terms(), JSON_LD)
