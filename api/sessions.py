@@ -17,7 +17,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from api.openapi.answers import PROBLEM
 from api.openapi.plain import answers, takes
 from api.problem_details import UnacceptableRequest
 from api.requests import JsonObject
@@ -85,7 +84,7 @@ def sessions_router(tokens: Tokens, sessions: Sessions) -> APIRouter:
         SESSION_PATH,
         status_code=204,
         summary="Sign a browser in: a token for a cookie / ブラウザーのサインイン",
-        responses=answers(statuses=(204,)) | {401: {"description": "The token is not known", "content": PROBLEM}},
+        responses=answers(statuses=(204,)),
         openapi_extra=takes("SessionRequest"),
     )
     async def sign_in(request: Request, body: JsonObject) -> Response:

@@ -29,7 +29,7 @@ SHARED: Final[dict[str, Schema]] = {
     "Unauthorized": {
         "description": "A bearer token is required (only where the hub has tokens)",
         "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
-        "content": {PROBLEM_JSON: {"schema": ref("ProblemDetails")}},
+        "content": {PROBLEM_JSON: {"schema": ref("ProblemDetails")}} | PROBLEM,
     },
     "NotAcceptable": {"description": "None of the media types of Accept is available (6.3.4)", "content": PROBLEM},
     "LengthRequired": {"description": "Content-Length is missing (6.3.4)"},
