@@ -6,14 +6,14 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 
 from api.hub import Hub
 from api.ingest_parts import make_decoder
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import TenantId, parse_moment
+from api.requests import JsonObject, TenantId, parse_moment
 from api.responses import Json
 from api.routers.devices import read_document
 from broker.devices import Device, device_document
@@ -37,7 +37,7 @@ def decoding_router(hub: Hub) -> APIRouter:
         responses=answers("Decode", *NEEDED),
         openapi_extra=takes("DecodeInput"),
     )
-    async def decode(tenant_id: TenantId, device_id: str, body: Annotated[dict[str, Any], Body()]) -> Json:
+    async def decode(tenant_id: TenantId, device_id: str, body: JsonObject) -> Json:
         device = await _device(hub, tenant_id, device_id, body.get("device"))
         topic = _text(body, "topic") or f"minamo/v1/{device.key}/readings"
         received = _text(body, "receivedAt")
