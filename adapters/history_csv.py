@@ -61,8 +61,11 @@ class HistoryReader:
     def parts(self, text: str, size: int) -> Iterator[Part]:
         """The rows of ``text`` (whole rows without the header), at most ``size`` in each part."""
         rows = (row for row in csv.reader(io.StringIO(text, newline="")) if row)
-        while part := list(islice(rows, size)):
-            yield self._read(part)
+        try:
+            while part := list(islice(rows, size)):
+                yield self._read(part)
+        except csv.Error as exc:
+            raise BadRequestData(f"The file is not CSV: {exc}") from exc
 
     def _read(self, rows: list[list[str]]) -> Part:
         width = len(self._header)

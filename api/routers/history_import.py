@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query, Request
 from adapters.history_csv import HistoryReader
 from api.hub import Hub
 from api.negotiation import created_tenant, existing_tenant, read_body
+from api.openapi.answers import WITH_BODY, shared
 from api.openapi.plain import answers
 from api.requests import TenantName
 from api.responses import Json
@@ -37,7 +38,8 @@ def import_router(hub: Hub) -> APIRouter:
     @router.post(
         "/import",
         summary="History from a part of a file / 履歴ファイルの取り込み",
-        responses=answers("ImportResult", Conflict),
+        responses=answers("ImportResult", Conflict)
+        | {status: shared(name) for status, name in WITH_BODY.items() if status != 415},
         openapi_extra=_BODY,
     )
     async def import_history(
@@ -72,7 +74,12 @@ def _parts(body: bytes, terms: TermMap, latest: datetime, *, as_recorded: bool) 
         header, _, rows = body.decode("utf-8-sig").partition("\n")
     except UnicodeDecodeError as exc:
         raise BadRequestData(f"The file is not UTF-8: {exc.reason} at byte {exc.start}") from exc
-    names = next(csv.reader([header.rstrip("\r")]), [])
+    if "\0" in rows:
+        raise BadRequestData("The file has a NUL character (U+0000), which cannot be stored")
+    try:
+        names = next(csv.reader([header.rstrip("\r")]), [])
+    except csv.Error as exc:
+        raise BadRequestData(f"The first line is not CSV: {exc}") from exc
     return HistoryReader(names, terms.expand_term, latest, as_recorded=as_recorded).parts(rows, _PART_ROWS)
 
 

@@ -216,6 +216,20 @@ async def test_columns_that_are_none_are_refused(client: httpx.AsyncClient) -> N
 
 
 @NATIVE
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"entityId\rtype\n", "The first line is not CSV"),
+        (f"{HEAD}\n{row(T0, 'a' * 200_000)}\n".encode(), "The file is not CSV"),
+        (f"{HEAD}\n{row(T0, chr(0))}\n".encode(), "NUL"),
+    ],
+)
+async def test_what_is_no_csv_is_refused(client: httpx.AsyncClient, content: bytes, reason: str) -> None:
+    response = await client.post("/api/v1/import", content=content)
+    assert (response.status_code, reason in response.json()["detail"]) == (400, True)
+
+
+@NATIVE
 async def test_an_import_belongs_to_its_tenant(client: httpx.AsyncClient) -> None:
     entity = {"id": "urn:ngsi-ld:X:1", "type": "X"}
     await client.post("/ngsi-ld/v1/entities", json=entity, headers={"NGSILD-Tenant": "other"})
