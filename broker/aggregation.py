@@ -157,7 +157,7 @@ def _series(
     result: dict[str, Any] = {"type": kind}
     texts = list(_with_texts(periods))
     for position, method in enumerate(aggregation.methods):
-        values = [[found[position], start, end] for found, start, end in texts if found[position] is not None]
+        values = [(found[position], start, end) for found, start, end in texts if found[position] is not None]
         if values:
             result[method.value] = values
         elif named is not None:

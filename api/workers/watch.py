@@ -5,14 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from typing import Final
 
 from api.hub import Hub
-from api.metrics import FEED_LAG, PENDING, PENDING_AGE, QUARANTINE_HELD, SUBSCRIPTION_AGE, SUBSCRIPTION_PENDING
+from api.metrics import (
+    FEED_LAG,
+    PENDING,
+    PENDING_AGE,
+    QUARANTINE_HELD,
+    ROLLUP_LAG,
+    SUBSCRIPTION_AGE,
+    SUBSCRIPTION_PENDING,
+)
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
 from context_store.delivery_status import DeliveryStatusStore
 from context_store.events import consumer_lag
+from context_store.rollups import read_state
 
 _EVERY_S: Final = 10.0
 _SUBSCRIPTIONS_SHOWN: Final = 10  # series that come and go must stay few
@@ -32,6 +42,7 @@ async def measure_backlogs(hub: Hub) -> None:
     async with hub.database.transaction(ALL_TENANTS) as connection:
         lags = await consumer_lag(connection)
         held = await hub.quarantine.counts(connection)
+        rolled_until = (await read_state(connection)).rolled_until
     PENDING.clear()
     PENDING_AGE.clear()
     for kind, state, count, age in counts:
@@ -41,6 +52,8 @@ async def measure_backlogs(hub: Hub) -> None:
     await _measure_subscriptions(hub)
     for consumer, (behind, _) in lags.items():
         FEED_LAG.labels(consumer).set(max(behind, 0))
+    if rolled_until is not None:
+        ROLLUP_LAG.set((datetime.now(UTC) - rolled_until).total_seconds())
     QUARANTINE_HELD.clear()
     for reason, count in held.items():
         QUARANTINE_HELD.labels(reason).set(count)
