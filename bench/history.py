@@ -199,6 +199,14 @@ async def disk(store: Store, what: str) -> None:
     store.say(f"disk of a million instances ({what})", f"{status.bytes / count:8.1f} MB; rollups {sizes}")
 
 
+async def _vacuum(store: Store) -> None:
+    """What autovacuum does in time."""
+    options = "-c search_path=minamo,public"
+    async with await psycopg.AsyncConnection.connect(store.url, autocommit=True, options=options) as connection:
+        table = sql.Identifier(history_table(store.mode))
+        await connection.execute(sql.SQL("vacuum analyze rollup_1h, rollup_1d, rollup_10m, {}").format(table))
+
+
 async def compress(store: Store) -> None:
     """Compress the chunks whose instances are older than a day."""
     if not await apply_compression(store.database, timedelta(days=1)):
@@ -318,8 +326,7 @@ async def measure(mode: str, given: argparse.Namespace) -> list[str]:
             await connection.execute("analyze")
         await roll(store)
         await add_ten_years(store.database, store.city)
-        async with store.database.transaction(ALL_TENANTS) as connection:
-            await connection.execute("analyze")
+        await _vacuum(store)
         await disk(store, "as written")
         await without_rollups(store, lambda: measure_questions(store, sensors, given.times, "instances"))
         await measure_questions(store, sensors, given.times, "rollups")

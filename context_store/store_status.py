@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final, Literal, LiteralString
@@ -22,7 +23,8 @@ _MODE: Final[LiteralString] = """
 # Bytes with indexes, and rows as the last analyze saw them, of a partitioned or plain table.
 _SIZE: Final[LiteralString] = """
     select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
-      from pg_partition_tree(%s::regclass) t join pg_class c on c.oid = t.relid where t.isleaf
+      from pg_class c
+     where c.oid = %(table)s::regclass or c.oid in (select relid from pg_partition_tree(%(table)s::regclass))
 """
 _HYPERTABLE_SIZE: Final[LiteralString] = """
     select hypertable_size('attribute_instance_rows'), approximate_row_count('attribute_instance_rows')
@@ -162,7 +164,7 @@ async def store_status(database: Database) -> StoreStatus:
 
 
 async def _size(connection: AsyncConnection, table: str) -> tuple[int, int]:
-    size, rows = await _row(connection, _SIZE, (table,))
+    size, rows = await _row(connection, _SIZE, {"table": table})
     return size, rows
 
 
@@ -183,7 +185,9 @@ async def _jobs(connection: AsyncConnection) -> list[Job]:
     ]
 
 
-async def _row(connection: AsyncConnection, statement: LiteralString, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+async def _row(
+    connection: AsyncConnection, statement: LiteralString, values: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
     row = await (await connection.execute(statement, values)).fetchone()
     if row is None:
         raise LookupError("the store does not tell its state")

@@ -108,3 +108,4 @@ async def test_the_status_is_json(database: Database) -> None:
     assert document["history"]["partitions"] == 2
     assert document["rolling"]["rolledUntil"] == START + timedelta(days=21) - timedelta(hours=1)
     assert document["rollups"].keys() == {"10m", "1h", "1d"}
+    assert all(size["bytes"] > 0 for size in document["rollups"].values())
