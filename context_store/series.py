@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading one attribute of one entity for a chart: all readings where they are few, else buckets of them.
 
+Long ranges are read from rollups (:mod:`context_store.series_rollups`).
+
 PostgreSQL cuts the range into buckets and finds the first, lowest, highest and last reading of each in one pass along
 the primary key; only these leave it.
 """
@@ -18,6 +20,7 @@ from psycopg import AsyncConnection
 from broker.errors import ResourceNotFound
 from broker.series import Bucket, Point
 from context_store.database import Database
+from context_store.series_rollups import RolledSeries, rolled_series
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
 
@@ -55,24 +58,24 @@ _READINGS: Final[LiteralString] = (
     + " order by i.observed_at limit %(limit)s) r order by r.t limit %(limit)s"
 )
 
-# Buckets of %(width)s seconds from the start on. Extremes are looked up by their value: the earliest reading of it.
+# Buckets of %(width)s seconds from the start on. Extremes are looked up by their value: the earliest reading of it. By
+# windows and not by joining buckets and readings, whose numbers the planner would have to guess.
 _BUCKETS: Final[LiteralString] = (
-    "with r as materialized (select date_bin(make_interval(secs => %(width)s), i.observed_at, %(start)s) k,"
-    " i.observed_at t, "
+    "with r as (select date_bin(make_interval(secs => %(width)s), i.observed_at, %(start)s) k, i.observed_at t, "
     + _VALUE
     + " v, coalesce(i.quality > 1, false) doubtful, i.unit_code u"
     + _FROM.replace("ENTITY", "any(%(keys)s::bigint[])")
     + """),
-    b as (select k, count(*) n, count(*) filter (where doubtful) doubtful, min(t) first_t, max(t) last_t, min(v) low,
-                 max(v) high, min(u collate "C") unit, max(u collate "C") other_unit from r group by k)
-    select b.n, b.doubtful, extract(epoch from b.first_t)::float8, min(r.v) filter (where r.t = b.first_t),
-           extract(epoch from min(r.t) filter (where r.v = b.low))::float8, b.low,
-           extract(epoch from min(r.t) filter (where r.v = b.high))::float8, b.high,
-           extract(epoch from b.last_t)::float8, min(r.v) filter (where r.t = b.last_t), b.unit, b.other_unit
-      from b join r using (k)
-     where r.v in (b.low, b.high) or r.t in (b.first_t, b.last_t)
-     group by b.k, b.n, b.doubtful, b.first_t, b.last_t, b.low, b.high, b.unit, b.other_unit
-     order by b.k"""
+    b as (select r.*, min(t) over bucket first_t, max(t) over bucket last_t, min(v) over bucket low,
+                 max(v) over bucket high
+            from r window bucket as (partition by k))
+    select count(*), count(*) filter (where doubtful),
+           extract(epoch from min(first_t))::float8, min(v) filter (where t = first_t),
+           extract(epoch from min(t) filter (where v = low))::float8, min(low),
+           extract(epoch from min(t) filter (where v = high))::float8, min(high),
+           extract(epoch from min(last_t))::float8, min(v) filter (where t = last_t),
+           min(u collate "C"), max(u collate "C")
+      from b group by k order by k"""
 )
 
 
@@ -106,6 +109,10 @@ class FoundSeries:
     buckets: tuple[Bucket, ...] = ()
     units: tuple[str, ...] = ()
     expected_interval_s: float | None = None
+    width_s: float = 0.0
+    """Seconds that a bucket stands for."""
+    rollup: str | None = None
+    """The tier of rollups that the buckets are made of; None: instances."""
 
 
 class SeriesStore:
@@ -120,7 +127,7 @@ class SeriesStore:
         numbers = await self._terms.lookup([question.attribute, question.dataset])
         mapping = orjson.dumps([{"attribute": question.attribute}]).decode()
         place = {"tenant_id": tenant_id, "entity_id": question.entity_id, "mapping": mapping}
-        async with self._database.transaction(tenant_id) as connection:
+        async with self._database.transaction(tenant_id, snapshot=True) as connection:
             row = await (await connection.execute(_ENTITY, place)).fetchone()
             if row is None or row[0] is None:
                 raise ResourceNotFound(f"Entity {question.entity_id} does not exist")
@@ -128,11 +135,15 @@ class SeriesStore:
             if question.attribute not in numbers or question.dataset not in numbers:
                 return FoundSeries((), expected_interval_s=interval_s)
             values = _values(tenant_id, keys, numbers, question)
+            if question.known_at is None:
+                rolled = await rolled_series(connection, values, question.start, question.end, question.width_s)
+                if rolled is not None and (rolled.is_all or sum(row[0] for row in rolled.rows) > question.most):
+                    return _of_rollups(rolled, interval_s)
             readings, units = await _readings(connection, values)
             if len(readings) <= question.most:
                 return FoundSeries(tuple(readings), (), tuple(sorted(units)), interval_s)
             buckets, units = await _buckets(connection, values)
-        return FoundSeries(None, tuple(buckets), tuple(sorted(units)), interval_s)
+        return FoundSeries(None, tuple(buckets), tuple(sorted(units)), interval_s, question.width_s)
 
 
 def _values(tenant_id: int, keys: Sequence[int], numbers: dict[str, int], question: SeriesQuestion) -> dict[str, Any]:
@@ -156,5 +167,14 @@ async def _readings(connection: AsyncConnection, values: dict[str, Any]) -> tupl
 
 async def _buckets(connection: AsyncConnection, values: dict[str, Any]) -> tuple[list[Bucket], set[str]]:
     rows = await (await connection.execute(_BUCKETS, values)).fetchall()
-    buckets = [Bucket(row[0], row[1], first=row[2:4], low=row[4:6], high=row[6:8], last=row[8:10]) for row in rows]
-    return buckets, {unit for row in rows for unit in row[10:12]} - {None}
+    return [_bucket(row) for row in rows], {unit for row in rows for unit in row[10:12]} - {None}
+
+
+def _bucket(row: tuple[Any, ...]) -> Bucket:
+    return Bucket(row[0], row[1], first=row[2:4], low=row[4:6], high=row[6:8], last=row[8:10])
+
+
+def _of_rollups(rolled: RolledSeries, interval_s: float | None) -> FoundSeries:
+    units = (rolled.unit,) if rolled.unit is not None else ()
+    buckets = tuple(map(_bucket, rolled.rows))
+    return FoundSeries(None, buckets, units, interval_s, rolled.width_s, rolled.tier.name)

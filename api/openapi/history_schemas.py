@@ -24,6 +24,8 @@ _SERIES: Final[dict[str, Schema]] = {
     "to": TIME,
     "asKnownAt": {"anyOf": [TIME, {"type": "null"}]},
     "method": one_of(*Method) | {"description": "How points were chosen; raw: all readings are there"},
+    "rollup": _TEXT_OR_NULL
+    | {"description": "Of what points are made: 10m, 1h, 1d, or null: of readings", "examples": ["1h"]},
     "gapSeconds": _NUMBER_OR_NULL | {"description": "A longer pause is a gap; null: not known"},
     "count": COUNT | {"description": "Of readings, not of points; so are first, last, min and max"},
     "first": _READING,

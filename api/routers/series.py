@@ -108,12 +108,12 @@ def _plot(
 ) -> _Plot:
     if gap is None and found.expected_interval_s is not None:
         gap = found.expected_interval_s * stale_factor
-    if found.readings is not None:
-        return _all_of(list(found.readings), gap)
+    if not found.buckets:
+        return _all_of(list(found.readings or ()), gap)
     if gap is None and (step := usual_step_of_buckets(found.buckets)) is not None:
         gap = step * GAP_STEPS
     # A shorter pause could not be seen.
-    gap = max(gap, question.width_s) if gap is not None else None
+    gap = max(gap, found.width_s) if gap is not None else None
     return _chosen_of(found.buckets, method, question.most, gap)
 
 
@@ -148,6 +148,7 @@ def _document(question: SeriesQuestion, found: FoundSeries, plot: _Plot) -> dict
         "to": to_text(question.end),
         "asKnownAt": to_text(question.known_at) if question.known_at else None,
         "method": plot.method,
+        "rollup": found.rollup,
         "gapSeconds": plot.gap_s,
         "count": plot.count,
         "first": _extreme(plot.first),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from api.hub import Hub
 from broker.devices import AttributeMapping, Device
 from context_store.database import ALL_TENANTS
+from context_store.rollups import Rollups
 from support.hub import client_for, hub_for
 
 LEVEL = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
@@ -271,3 +274,70 @@ async def test_another_tenant_sees_nothing(gauge: Gauge, client: httpx.AsyncClie
     await client.post("/ngsi-ld/v1/entities", json=entity, headers={"NGSILD-Tenant": "other"})
     response = await client.get(PATH, params=DAY, headers={"NGSILD-Tenant": "other"})
     assert response.status_code == 404
+
+
+MONTHS = {"from": "2025-07-01T00:05:00Z", "to": "2025-08-29T23:55:00Z", "points": 800}
+
+
+async def rolled(gauge: Gauge) -> list[tuple[datetime, float]]:
+    """Sixty days of readings every ten minutes, rolled up; what was written."""
+    levels = random.Random(7)
+    begin = datetime(2025, 7, 1, 0, 3, tzinfo=UTC)
+    written = [(begin + i * STEP, round(levels.gauss(1, 0.3), 3)) for i in range(60 * 144) if not 3000 < i < 3200]
+    await gauge.rows(written)
+    await Rollups(gauge.hub.database).run(datetime.now(UTC))
+    return written
+
+
+def within(written: Sequence[tuple[datetime, float]]) -> list[float]:
+    start, end = (datetime.fromisoformat(str(MONTHS[name])) for name in ("from", "to"))
+    return [value for at, value in written if start <= at < end]
+
+
+async def test_long_ranges_are_told_by_rollups_as_readings_would_tell_them(gauge: Gauge) -> None:
+    values = within(await rolled(gauge))
+    answer = await gauge.series(**MONTHS)
+    assert answer["rollup"] == "10m" and answer["method"] == "minmax"
+    assert (answer["count"], answer["min"]["value"], answer["max"]["value"]) == (len(values), min(values), max(values))
+    assert (answer["first"]["value"], answer["last"]["value"]) == (values[0], values[-1])
+    assert answer["data"][1].count(None) == 1 and answer["unitCode"] == "MTR"
+
+
+async def test_points_out_of_rollups_have_the_values_of_points_out_of_readings(gauge: Gauge) -> None:
+    """Where a point stands for whole buckets, four hours here; but for the first of the two runs, told by its hour."""
+    await rolled(gauge)
+    period = {"from": "2025-07-01T00:00:00Z", "to": "2025-08-30T00:00:00Z", "points": 720}
+    answer = await gauge.series(**period)
+    readings = await gauge.series(**period, asKnownAt=datetime.now(UTC).isoformat())
+    assert (answer["rollup"], readings["rollup"]) == ("1h", None)
+    told, read = (Counter(filter(None, found["data"][1])) for found in (answer, readings))
+    assert (told - read).total() <= 4 and (read - told).total() <= 4 < read.total()
+
+
+async def test_what_comes_late_is_in_a_long_range_at_once(gauge: Gauge) -> None:
+    values = within(await rolled(gauge))
+    await gauge.rows([(datetime(2025, 7, 20, 12, 34, tzinfo=UTC), 99.0)])
+    answer = await gauge.series(**MONTHS)
+    assert answer["rollup"] == "10m"
+    assert (answer["count"], answer["max"]["value"]) == (len(values) + 1, 99.0)
+
+
+@EITHER
+async def test_what_retention_has_removed_is_still_plotted(gauge: Gauge) -> None:
+    values = within(await rolled(gauge))
+    async with gauge.hub.database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("set local minamo.retiring = 'on'")
+        await connection.execute("delete from attribute_instance where number_value is not null")
+        await connection.execute("update rollup_1d set raw_gone = true")
+    answer = await gauge.series(**MONTHS)
+    day = await gauge.series(**{"from": "2025-07-10T00:00:00Z", "to": "2025-07-11T00:00:00Z"})
+    assert answer["max"]["value"] == max(values[1:-1])
+    assert (day["rollup"], day["count"]) == ("10m", 144)
+
+
+@EITHER
+async def test_what_is_not_only_numbers_is_read_from_its_instances(gauge: Gauge) -> None:
+    await rolled(gauge)
+    await gauge.rows([(datetime(2025, 7, 2, tzinfo=UTC), True)])
+    await Rollups(gauge.hub.database).run(datetime.now(UTC))
+    assert (await gauge.series(**MONTHS))["rollup"] is None
