@@ -18,7 +18,8 @@ def parse_body(text: bytes) -> Any:
     """The value of ``text``.
 
     Raises :class:`InvalidRequest` when it is no JSON, :class:`BadRequestData` for more than :data:`MAX_DEPTH` levels
-    and for NUL characters, which no text in the database can hold.
+    and for NUL characters, which no text in the database can hold. In an array, each entry is for itself: one that
+    cannot be stored is refused when it is stored.
     """
     try:
         body = orjson.loads(text)
@@ -26,7 +27,7 @@ def parse_body(text: bytes) -> Any:
         raise InvalidRequest(f"The body is not JSON: {exc}") from exc
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(body):
         raise BadRequestData(f"The body is nested more than {MAX_DEPTH} levels deep")
-    if b"\\u0000" in text and _has_nul(body):
+    if b"\\u0000" in text and not isinstance(body, list) and _has_nul(body):
         raise BadRequestData("A text in the body has a NUL character (U+0000), which cannot be stored")
     return body
 
