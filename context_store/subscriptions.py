@@ -76,7 +76,7 @@ _CHANGED: Final[LiteralString] = f"select {_COLUMNS} from subscription where ver
 
 # Those of these subscriptions that still exist, locked.
 _HOLD: Final[LiteralString] = """
-    select subscription_key, last_sequence, last_notification from subscription
+    select subscription_key, last_sequence, last_notification, endpoint from subscription
      where subscription_key = any(%s) order by subscription_key for no key update
 """
 
@@ -248,10 +248,11 @@ def _existing(row: tuple[Any, ...] | None, subscription_id: str) -> StoredSubscr
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a subscription's notifications are numbered, and when the last one was made."""
+    """How far a subscription's notifications are numbered, when the last one was made, and where they go now."""
 
     sequence: int
     notified_at: datetime | None
+    endpoint: str
 
 
 async def load_changed(connection: AsyncConnection, since: int) -> tuple[set[int], list[StoredSubscription]]:
@@ -267,7 +268,7 @@ async def load_changed(connection: AsyncConnection, since: int) -> tuple[set[int
 async def hold(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:
     """Lock those subscriptions that still exist until the transaction ends."""
     rows = await (await connection.execute(_HOLD, (list(keys),))).fetchall()
-    return {key: Progress(sequence, notified_at) for key, sequence, notified_at in rows}
+    return {key: Progress(*columns) for key, *columns in rows}
 
 
 async def advance(connection: AsyncConnection, sequences: Mapping[int, int], now: datetime) -> None:

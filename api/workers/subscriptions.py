@@ -9,7 +9,7 @@ written down and holds up nobody.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -100,7 +100,8 @@ class _Batch:
         """Make the next notification of ``entry``, if it wants one."""
         if not self.is_wanted(entry):
             return
-        sequence = self.sequences.get(entry.key, self.progress[entry.key].sequence) + 1
+        progress = self.progress[entry.key]
+        sequence = self.sequences.get(entry.key, progress.sequence) + 1
         try:
             delivery = await self.sheet.delivery(entry, happening, sequence)
         except (StoreUnavailable, psycopg.Error):
@@ -108,7 +109,8 @@ class _Batch:
         except Exception as error:  # noqa: BLE001 - see the module
             self.failures.add(entry.key, entry.subscription.id, error)
             return
-        self.deliveries.append(delivery)
+        # The receiver may have moved since the subscription was read, and what waited for it with it.
+        self.deliveries.append(replace(delivery, destination=progress.endpoint))
         self.sequences[entry.key] = sequence
 
 

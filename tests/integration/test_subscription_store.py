@@ -157,10 +157,10 @@ async def test_numbers_go_on_where_they_were(database: Database, subscriptions: 
     await subscriptions.create(TENANT, ID, document(), None)
     key = (await subscriptions.get(TENANT, ID)).key
     async with database.transaction(ALL_TENANTS) as connection:
-        assert await store.hold(connection, [key, 999]) == {key: store.Progress(0, None)}
+        assert await store.hold(connection, [key, 999]) == {key: store.Progress(0, None, "http://example.org/")}
         await store.advance(connection, {key: 3}, NOW)
     async with database.transaction(ALL_TENANTS) as connection:
-        assert await store.hold(connection, [key]) == {key: store.Progress(3, NOW)}
+        assert await store.hold(connection, [key]) == {key: store.Progress(3, NOW, "http://example.org/")}
     counters = (await subscriptions.get(TENANT, ID)).counters
     assert (counters.times_sent, counters.last_notification) == (3, NOW)
 
