@@ -206,6 +206,33 @@ def test_the_hydrograph_is_drawn(page: Page) -> None:
     assert page.wait_for("document.querySelector('#readout').innerText").startswith("最新")
 
 
+# What the hydrograph says of its last three points; in one go, because each answer of the hub draws it anew.
+WALKED_BACK = """
+[1, 2, 3].map(() => {
+  document.querySelector("#chart").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+  return document.querySelector("#readout").innerText;
+})
+"""
+
+
+def test_a_year_is_drawn_of_points_that_the_hub_chose_with_its_gaps(page: Page, hub: PageHub) -> None:
+    hub.state.overview = lambda _id, _name, start, end: [(start, 0.1), (start + 9e6, None), (end - 9e6, 2.5)]
+    hub.state.series = lambda _id, _name, _start, _end: []
+    page.evaluate("document.querySelector('button[data-range=\"1y\"]').click()")
+    page.wait_for("document.querySelector('#readout').innerText.includes('2.500 m')")
+    latest, gap, first = page.evaluate(WALKED_BACK)
+    assert "2.500 m" in latest and "欠測" in gap and "0.100 m" in first
+    assert f"/api/v1/entities/{DEAD_RUN.replace(':', '%3A')}/series/waterLevel" in hub.state.paths
+
+
+def test_the_newest_readings_stay_known_one_by_one_in_a_long_range(page: Page, hub: PageHub) -> None:
+    hub.state.series = lambda _id, _name, _start, end: [[end - 300 * step, 2 - step / 100] for step in range(24, 0, -1)]
+    page.evaluate("document.querySelector('button[data-range=\"30d\"]').click()")
+    page.wait_for("document.querySelector('button[data-range=\"30d\"]').getAttribute('aria-pressed') === 'true'")
+    page.wait_for("document.querySelectorAll('#values tbody tr').length === 20")
+    assert "↑" in page.evaluate("document.querySelector('#facts').innerText")
+
+
 def test_the_arrow_keys_walk_through_the_list(page: Page) -> None:
     page.evaluate("document.querySelector('#station-list .row').focus()")
     page.press("ArrowDown")

@@ -35,10 +35,16 @@ MEDIA_TYPES = {
 
 Json = dict[str, Any]
 Series = Callable[[str, str, float, float], list[list[float]]]
+Overview = Callable[[str, str, float, float], list[tuple[float, float | None]]]
 
 
 def no_series(_entity_id: str, _attribute: str, _start: float, _end: float) -> list[list[float]]:
     """A hub without history."""
+    return []
+
+
+def no_overview(_entity_id: str, _attribute: str, _start: float, _end: float) -> list[tuple[float, float | None]]:
+    """The same for long ranges."""
     return []
 
 
@@ -49,6 +55,7 @@ class HubState:
     stations: Callable[[], Json]
     alerts: list[Json] = field(default_factory=list)
     series: Series = no_series
+    overview: Overview = no_overview
     failing: bool = False
     events: list[tuple[str, Json]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -84,6 +91,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(self.hub.stations())
         elif path == "/api/v1/alerts":
             self._json({"alerts": self.hub.alerts})
+        elif path.startswith("/api/v1/entities/"):
+            start, end = (_seconds(query[name][0]) for name in ("from", "to"))
+            points = self.hub.overview(unquote(path.split("/")[4]), path.split("/")[6], start, end)
+            self._json({"data": [[point[place] for point in points] for place in (0, 1)]})
         elif path.endswith("/series"):
             entity_id = unquote(path.split("/")[4])
             start, end = (_seconds(query[name][0]) for name in ("from", "to"))

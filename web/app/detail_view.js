@@ -22,7 +22,7 @@ const HOUR = 3600;
  * @param {{ now: () => Date }} page
  */
 export function createDetailView(store, page) {
-  const loader = createSeriesFeed(page.now);
+  const loader = createSeriesFeed(page.now, () => byId("chart").clientWidth);
   const chart = createChart(byId("chart"), (point) => showReadout(store.get(), point));
   buildRanges(store);
 
@@ -33,9 +33,9 @@ export function createDetailView(store, page) {
     byId("facts").hidden = !station;
     byId("chart").hidden = !station;
     if (!station) return;
-    renderFacts(state, station, loader.points(), page.now());
+    renderFacts(state, station, loader.recent(), page.now());
     renderChart(state, station);
-    renderTable(station, loader.points(), page.now());
+    renderTable(station, loader.recent(), page.now());
   }
 
   /**
@@ -50,7 +50,7 @@ export function createDetailView(store, page) {
     chart.show({
       station,
       stages: state.stages,
-      points: isRain(station) ? points : withGaps(points, station.expectedIntervalSeconds),
+      points: isRain(station) || loader.isChosen() ? points : withGaps(points, station.expectedIntervalSeconds),
       from,
       to,
       silentFrom: silent && !anchored && last ? last[0] : null,

@@ -54,6 +54,22 @@ export async function fetchSeries(entityId, attribute, from, to) {
   return (await getJson(`api/v1/stations/${encodeURIComponent(entityId)}/series?${query}`)).points;
 }
 
+/**
+ * The lowest and highest readings of each stretch of a long range, with an empty point in each gap.
+ * @param {string} entityId
+ * @param {string} attribute
+ * @param {number} from  seconds since 1970
+ * @param {number} to
+ * @param {number} points  about how many
+ * @returns {Promise<Point[]>}
+ */
+export async function fetchOverview(entityId, attribute, from, to, points) {
+  const query = new URLSearchParams({ from: isoTime(from), to: isoTime(to), points: String(points) });
+  const path = `api/v1/entities/${encodeURIComponent(entityId)}/series/${encodeURIComponent(attribute)}`;
+  const [times, values] = (await getJson(`${path}?${query}`)).data;
+  return times.map((/** @type {number} */ time, /** @type {number} */ index) => [time, values[index]]);
+}
+
 /** @param {number} seconds */
 function isoTime(seconds) {
   return new Date(Math.round(seconds) * 1000).toISOString().replace(".000Z", "Z");

@@ -11,7 +11,22 @@ export const GAP_INTERVALS = 2.5;
  * Length of each range of the hydrograph, in seconds.
  * @type {Record<string, number>}
  */
-export const RANGES = { "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000 };
+export const RANGES = {
+  "1h": 3600,
+  "6h": 21600,
+  "24h": 86400,
+  "7d": 604800,
+  "30d": 2592000,
+  "1y": 31536000,
+};
+
+/**
+ * Whether a range has more readings than a chart has pixels, so that the hub chooses the points and marks the gaps.
+ * @param {string} range
+ */
+export function isOverview(range) {
+  return (RANGES[range] ?? 0) > RANGES["24h"];
+}
 
 /**
  * Points of both, by time; where both have one the newer answer wins (a correction).

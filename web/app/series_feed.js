@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the points of the hydrograph current without asking for the whole period each time.
 
-import { fetchSeries } from "./hub.js";
-import { mergePoints, RANGES } from "./series.js";
+import { isRain } from "./chart.js";
+import { fetchOverview, fetchSeries } from "./hub.js";
+import { isOverview, mergePoints, RANGES } from "./series.js";
 import { keyOf } from "./stages.js";
 
 /** @import { Point, Station } from "./types.js" */
 
+const RECENT = 21600; // seconds of readings that are known one by one, however long the range
 const FULL_RELOAD = 60; // seconds; between them only the newest points are asked for, so late ones need a full answer
 
 /**
- * Holds the points of the selected station and range, and asks only for what is new.
+ * Holds the points of the selected station and range, and asks only for what is new. Of a long range the hub chooses
+ * the points; the newest readings are then asked for beside them. Rain is added up, so all of it is needed.
  * @param {() => Date} now
+ * @param {() => number} width  of the chart in pixels
  */
-export function createSeriesFeed(now) {
+export function createSeriesFeed(now, width) {
   /** @type {Point[]} */
   let points = [];
+  /** @type {Point[]} */
+  let recent = [];
+  let chosen = false;
   let wanted = "";
   let answered = "";
   let failed = false;
@@ -38,6 +45,10 @@ export function createSeriesFeed(now) {
 
   return {
     points: () => (answered === wanted ? points : []),
+    /** The newest readings, one by one. */
+    recent: () => (answered === wanted ? (chosen ? recent : points) : []),
+    /** Whether the hub chose the points and marked the gaps. */
+    isChosen: () => chosen,
     period: () => period,
     failed: () => failed,
     loading: () => answered !== wanted && !failed,
@@ -56,13 +67,26 @@ export function createSeriesFeed(now) {
       if (asking === key || (!full && seen === station.observedAt)) return false;
       asking = key;
       seen = station.observedAt ?? "";
-      const last = points[points.length - 1]?.[0];
-      const from = full || last === undefined ? period.from : last;
+      const overview = isOverview(range) && !isRain(station);
+      const begin = overview ? Math.max(period.from, period.to - RECENT) : period.from;
+      const known = overview ? recent : points;
+      const last = known[known.length - 1]?.[0];
+      const from = full || last === undefined ? begin : last;
       try {
         if (full) fullAt = performance.now() / 1000;
-        const received = await fetchSeries(station.entityId, station.attribute, from, period.to + 1);
+        const place = /** @type {const} */ ([station.entityId, station.attribute]);
+        const [received, seenFromAfar] = await Promise.all([
+          fetchSeries(...place, from, period.to + 1),
+          full && overview ? fetchOverview(...place, period.from, period.to + 1, pointsFor(width())) : [],
+        ]);
         if (wanted !== key) return false;
-        points = full ? received : mergePoints(points, received, period.from);
+        if (overview) {
+          recent = full ? received : mergePoints(recent, received, begin);
+          points = full ? seenFromAfar : mergePoints(points, received, period.from);
+        } else {
+          points = full ? received : mergePoints(points, received, period.from);
+        }
+        chosen = overview;
         answered = key;
         failed = false;
       } catch {
@@ -74,6 +98,14 @@ export function createSeriesFeed(now) {
       return true;
     },
   };
+}
+
+/**
+ * The lowest and the highest for each pixel.
+ * @param {number} width
+ */
+function pointsFor(width) {
+  return Math.min(4000, Math.max(400, 2 * Math.round(width)));
 }
 
 /** @typedef {ReturnType<typeof createSeriesFeed>} SeriesFeed */
