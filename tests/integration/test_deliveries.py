@@ -144,8 +144,8 @@ async def test_gone_is_a_dead_letter_with_its_reason(database: Database, receive
 
 async def test_too_old_is_a_dead_letter(database: Database, receiver: Receiver) -> None:
     receiver.status = 500
-    bodies = await put(database, delivery(receiver.url))
-    async with working(database, policy=RetryPolicy(first_s=0.02, max_age=timedelta(seconds=0.3))):
+    async with working(database, policy=RetryPolicy(first_s=0.02, longest_s=0.1, max_age=timedelta(seconds=2))):
+        bodies = await put(database, delivery(receiver.url))
         await eventually(lambda: _is(database, bodies[0], "dead"))
     assert len(receiver.received) > 1
 
