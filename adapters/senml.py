@@ -93,8 +93,10 @@ def _sum(one: float, other: float) -> float:
 
 
 def _typed(record: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = record.get(name, default)
-    fits = value is default or (is_number(value) if kind is float else isinstance(value, kind))
+    if name not in record:
+        return default
+    value = record[name]
+    fits = is_number(value) if kind is float else isinstance(value, kind)
     if not fits:
         raise UndecodablePayload(f"{name} is {value!r}; it has to be a {_KINDS[kind]}")
     return value

@@ -15,7 +15,7 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from broker.errors import Conflict
+from broker.errors import MinamoError
 from context_store.database import ALL_TENANTS, Database
 
 _STATE: Final[LiteralString] = """
@@ -81,7 +81,7 @@ Told = Callable[[str, int, int], None]
 """Called after each partition with its name, the number of its rows, and how many partitions are left."""
 
 
-class NoTimescale(Conflict):
+class NoTimescale(MinamoError):
     """TimescaleDB is not there, or may not be made by the hub's role."""
 
 

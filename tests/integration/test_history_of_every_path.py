@@ -19,7 +19,9 @@ from broker.readings import Observation
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from context_store.expiry import ExpiryStore
+from context_store.partitions import HYPERTABLE
 from context_store.readings import PostgresReadingStore
+from support.cluster import StoreMode
 from support.hub import client_for, hub_for
 
 API = "/ngsi-ld/v1"
@@ -32,7 +34,7 @@ TYPE = "https://uri.etsi.org/ngsi-ld/default-context/River"
 _WITHOUT_HISTORY = """
     select e.operation, c ->> 'attribute' from change_event e, json_array_elements(e.changes) c
      where e.transaction_id = (select max(transaction_id::text::bigint)::text::xid8 from change_event)
-       and not exists (select from attribute_instance i join term t on t.term_id = i.attribute_id
+       and not exists (select from {table} i join term t on t.term_id = i.attribute_id
                         where i.entity_key = e.entity_key and t.name = c ->> 'attribute'
                           and i.removed = (c ->> 'after' is null)
                           and i.xmin::text::bigint = e.transaction_id::text::bigint % 4294967296)
@@ -102,42 +104,43 @@ PATHS: dict[str, Path] = {
 }
 
 
-async def check(hub: Hub, events: int) -> None:
+async def check(hub: Hub, mode: StoreMode, events: int) -> None:
     """There are so many events, all of them with their history, which agrees with the current state."""
     assert len(await rows(hub, _EVENTS)) == events
-    assert await rows(hub, _WITHOUT_HISTORY) == []
+    table = "attribute_instance" if mode == "native" else HYPERTABLE
+    assert await rows(hub, _WITHOUT_HISTORY.format(table=table)) == []
     assert await rows(hub, _UNLIKE_CURRENT) == []
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
-async def test_operations_of_the_api(hub: Hub, client: httpx.AsyncClient, path: Path) -> None:
+async def test_operations_of_the_api(hub: Hub, client: httpx.AsyncClient, store_mode: StoreMode, path: Path) -> None:
     assert (await client.post(f"{API}/entities", json=river(waterLevel=level(1, 0)))).status_code == 201
     answer = await path(client)
     assert answer.is_success, answer.text
-    await check(hub, events=2)
+    await check(hub, store_mode, events=2)
 
 
-async def test_readings(hub: Hub) -> None:
+async def test_readings(hub: Hub, store_mode: StoreMode) -> None:
     device = Device(1, "gauge", "gauge", "gauge", RIVER, (TYPE,), (AttributeMapping("level", LEVEL),))
     store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
     moment = datetime(2026, 6, 30, 12, tzinfo=UTC)
     for value in (1.0, 1.5):
         await store.commit([Observation(device, moment, ((device.attributes[0], value),))], [])
-    await check(hub, events=3)
+    await check(hub, store_mode, events=3)
 
 
-async def test_expiry(hub: Hub, client: httpx.AsyncClient) -> None:
+async def test_expiry(hub: Hub, client: httpx.AsyncClient, store_mode: StoreMode) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=30)
     body = river(waterLevel=level(1, 0)) | {"expiresAt": to_text(soon)}
     assert (await client.post(f"{API}/entities", json=body)).status_code == 201
     assert await ExpiryStore(hub.database, hub.writer, clock=lambda: soon).collect(10) == 1
-    await check(hub, events=2)
+    await check(hub, store_mode, events=2)
 
 
-async def test_entities_that_workers_write(hub: Hub) -> None:
+async def test_entities_that_workers_write(hub: Hub, store_mode: StoreMode) -> None:
     """Alert entities and those of new devices: the writer that they share."""
     now = datetime.now(UTC)
     entity = expand_entity(river(waterLevel=level(1, 0)), core_terms())
     async with hub.database.transaction(1) as connection:
         await hub.writer.write(connection, 1, None, create_entity(None, entity, now), source="alerts", now=now)
-    await check(hub, events=1)
+    await check(hub, store_mode, events=1)

@@ -222,5 +222,6 @@ function stepCursor(plot, event) {
   const last = times.length - 1;
   const at = plot.cursor.idx ?? (step < 0 ? last + 1 : last);
   const index = Math.min(last, Math.max(0, at + step));
-  plot.setCursor({ left: plot.valToPos(times[index], "x"), top: 0 });
+  // A point on the left edge may come out a hair's breadth outside, where uPlot shows no cursor.
+  plot.setCursor({ left: Math.max(0, plot.valToPos(times[index], "x")), top: 0 });
 }

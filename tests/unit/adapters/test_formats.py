@@ -112,6 +112,8 @@ class TestSenml:
             ([{"bver": 11, "n": "l", "v": 1}], "SenML version 11 is not known"),
             ([{"v": 1}], "neither a name nor a base name"),
             ([{"n": "l", "v": "1"}], "v is '1'; it has to be a number"),
+            ([{"n": "l", "v": None}], "v is None; it has to be a number"),
+            ([{"bn": None, "n": "l", "v": 1}], "bn is None; it has to be a text"),
             ([{"n": "l"}], "the pack holds no value"),
             ([{"n": "l", "v": 1, "t": 1e300}], "record 0"),
         ],
