@@ -27,6 +27,7 @@ from api.hub import open_hub
 from api.settings import Settings
 from bench.machine import cpu_seconds, family
 from bench.mqtt_load import device_key
+from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.devices import AttributeMapping, Device
 from context_store.migrate import migrate
 from tests.support.folders import free_port, temporary_folder
@@ -108,7 +109,7 @@ def _device(number: int) -> Device:
         entity_id=f"urn:ngsi-ld:WaterObserved:{key}",
         entity_types=(WATER_OBSERVED,),
         attributes=(AttributeMapping("level", WATER_LEVEL, "MTR", minimum=-5.0, maximum=30.0),),
-        expected_interval_s=600.0,
+        profile=DeviceProfile(expected_interval=ExpectedInterval(normal=600.0)),
         location=(138.38 + number / 10_000, 34.97),
     )
 

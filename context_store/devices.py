@@ -10,6 +10,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
+from broker.device_profile import parse_device_profile, with_normal_interval
 from broker.devices import VALUE, AttributeMapping, Device
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.formats import DEFAULT_PROFILE, parse_profile
@@ -140,11 +141,11 @@ def _device(row: tuple[Any, ...]) -> Device:
         entity_id=entity_id,
         entity_types=tuple(types),
         attributes=tuple(_mapping(document) for document in attributes),
-        expected_interval_s=interval.total_seconds() if interval else None,
         location=(x, y) if x is not None else None,
         static_attributes=static,
         password_hash=password_hash,
-        profile=parse_profile(profile) if profile else DEFAULT_PROFILE,
+        format=parse_profile(profile) if profile else DEFAULT_PROFILE,
+        profile=parse_device_profile(with_normal_interval(None, interval.total_seconds() if interval else None)),
     )
 
 
@@ -182,5 +183,5 @@ def _row(device: Device) -> dict[str, Any]:
         "latitude": latitude,
         "static_attributes": orjson.dumps(device.static_attributes).decode(),
         "password_hash": device.password_hash,
-        "format": orjson.dumps(device.profile.document()).decode(),
+        "format": orjson.dumps(device.format.document()).decode(),
     }

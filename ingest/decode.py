@@ -122,12 +122,12 @@ class Decoder:
     def measurements(self, message: Message, route: Route, device: Device) -> list[Measurement]:
         """What the payload says, before the mapping; the fault is that the payload cannot be read."""
         try:
-            if device.profile is DEFAULT_PROFILE and route.format is None:
+            if device.format is DEFAULT_PROFILE and route.format is None:
                 return self._codec(message.payload)
             if self._formats is None:
-                raise UndecodablePayload(f"the format {device.profile.name} is not at hand")
+                raise UndecodablePayload(f"the format {device.format.name} is not at hand")
             frame = Frame(message.topic, message.payload, message.received_at, route.attribute)
-            return self._formats(frame, _profile(device.profile, route, message.payload))
+            return self._formats(frame, _profile(device.format, route, message.payload))
         except UndecodablePayload as exc:
             raise _Fault(Reason.UNDECODABLE, str(exc)) from exc
 
@@ -154,7 +154,7 @@ class Decoder:
                 try:
                     if units and name in units:
                         raw = _in_own_unit(mapping, raw, units[name])
-                    value = _stored_value(mapping, raw, device.profile.sentinels)
+                    value = _stored_value(mapping, raw, device.format.sentinels)
                 except _Fault as exc:
                     fault = fault or exc
                     continue
@@ -185,7 +185,7 @@ def _missing(measurements: list[Measurement], device: Device) -> Iterator[tuple[
         for mapping in device.attributes:
             if mapping.field not in measurement.values:
                 yield mapping.field, "the message does not have it"
-            elif reason := why_missing(mapping, measurement.values[mapping.field], device.profile.sentinels):
+            elif reason := why_missing(mapping, measurement.values[mapping.field], device.format.sentinels):
                 yield mapping.field, reason
 
 
@@ -194,7 +194,7 @@ def find_by(route: Route, find_device: Callable[[str], Device | None]) -> Device
     device = find_device(route.addresses[0])
     if device is None and len(route.addresses) > 1:
         device = find_device(route.addresses[1])
-        if device is not None and device.profile.address is not None:
+        if device is not None and device.format.address is not None:
             return None
     return device
 

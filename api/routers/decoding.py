@@ -16,7 +16,8 @@ from api.openapi.plain import NEEDED, answers, takes
 from api.requests import JsonObject, TenantId, parse_moment
 from api.responses import Json
 from api.routers.devices import read_document
-from broker.devices import Device, device_document
+from broker.device_documents import device_document
+from broker.devices import Device
 from broker.errors import BadRequestData
 from broker.times import to_text
 from ingest.decode import Explanation, Message

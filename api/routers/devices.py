@@ -17,7 +17,8 @@ from api.openapi.plain import NEEDED, answers, takes
 from api.quarantine import ReplayResult, drop, replay
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
-from broker.devices import Device, device_document, parse_device
+from broker.device_documents import device_document, parse_device
+from broker.devices import Device
 from broker.errors import ResourceNotFound
 from broker.times import to_text
 from context_store.quarantine import QuarantineEntry
@@ -30,7 +31,7 @@ async def read_document(hub: Hub, tenant_id: int, document: Any) -> Device:
     tenant = DEFAULT_TENANT if tenant_id == 1 else await hub.tenants.name(tenant_id)
     terms = await hub.contexts.resolve(document.get("@context", MINAMO_CONTEXT), tenant)
     device = parse_device(document, tenant=tenant, tenant_id=tenant_id, expand=terms.expand_term)
-    check_profile(device.profile)
+    check_profile(device.format)
     return device
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.hub import Hub
+from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.devices import AttributeMapping, Device
 from context_store.database import ALL_TENANTS
 from context_store.rollups import Rollups
@@ -100,7 +101,8 @@ def day(skip: range = range(0)) -> list[tuple[datetime, float]]:
 async def register(hub: Hub, interval_s: float) -> None:
     """A device that feeds the gauge every ``interval_s``."""
     mapping = AttributeMapping("level", LEVEL, "MTR")
-    device = Device(1, "g", "g", "Gauge", ENTITY, ("WaterObserved",), (mapping,), interval_s)
+    profile = DeviceProfile(expected_interval=ExpectedInterval(normal=interval_s))
+    device = Device(1, "g", "g", "Gauge", ENTITY, ("WaterObserved",), (mapping,), profile=profile)
     await hub.devices.put(device)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from broker.devices import NAME, device_document, device_entity, parse_device
+from broker.device_documents import device_document, parse_device
+from broker.devices import NAME, device_entity
 from broker.errors import BadRequestData
 from schemas.terms import LOCATION, NO_DATASET
 
@@ -114,3 +115,28 @@ def test_conversions_that_cannot_be_are_refused(mapping: dict[str, Any], says: s
     with pytest.raises(BadRequestData) as caught:
         parse(attributes=[{"field": "d", "attribute": "waterLevel", **mapping}])
     assert says in str(caught.value)
+
+
+def test_interval_is_short_for_that_of_the_profile() -> None:
+    document = device_document(parse(expectedInterval=600))
+    assert (document["expectedInterval"], "profile" in document) == (600, False)
+
+
+def test_profile_survives_the_round_trip() -> None:
+    given = {"expectedInterval": {"normal": 86400.0, "active": 600.0, "startLevel": 2.5, "field": "level"}}
+    document = device_document(parse(expectedInterval=None, profile=given))
+    assert (document["profile"], document["expectedInterval"]) == (given, 86400)
+    again = parse_device(document, tenant="default", tenant_id=1, expand=lambda name: name)
+    assert device_document(again) == document
+
+
+def test_interval_changes_the_normal_mode_of_the_profile_only() -> None:
+    given = {"expectedInterval": {"normal": 86400, "active": 600, "startLevel": 2.5}}
+    interval = parse(expectedInterval=3600, profile=given).profile.expected_interval
+    assert (interval.normal, interval.active) == (3600, 600)
+
+
+def test_interval_by_a_field_that_is_not_mapped_is_refused() -> None:
+    given = {"expectedInterval": {"normal": 86400, "active": 600, "startLevel": 2.5, "field": "rain"}}
+    with pytest.raises(BadRequestData, match=r"field is 'rain'; the device has: level"):
+        parse(profile=given)

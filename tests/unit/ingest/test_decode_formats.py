@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from adapters import formats, minamo_json
-from broker.devices import Device, parse_device
+from broker.device_documents import parse_device
+from broker.devices import Device
 from broker.readings import Observation, Quarantined, Reason
 from ingest.decode import Decoder, Limits, Message, why_missing
 

@@ -26,7 +26,8 @@ from api.openapi.page import write_page
 from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAMETERS, request_headers
 from api.settings import Settings
 from broker.alerts.rules import _MEMBERS as RULE_MEMBERS
-from broker.devices import _MAPPING_MEMBERS, _MEMBERS
+from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
+from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.jsonld import ContextResolver
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON
@@ -178,6 +179,11 @@ class TestSchemas:
     def test_device(self) -> None:
         assert properties("DeviceInput") == _MEMBERS
         assert set(SCHEMAS["DeviceInput"]["properties"]["attributes"]["items"]["properties"]) == _MAPPING_MEMBERS
+
+    def test_profile_of_a_device(self) -> None:
+        assert properties("DeviceProfile") == {field.alias for field in DeviceProfile.model_fields.values()}
+        interval = SCHEMAS["DeviceProfile"]["properties"]["expectedInterval"]["properties"]
+        assert set(interval) == {field.alias for field in ExpectedInterval.model_fields.values()}
 
     def test_rule(self) -> None:
         assert properties("AlertRuleInput") == RULE_MEMBERS | {"@context"}

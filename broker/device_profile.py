@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profile of a device: what is expected of it, beyond how its messages are read.
+
+A profile is one JSON object, part of a registration or of a device model, with a section for each subject::
+
+    {"expectedInterval": {"normal": 86400, "active": 600, "startLevel": 2.5}}
+
+A section is a model of its own here, all of its members optional or with a default, so that an old profile stays valid
+when a section comes. Members are in camelCase in JSON and in snake_case in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from broker.errors import BadRequestData
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of a profile: no member that is not known, numbers that are numbers, never changed once made."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class ExpectedInterval(Section):
+    """How often a reading should come, in seconds, by mode.
+
+    ``normal`` always holds where ``active`` is not given. A 危機管理型水位計 sends once a day in low water and every
+    ten minutes from its 観測開始水位 on: ``active`` holds while the last known value of ``field`` (by default that of
+    the device's first mapping) is at or above ``start_level``, in the unit in which it is stored.
+    """
+
+    normal: Seconds
+    active: Seconds | None = None
+    start_level: float | None = None
+    field: str | None = None
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.active is None) != (self.start_level is None):
+            raise ValueError("active and startLevel belong together")
+        return self
+
+    def at(self, value: float | None) -> float:
+        """The interval in seconds after a reading of ``value``; None: it is not known."""
+        if self.active is None or self.start_level is None or value is None:
+            return self.normal
+        return self.active if value >= self.start_level else self.normal
+
+
+class DeviceProfile(Section):
+    """The sections of a profile; what is not given is not known."""
+
+    expected_interval: ExpectedInterval | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form, without members that have their default."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+NO_PROFILE: Final = DeviceProfile()
+
+
+def parse_device_profile(document: Any, path: str = "device.profile") -> DeviceProfile:
+    """Read a profile from its JSON form. Raises :class:`BadRequestData` with the place of what is wrong first."""
+    if not document and (document is None or isinstance(document, dict)):
+        return NO_PROFILE
+    try:
+        # As JSON: a strict model takes no list for a tuple otherwise.
+        return DeviceProfile.model_validate_json(orjson.dumps(document))
+    except ValidationError as exc:
+        raise BadRequestData(_told(exc, path)) from exc
+
+
+def with_normal_interval(document: Mapping[str, Any] | None, seconds: float | None) -> dict[str, Any]:
+    """The JSON form of a profile with this interval in its normal mode; None leaves it as it is."""
+    changed = dict(document or {})
+    if seconds is not None:
+        interval = changed.get("expectedInterval")
+        changed["expectedInterval"] = {**(interval if isinstance(interval, dict) else {}), "normal": seconds}
+    return changed
+
+
+def _told(error: ValidationError, path: str) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{path}{place} is not known"
+    value = repr(first["input"])
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    return f"{path}{place} is {shown}: {first['msg'].removeprefix('Value error, ')}"
