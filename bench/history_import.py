@@ -90,7 +90,7 @@ def command(port: int, *arguments: str) -> float:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
     return time.perf_counter() - started
 
 

@@ -8,6 +8,7 @@ while it runs form the next batch. Under load this turns one statement (or commi
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -20,22 +21,25 @@ all."""
 
 
 class Gathering(Generic[Item, Result]):
-    """Gathers items of each tenant for ``work``, at most ``most`` at once, one batch of a tenant after the other."""
+    """Gathers items of each tenant for ``work``, at most ``most`` at once.
 
-    def __init__(self, work: Work[Item, Result], *, most: int) -> None:
+    ``lanes`` batches of a tenant run side by side: while the database works for one, this process works for the other.
+    """
+
+    def __init__(self, work: Work[Item, Result], *, most: int, lanes: int = 1) -> None:
         self._work = work
         self._most = most
-        self._waiting: dict[int, list[tuple[Item, asyncio.Future[Result]]]] = {}
+        self._lanes = lanes
+        self._waiting: defaultdict[int, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
+        self._running: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, tenant_id: int, item: Item) -> Result:
         """The result for ``item``. When the caller is cancelled, the item may have been done all the same."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting.get(tenant_id)
-        if waiting is not None:
-            waiting.append((item, future))
-        else:
-            self._waiting[tenant_id] = [(item, future)]
+        self._waiting[tenant_id].append((item, future))
+        if self._running[tenant_id] < self._lanes:
+            self._running[tenant_id] += 1
             task = asyncio.create_task(self._run(tenant_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -48,9 +52,12 @@ class Gathering(Generic[Item, Result]):
             while waiting := self._waiting[tenant_id]:
                 asked, self._waiting[tenant_id] = waiting[: self._most], waiting[self._most :]
                 await self._do(tenant_id, [entry for entry in asked if not entry[1].cancelled()])
-        finally:  # nothing waits any more, or the process ends
-            for _, future in self._waiting.pop(tenant_id):
-                future.cancel()
+        finally:
+            self._running[tenant_id] -= 1
+            if not self._running[tenant_id]:  # nothing waits any more, or the process ends
+                del self._running[tenant_id]
+                for _, future in self._waiting.pop(tenant_id):
+                    future.cancel()
 
     async def _do(self, tenant_id: int, asked: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         if not asked:

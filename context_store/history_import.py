@@ -55,7 +55,8 @@ _LOOK_UNTIL: Final[LiteralString] = """
      where e.entity_key = w.entity_key and (e.look_until is null or e.look_until < w.newest)
 """
 
-# Whether history has anything of some attributes in some ranges of time.
+# Whether history has anything of some attributes in some ranges of time, all of which lie between two moments: with
+# these bounds other partitions are left out when the statement is planned.
 _ANYTHING: Final[LiteralString] = """
     select exists (select from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(datasets)s::int[],
                                       %(first)s::timestamptz[], %(last)s::timestamptz[])
@@ -64,6 +65,7 @@ _ANYTHING: Final[LiteralString] = """
                      select from attribute_instance i
                       where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s
                         and i.attribute_id = w.attribute_id and i.observed_at >= w.low and i.observed_at <= w.high
+                        and i.observed_at >= %(start)s and i.observed_at <= %(end)s
                         and i.dataset_id = w.dataset_id limit 1) i)
 """
 # What history has of the moment of a row; the bounds keep to the entities and the time of the part.
@@ -270,11 +272,11 @@ class _Work:
             "keys": np.unique(rows.entity).tolist(),
         }
         if self._rules.as_recorded:
-            await self._connection.execute(_SAME_RECORDS, span)
-            await self._connection.execute(_AGAIN, span)
+            await self._connection.execute(_SAME_RECORDS, span, prepare=False)
+            await self._connection.execute(_AGAIN, span, prepare=False)
         else:
-            await self._connection.execute(_REPEATS, span)
-            contested = await (await self._connection.execute(_CONTESTED, span)).fetchall()
+            await self._connection.execute(_REPEATS, span, prepare=False)
+            contested = await (await self._connection.execute(_CONTESTED, span, prepare=False)).fetchall()
             await self._write_contested(numbers, sorted(place for (place,) in contested))
             left -= len(contested)
         new = (await self._connection.execute(_INSERT)).rowcount
@@ -297,9 +299,11 @@ class _Work:
             "datasets": slot[2, first].tolist(),
             "first": [moment(time) for time in times[first]],
             "last": [moment(time) for time in times[last]],
+            "start": moment(times.min()),
+            "end": moment(times.max()),
             "tenant_id": self._tenant_id,
         }
-        row = await (await self._connection.execute(_ANYTHING, values)).fetchone()
+        row = await (await self._connection.execute(_ANYTHING, values, prepare=False)).fetchone()
         return not (row and row[0])
 
     async def _write_contested(self, numbers: Numbers, places: Sequence[int]) -> None:

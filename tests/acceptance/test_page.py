@@ -216,7 +216,7 @@ WALKED_BACK = """
 
 
 def test_a_year_is_drawn_of_points_that_the_hub_chose_with_its_gaps(page: Page, hub: PageHub) -> None:
-    hub.state.overview = lambda _id, _name, start, end: [(start, 0.1), (start + 9e6, None), (end - 9e6, 2.5)]
+    hub.state.overview = lambda _id, _name, start, end: [(start + 9e4, 0.1), (start + 9e6, None), (end - 9e6, 2.5)]
     hub.state.series = lambda _id, _name, _start, _end: []
     page.evaluate("document.querySelector('button[data-range=\"1y\"]').click()")
     page.wait_for("document.querySelector('#readout').innerText.includes('2.500 m')")

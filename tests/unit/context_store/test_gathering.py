@@ -58,6 +58,17 @@ async def test_a_batch_has_at_most_so_many() -> None:
     assert [items for _, items in work.batches] == [[1], [2, 3], [4]]
 
 
+async def test_lanes_run_side_by_side_and_what_waits_goes_to_the_first_that_is_free() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2)
+    tasks = await started(gathering, 1) + await started(gathering, 2) + await started(gathering, 3, 4)
+    assert [items for _, items in work.batches] == [[1], [2]]
+    for _ in range(3):
+        work.gate.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
+    assert [items for _, items in work.batches] == [[1], [2], [3, 4]]
+
+
 async def test_tenants_do_not_wait_for_each_other() -> None:
     work = Work()
     gathering = Gathering(work, most=10)
