@@ -40,6 +40,7 @@ def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
         make_decoder(hub.settings),
         directory,
         store,
+        lanes=hub.settings.ingest_lanes,
         batch_max=hub.settings.batch_max_readings,
         batch_max_wait_s=hub.settings.batch_max_wait_ms / 1000,
         on_commit=_count,

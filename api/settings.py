@@ -240,6 +240,14 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
     )
+    ingest_lanes: int = setting(
+        2,
+        "ingest",
+        "Transactions with readings at a time in each ingest process; what comes by one topic stays in one of them.",
+        "取り込みプロセスごとに同時に行うトランザクションの数。同じトピックの測定値は常に同じ側で順に処理する。",
+        ge=1,
+        le=16,
+    )
     batch_max_wait_ms: int = setting(
         0,
         "ingest",

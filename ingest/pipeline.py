@@ -2,8 +2,10 @@
 """The pipeline from message to committed reading: decode, batch, commit, and only then acknowledge.
 
 While one batch is being committed the next one is decoded and gathers; by default there is no timer, so a single
-reading does not wait and a flood of them shares each commit. Memory is bounded: the broker sends no more than
-``receive_maximum`` messages that are not acknowledged yet.
+reading does not wait and a flood of them shares each commit. There are lanes, each with batches and commits of its own:
+while the database works for one, this process works for the other. All that comes by one topic goes through one lane,
+so the readings of a device keep their order. Memory is bounded: the broker sends no more than ``receive_maximum``
+messages that are not acknowledged yet.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
@@ -75,8 +77,47 @@ class _Batch:
     quarantined: list[Quarantined] = field(default_factory=list)
 
 
+class _Lane:
+    """A batch that gathers, and what its decoder and its committer tell each other."""
+
+    def __init__(self) -> None:
+        self.next = _Batch()
+        self.decoded = asyncio.Event()
+        self.full = asyncio.Event()
+        self.taken = asyncio.Event()
+
+    def take(self) -> _Batch:
+        """The batch; another one begins."""
+        batch, self.next = self.next, _Batch()
+        self.decoded.clear()
+        self.full.clear()
+        self.taken.set()
+        return batch
+
+
+class _InOrder:
+    """Acknowledges messages in the order in which they came (MQTT 5, 4.6), whichever is stored first."""
+
+    def __init__(self) -> None:
+        self._open: deque[Message] = deque()
+        self._stored: set[int] = set()
+
+    def begin(self, message: Message) -> None:
+        """It came."""
+        self._open.append(message)
+
+    def stored(self, messages: Iterable[Message], acknowledger: Acknowledger) -> None:
+        """They are stored; acknowledge what nothing older holds back."""
+        stored, waiting = self._stored, self._open
+        stored.update(map(id, messages))
+        while waiting and id(waiting[0]) in stored:
+            message = waiting.popleft()
+            stored.discard(id(message))
+            acknowledger.acknowledge(message)
+
+
 class Pipeline:
-    """Takes messages in with :meth:`put` and brings them into the store."""
+    """Takes messages in with :meth:`put` and brings them into the store, in ``lanes`` commits at a time."""
 
     def __init__(
         self,
@@ -84,6 +125,7 @@ class Pipeline:
         directory: DeviceDirectory,
         store: ReadingStore,
         *,
+        lanes: int = 2,
         batch_max: int = 1000,
         batch_max_wait_s: float = 0.0,
         on_commit: Callable[[CommitSummary, float], None] | None = None,
@@ -96,63 +138,62 @@ class Pipeline:
         self._on_commit = on_commit
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
-        self._next = _Batch()
-        self._decoded = asyncio.Event()
-        self._full = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._in_order = _InOrder()
         self.store_available = True
 
     def put(self, message: Message) -> None:
         """Take one message in."""
         self._waiting.append(message)
+        self._in_order.begin(message)
         if len(self._waiting) == 1:
             self._arrived.set()
 
     @property
     def waiting(self) -> int:
         """Messages taken in and not yet being committed."""
-        return len(self._waiting) + len(self._next.messages)
+        return len(self._waiting) + sum(len(lane.next.messages) for lane in self._lanes)
 
     async def run(self, acknowledger: Acknowledger) -> None:
         """Work until cancelled. A batch that was begun is finished by the broker's redelivery after a restart."""
-        decoding = asyncio.create_task(self._decode_all(), name="ingest decode")
-        committing = asyncio.create_task(self._commit_all(acknowledger), name="ingest commit")
+        tasks = [asyncio.create_task(self._decode_all(), name="ingest decode")]
+        tasks += [
+            asyncio.create_task(self._commit_all(lane, acknowledger), name=f"ingest commit {number}")
+            for number, lane in enumerate(self._lanes)
+        ]
         try:
-            await asyncio.wait([decoding, committing], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            decoding.cancel()
-            committing.cancel()
-            await asyncio.wait([decoding, committing])
-        for task in (decoding, committing):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
             if not task.cancelled():
                 task.result()
 
     async def _decode_all(self) -> None:
-        """Decode what arrives into the next batch while it has room."""
+        """Decode what arrives into the next batches while all of them have room."""
         while True:
             await self._arrived.wait()
-            room = self._batch_max - len(self._next.messages)
+            fullest = max(self._lanes, key=lambda lane: len(lane.next.messages))
+            room = self._batch_max - len(fullest.next.messages)
             if room <= 0:
-                self._taken.clear()
-                await self._taken.wait()
+                fullest.taken.clear()
+                await fullest.taken.wait()
                 continue
             messages = self._take(min(room, _DECODED_AT_ONCE))
             await self._directory_for(messages)
             self._decode(messages)
             await asyncio.sleep(0)  # the loop's other work: the database's answer, the next packets
 
-    async def _commit_all(self, acknowledger: Acknowledger) -> None:
+    async def _commit_all(self, lane: _Lane, acknowledger: Acknowledger) -> None:
         while True:
-            await self._decoded.wait()
+            await lane.decoded.wait()
             if self._batch_max_wait_s:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._batch_max_wait_s):
-                        await self._full.wait()
-            batch, self._next = self._next, _Batch()
-            self._decoded.clear()
-            self._full.clear()
-            self._taken.set()
-            await self._process(batch, acknowledger)
+                        await lane.full.wait()
+            await self._process(lane.take(), acknowledger)
 
     def _take(self, most: int) -> list[Message]:
         waiting = self._waiting
@@ -171,16 +212,18 @@ class Pipeline:
             await self._insist(self._directory.refresh)
 
     def _decode(self, messages: list[Message]) -> None:
-        batch, find, decode = self._next, self._directory.find, self._decoder.decode
+        lanes, find, decode = self._lanes, self._directory.find, self._decoder.decode
         for message in messages:
+            lane = lanes[hash(message.topic) % len(lanes)]
+            batch = lane.next
             found, fault = decode(message, find)
             batch.observations += found
             if fault is not None:
                 batch.quarantined.append(fault)
-        batch.messages += messages
-        self._decoded.set()
-        if len(batch.messages) >= self._batch_max:
-            self._full.set()
+            batch.messages.append(message)
+            lane.decoded.set()
+            if len(batch.messages) >= self._batch_max:
+                lane.full.set()
 
     async def _process(self, batch: _Batch, acknowledger: Acknowledger) -> None:
         messages, quarantined = batch.messages, batch.quarantined
@@ -188,8 +231,7 @@ class Pipeline:
             await self._commit(batch.observations, quarantined, messages[0].received_at)
         except UnstorableBatch as exc:
             quarantined = await self._one_by_one(messages, exc)
-        for message in messages:
-            acknowledger.acknowledge(message)
+        self._in_order.stored(messages, acknowledger)
         self._receipts(messages, quarantined, acknowledger)
 
     async def _commit(self, observations: list[Observation], quarantined: list[Quarantined], since: datetime) -> None:
