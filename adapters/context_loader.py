@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -45,11 +46,21 @@ class FetchedContext:
 class HttpContextLoader:
     """Loads context documents by HTTP; ``timeout_s`` bounds a load as a whole, ``max_bytes`` its decoded body."""
 
-    def __init__(self, *, timeout_s: float, max_bytes: int, allow_private: bool, allow_loopback: bool) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        max_bytes: int,
+        allow_private: bool,
+        allow_loopback: bool,
+        ca_file: Path | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(allow_private=allow_private, allow_loopback=allow_loopback, connections=8),
+            transport=GuardedTransport(
+                allow_private=allow_private, allow_loopback=allow_loopback, connections=8, ca_file=ca_file
+            ),
             timeout=httpx.Timeout(timeout_s),
             follow_redirects=True,
             max_redirects=MAX_REDIRECTS,

@@ -7,12 +7,14 @@ import contextlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from ssl import SSLContext
 from typing import Final
 
 import httpx
 
 from adapters.guard import AddressGuard
+from adapters.trust import http_context
 
 _IDLE_S: Final = 60.0  # after which the connections to an origin are closed
 
@@ -33,10 +35,14 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     Connections are kept for each origin by itself, at most ``connections`` to one: what is looked through for a free
     connection stays short, and two names with one address never share a connection that was made for one of them.
+    ``ca_file`` has authorities to believe besides the well-known ones.
     """
 
-    def __init__(self, *, allow_private: bool, allow_loopback: bool, connections: int) -> None:
+    def __init__(
+        self, *, allow_private: bool, allow_loopback: bool, connections: int, ca_file: Path | None = None
+    ) -> None:
         self._guard = AddressGuard(allow_private, allow_loopback)
+        self._ca_file = ca_file
         self._limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._pools: dict[Origin, _Pool] = {}  # the one used last at the end
         self._swept_at = time.monotonic()
@@ -62,7 +68,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     @cached_property
     def _tls(self) -> SSLContext:
-        return httpx.create_ssl_context(trust_env=False)
+        return http_context(self._ca_file)
 
     def _make_transport(self) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits, trust_env=False)

@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -28,6 +29,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters.guard import AddressGuard, ForbiddenDestination
 from adapters.signing import signature_headers
+from adapters.trust import trust_also
 from adapters.webhook import MAX_ANSWER_CHARACTERS, SendResult
 
 SCHEMES: Final = frozenset({"mqtt", "mqtts"})
@@ -116,21 +118,22 @@ class _Context(ssl.SSLContext):
     name: str
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        """As that of the base class, for :attr:`name`."""
-        return super().wrap_socket(*arguments, **{**options, "server_hostname": self.name})
+        """As that of the base class, for :attr:`name`. It shakes hands at once, and closes the socket if that fails."""
+        mine = {"server_hostname": self.name, "do_handshake_on_connect": True}
+        return super().wrap_socket(*arguments, **{**options, **mine})
 
 
-def _tls_for(name: str) -> ssl.SSLContext:
+def _tls_for(name: str, ca_file: Path | None) -> ssl.SSLContext:
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     context.name = name
-    return context
+    return trust_also(context, ca_file)
 
 
 class _Connection:
     """One connection to a broker, driven by the event loop; a lost one is not used again."""
 
-    def __init__(self, key: _Key) -> None:
+    def __init__(self, key: _Key, ca_file: Path | None) -> None:
         self.used_at = time.monotonic()
         self.heard_at = self.used_at
         self.lost = False
@@ -139,16 +142,16 @@ class _Connection:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._socket: Any = None
-        self._client = self._make_client(key)
+        self._client = self._make_client(key, ca_file)
 
-    def _make_client(self, key: _Key) -> mqtt.Client:
+    def _make_client(self, key: _Key, ca_file: Path | None) -> mqtt.Client:
         protocol = mqtt.MQTTv5 if key.version_5 else mqtt.MQTTv311
         client_id = f"minamo-{secrets.token_hex(8)}"  # 23 characters, which every broker has to take
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol)
         if key.username is not None:
             client.username_pw_set(key.username, key.password)
         if key.tls:
-            client.tls_set_context(_tls_for(key.host))
+            client.tls_set_context(_tls_for(key.host, ca_file))
         client.on_connect = self._on_connect
         client.on_disconnect = lambda *_: self.close("the connection was closed")
         client.on_publish = self._on_publish
@@ -274,8 +277,10 @@ class MqttSender:
         allow_loopback: bool = False,
         connections: int = 64,
         idle_s: float = 60.0,
+        ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._ca_file = ca_file
         self._guard = AddressGuard(allow_private, allow_loopback)
         self._limit = connections
         self._idle_s = idle_s
@@ -325,7 +330,7 @@ class MqttSender:
 
     async def _open(self, key: _Key) -> _Connection:
         address = await self._guard.resolve(key.host, key.port)
-        connection = _Connection(key)
+        connection = _Connection(key, self._ca_file)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.open(address, key.port, self._timeout_s)

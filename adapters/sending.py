@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,18 +30,33 @@ def check_destination(uri: str) -> None:
 class Senders:
     """Makes one attempt at a delivery, by whatever its destination speaks.
 
-    ``timeout_s`` bounds it; at most ``connections`` are kept by each of both ways.
+    ``timeout_s`` bounds it; at most ``connections`` are kept by each of both ways; ``ca_file`` has authorities to
+    believe besides the well-known ones.
     """
 
     def __init__(
-        self, *, timeout_s: float, allow_private: bool, allow_loopback: bool = False, connections: int = 64
+        self,
+        *,
+        timeout_s: float,
+        allow_private: bool,
+        allow_loopback: bool = False,
+        connections: int = 64,
+        ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._http = HttpSender(
-            timeout_s=timeout_s, allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
+            timeout_s=timeout_s,
+            allow_private=allow_private,
+            allow_loopback=allow_loopback,
+            connections=connections,
+            ca_file=ca_file,
         )
         self._mqtt = MqttSender(
-            timeout_s=timeout_s, allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
+            timeout_s=timeout_s,
+            allow_private=allow_private,
+            allow_loopback=allow_loopback,
+            connections=connections,
+            ca_file=ca_file,
         )
         self._opened = AsyncExitStack()
 

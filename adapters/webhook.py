@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -57,12 +58,18 @@ class HttpSender:
     """Posts deliveries; ``timeout_s`` bounds an attempt as a whole. At most ``connections`` go to one receiver."""
 
     def __init__(
-        self, *, timeout_s: float, allow_private: bool, allow_loopback: bool = False, connections: int = 64
+        self,
+        *,
+        timeout_s: float,
+        allow_private: bool,
+        allow_loopback: bool = False,
+        connections: int = 64,
+        ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._timeouts = httpx.Timeout(timeout_s).as_dict()
         self._transport = GuardedTransport(
-            allow_private=allow_private, allow_loopback=allow_loopback, connections=connections
+            allow_private=allow_private, allow_loopback=allow_loopback, connections=connections, ca_file=ca_file
         )
 
     async def __aenter__(self) -> HttpSender:

@@ -60,6 +60,7 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
         max_bytes=settings.context_max_bytes,
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
+        ca_file=settings.ca_file,
     )
     terms = TermIds(database)
     history = Partitions(database, HISTORY)

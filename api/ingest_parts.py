@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from adapters import formats, minamo_json
+from adapters.trust import mqtt_context
 from api import metrics
 from api.hub import Hub
 from api.settings import Settings
@@ -61,6 +62,7 @@ def make_client(
         keepalive_s=settings.mqtt_keepalive_s,
         session_expiry_s=settings.mqtt_session_expiry_s,
         on_subscribed=on_subscribed,
+        tls=mqtt_context(settings.ca_file) if address.tls else None,
     )
 
 

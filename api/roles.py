@@ -149,6 +149,7 @@ def make_sender(settings: Settings) -> Senders:
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
         connections=settings.delivery_places,
+        ca_file=settings.ca_file,
     )
 
 

@@ -25,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from adapters.trust import http_context
 from api.settings_base import (
     HttpUrls,
     PublicUrl,
@@ -66,6 +67,13 @@ class Settings(BaseSettings):
         "else $XDG_DATA_HOME/minamo).",
         "組み込みサーバーのデータ、ログ、生成した認証情報を置くフォルダー（既定: root は /var/lib/minamo、"
         "それ以外は $XDG_DATA_HOME/minamo）。",
+    )
+    ca_file: Path | None = setting(
+        None,
+        "general",
+        "File (PEM) with certificate authorities that are believed besides the well-known ones wherever the hub "
+        "connects by TLS: receivers, MQTT brokers, contexts.",
+        "TLS 接続先（通知先、MQTT ブローカー、コンテキスト）で追加で信頼する認証局の証明書ファイル（PEM）。",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "general", "Least severe log line that is written.", "出力するログの下限レベル。"
@@ -495,6 +503,14 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("ca_file")
+    @classmethod
+    def _authorities(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        http_context(value)
         return value.expanduser().absolute()
 
     @field_validator("database_url")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ _RECONNECT_MAX_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class MqttAddress:
-    """Where the broker is and as whom to log in; ``tls`` uses the system's certificate authorities."""
+    """Where the broker is and as whom to log in; ``tls`` whether by TLS."""
 
     host: str
     port: int
@@ -59,6 +60,7 @@ class MqttClient:
         keepalive_s: int = 30,
         session_expiry_s: int = 604_800,
         on_subscribed: Callable[[], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._address = address
         self._receive_maximum = receive_maximum
@@ -67,6 +69,7 @@ class MqttClient:
         self._keepalive_s = keepalive_s
         self._session_expiry_s = session_expiry_s
         self._on_subscribed = on_subscribed
+        self._tls = tls
         self._stored: list[int] = []  # packet identifiers to acknowledge, all of the present connection
         self._unacknowledged = 0  # messages of the present connection
         self._held = 0  # messages given out and not acknowledged, of lost connections too
@@ -82,7 +85,7 @@ class MqttClient:
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
         if self._address.tls:
-            client.tls_set()
+            client.tls_set_context(self._tls)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
