@@ -42,8 +42,9 @@ def client_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def make_client(url: str | None, tenant: str | None) -> HubClient:
-    """A client of the hub at ``url``, or of the one on this machine."""
-    return HubClient(url or f"http://127.0.0.1:{load_settings().http_port}", tenant)
+    """A client of the hub at ``url``, or of the one on this machine, open until the command ends."""
+    client = HubClient(url or f"http://127.0.0.1:{load_settings().http_port}", tenant)
+    return click.get_current_context().with_resource(client)
 
 
 def guarded(work: Callable[[], None]) -> None:
