@@ -103,10 +103,3 @@ async def test_a_receiver_catches_up(hub: Hub, minamo: Command, receiver: Receiv
     async with delivering(hub):
         await receiver.wait_for(1)
     assert [request.json["number"] for request in receiver.accepted] == [2]
-
-
-@pytest.mark.parametrize(
-    "words", [["replay"], ["replay", "1", "--all"], ["drop"], ["drop", "1", "--subscription", "a"]]
-)
-async def test_exactly_one_choice_has_to_be_made(minamo: Command, words: list[str]) -> None:
-    assert (await minamo("dead-letters", *words)).exit_code == 2
