@@ -37,17 +37,21 @@ class Classification:
 
 
 CLASSES: Final[dict[str, Classification]] = {
+    "no_data": Classification("Unknown", "Unknown", "Unknown", "Monitor"),
+    "observation_start": Classification("Minor", "Future", "Observed", "Monitor"),
     "standby": Classification("Minor", "Future", "Observed", "Monitor"),
     "caution": Classification("Moderate", "Expected", "Observed", "Monitor"),
     "evacuation_decision": Classification("Severe", "Expected", "Observed", "Prepare"),
+    "critical": Classification("Severe", "Immediate", "Observed", "Prepare"),
     "danger": Classification("Severe", "Immediate", "Observed", "Prepare"),
+    "overflow_start": Classification("Extreme", "Immediate", "Observed", "Prepare"),
     "overflow": Classification("Extreme", "Immediate", "Observed", "Prepare"),
 }
 ALL_CLEAR: Final = Classification("Minor", "Past", "Observed", "AllClear")
 WITHDRAWN: Final = Classification("Unknown", "Unknown", "Unknown", "Monitor")
 
 LEVELS: Final[dict[str, int]] = {"caution": 2, "evacuation_decision": 3, "danger": 4, "overflow": 5}
-"""The 警戒レベル that a stage corresponds to."""
+"""The 警戒レベル that a stage corresponds to; the levels of 危機管理型水位計 correspond to none by definition."""
 
 _WARNINGS: Final = {
     2: "レベル２氾濫注意報",

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from importlib import resources
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens
+from api.actors import remember_credential
+from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens, digest
 from api.streams.tickets import STREAM_PATH, Tickets
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
@@ -31,7 +33,8 @@ _UNAUTHORIZED: Final = (
 class TokenAccess:
     """Lets requests pass that carry one of the ``tokens``, or when there are none to carry.
 
-    A browser that has signed in may read. A ticket in the address opens its stream, in the name of its tenant.
+    A browser that has signed in may read, and press the buttons of the live page. A ticket in the address opens its
+    stream, in the name of its tenant.
     ``/healthz`` and ``/readyz`` are open, for supervisors that have no token, and so is the page that asks for one.
     Devices that send readings are asked for their own credential by the route.
     """
@@ -61,10 +64,17 @@ class TokenAccess:
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
-            return self._tokens.knows(token)
-        # Reading only: other sites could make a browser send its cookie, if not see what comes back.
+            hashed = digest(token)
+            remember_credential(scope, hashed)
+            return self._tokens.has(hashed)
+        # Reading, and the buttons of the page itself: other sites could make a browser send its cookie.
         reads = scope["type"] == "websocket" or scope["method"] in _READING
-        return reads and await self._sessions.is_valid(_session_cookie(headers.get("cookie", "")), datetime.now(UTC))
+        if not reads and not _is_button(scope, headers):
+            return False
+        holder = await self._sessions.holder(_session_cookie(headers.get("cookie", "")), datetime.now(UTC))
+        if holder is not None:
+            remember_credential(scope, holder)
+        return holder is not None
 
     async def _with_ticket(self, scope: Scope) -> bool:
         """Whether the ticket in the address is for it; the request is one of the ticket's tenant then."""
@@ -90,6 +100,17 @@ class TokenAccess:
 
 
 _PROBLEM: Final = b"application/problem+json"
+_BUTTONS: Final = re.compile(r"/api/v1/alarms/[^/]+/(acknowledge|shelve|unshelve)")
+
+
+def _is_button(scope: Scope, headers: Headers) -> bool:
+    """Whether it is a button of the live page that was pressed, on the page itself."""
+    if scope["method"] != "POST" or not _BUTTONS.fullmatch(scope["path"]):
+        return False
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return urlsplit(headers.get("origin", "")).netloc == headers.get("host", "-")
 
 
 def _session_cookie(header: str) -> str:

@@ -26,6 +26,7 @@ from api.ngsild.resource import API_PATH
 from api.openapi.routes import document_routes
 from api.overload import Limits, LoadGuard, WriteShedding
 from api.problem_details import install_problem_details
+from api.routers.alarms import alarms_router
 from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
 from api.routers.decoding import decoding_router
@@ -79,6 +80,7 @@ def create_app(
     app.include_router(export_router(hub))
     app.include_router(import_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
+    app.include_router(alarms_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
     tokens = Tokens(hub.settings.api_tokens_sha256)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from api import client_commands, delivery_commands, history_commands, store_commands
+from api import client_commands, delivery_commands, history_commands, rule_commands, store_commands
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
 from api.settings import Settings, unknown_variables
@@ -239,6 +239,8 @@ def _shower(settings: Settings) -> Callable[[Text | str], None]:
 for command in (
     delivery_commands.subscriptions,
     delivery_commands.dead_letters,
+    rule_commands.rules,
+    rule_commands.alarms,
     store_commands.store,
     history_commands.export_history,
     history_commands.import_history,

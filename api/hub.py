@@ -12,6 +12,7 @@ from typing import Final
 from adapters.context_loader import HttpContextLoader
 from api.settings import Settings
 from broker.jsonld import ContextLimits, ContextResolver
+from context_store.alarms import AlarmStore
 from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertStore
 from context_store.contexts import CachedContextLoader
@@ -47,6 +48,7 @@ class Hub:
     hosted_contexts: HostedContexts
     alert_rules: AlertRuleStore
     alerts: AlertStore
+    alarms: AlarmStore
     deliveries: DeliveryStore
 
 
@@ -84,6 +86,7 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             hosted_contexts=hosted,
             alert_rules=AlertRuleStore(),
             alerts=AlertStore(),
+            alarms=AlarmStore(timedelta(hours=settings.incident_reopen_hours)),
             deliveries=DeliveryStore(database, lease_s=settings.delivery_timeout_s + _LEASE_MARGIN_S),
         )
     finally:

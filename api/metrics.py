@@ -21,6 +21,7 @@ MQTT_CONNECTED: Final = Gauge("minamo_mqtt_connected", "1 while the subscription
 ALERT_DECISIONS: Final = Counter(
     "minamo_alert_decisions_total", "Alerts raised and cleared, by kind and stage", ["kind", "stage"]
 )
+ALARM_STEPS: Final = Counter("minamo_alarm_steps_total", "Steps of alarms, by kind", ["kind"])
 ALERT_LATENCY: Final = Histogram(
     "minamo_alert_seconds", "From the commit of a reading to the decision of its alert", buckets=_LATENCY_BUCKETS
 )

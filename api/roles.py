@@ -11,16 +11,19 @@ import asyncio
 import contextlib
 import gc
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 import uvicorn
+from psycopg import AsyncConnection
 from starlette.applications import Starlette
 
 from adapters.sending import Senders
-from api.alert_rules import webhooks_of
+from api.alert_rules import make_evaluator
 from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
@@ -28,10 +31,8 @@ from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
-from api.routers.alerts_cap import cap_profile
 from api.routers.stations import Notice
 from api.settings import Settings
-from api.workers.alerts import AlertEvaluator
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
@@ -122,9 +123,16 @@ async def _check_mqtt(client: MqttClient) -> None:
 def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     """Alert rules, subscriptions, deliveries, rollups of history, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
-    evaluator = AlertEvaluator(hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub))
+    evaluator = make_evaluator(hub)
+    started = time.monotonic()
+
+    async def time_passes(connection: AsyncConnection) -> None:
+        """Silence is not judged before devices had the time to send what they kept while the hub was away."""
+        settled = time.monotonic() - started >= hub.settings.alert_silence_grace_s
+        await evaluator.time_passes(connection, datetime.now(UTC), judge_silence=settled)
+
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
-    alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s)
+    alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s, time_passes=time_passes)
     subscription_worker = SubscriptionWorker(hub, poll_s)
     delivery_worker = make_delivery_worker(hub, sender)
     parts.wake_on(events.CHANNEL, alert_loop.wake)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions of browsers: a token is exchanged for a cookie that opens the live page, for reading only.
+"""Sessions of browsers: a token is exchanged for a cookie that opens the live page, for reading and for its buttons.
 
 A page cannot put a token into the requests of its images, scripts and event streams. The cookie is signed, not stored;
-scripts cannot read it, other sites cannot send it, and since it opens ``GET`` alone, there is nothing they could do.
+scripts cannot read it, other sites cannot send it, and what it opens beside ``GET`` asks for the page's own origin.
 """
 
 from __future__ import annotations
@@ -70,10 +70,11 @@ class Sessions:
         text, _ = await self._tickets.make(_WHAT, digest(token), now)
         return text
 
-    async def is_valid(self, cookie: str, now: datetime) -> bool:
-        """Whether it is one of ours, and still valid."""
+    async def holder(self, cookie: str, now: datetime) -> str | None:
+        """The hash of the token it was made for; None when it is none of ours, or not valid any more."""
         ticket = await self._tickets.read(cookie, now)
-        return ticket is not None and ticket.path == _WHAT and self._tokens.has(ticket.tenant)
+        is_ours = ticket is not None and ticket.path == _WHAT and self._tokens.has(ticket.tenant)
+        return ticket.tenant if ticket is not None and is_ours else None
 
 
 def sessions_router(tokens: Tokens, sessions: Sessions) -> APIRouter:

@@ -309,6 +309,30 @@ class Settings(BaseSettings):
     alert_webhooks: HttpUrls = setting(
         (), "delivery", "URLs that get every alert by POST.", "すべての警報を POST で受け取る URL。"
     )
+    alert_silence_grace_s: float = setting(
+        60,
+        "delivery",
+        "How long after a start nothing is called silent: devices send what they kept meanwhile.",
+        "起動後、無通信の判定を待つ秒数（停止中に溜まったデータの受信を待つ）。",
+        ge=0,
+        le=3600,
+    )
+    rules_replay_max_readings: int = setting(
+        200_000,
+        "delivery",
+        "Most readings that one replay of alert rules on history looks at.",
+        "警報ルールを過去の記録で試算するとき、一度に読む観測値の上限。",
+        ge=1000,
+        le=10_000_000,
+    )
+    incident_reopen_hours: float = setting(
+        6,
+        "delivery",
+        "An alarm on a river within so many hours of the end of an incident belongs to the same incident.",
+        "事案の終了からこの時間内に同じ河川で起きた警報は、同じ事案として扱う。",
+        ge=0,
+        le=168,
+    )
     delivery_timeout_s: float = setting(
         10, "delivery", "Longest wait for a receiver to answer.", "受信側の応答を待つ最長時間。", gt=0, le=300
     )

@@ -62,11 +62,15 @@ class AlertRuleStore:
         """Every rule of the tenants this transaction may see."""
         versions = await _fetch(connection, _RULES_VERSION, ())
         rows = await _fetch(connection, _LOAD_RULES, ())
-        return RuleSet(versions[0][0], [(tenant_id, parse_rule(document)) for tenant_id, document in rows])
+        return RuleSet(
+            versions[0][0], [(tenant_id, parse_rule(document, strict=False)) for tenant_id, document in rows]
+        )
 
     async def list_rules(self, connection: AsyncConnection, tenant_id: int) -> list[AlertRule]:
         """The rules of one tenant, by id."""
-        return [parse_rule(document) for (document,) in await _fetch(connection, _LIST_RULES, (tenant_id,))]
+        return [
+            parse_rule(document, strict=False) for (document,) in await _fetch(connection, _LIST_RULES, (tenant_id,))
+        ]
 
     async def get_rule(
         self, connection: AsyncConnection, tenant_id: int, rule_id: str, *, to_change: bool = False
@@ -79,7 +83,7 @@ class AlertRuleStore:
         rows = await _fetch(connection, _GET_RULE_TO_CHANGE if to_change else _GET_RULE, (tenant_id, rule_id))
         if not rows:
             raise _no_rule(rule_id)
-        return parse_rule(rows[0][0])
+        return parse_rule(rows[0][0], strict=False)
 
     async def put_rule(self, connection: AsyncConnection, tenant_id: int, rule: AlertRule, now: datetime) -> bool:
         """Create or replace a rule; tells whether it is new.
@@ -90,7 +94,7 @@ class AlertRuleStore:
         """
         rows = await _fetch(connection, _GET_RULE_TO_CHANGE, (tenant_id, rule.id))
         if rows:
-            check_replacement(parse_rule(rows[0][0]), rule)
+            check_replacement(parse_rule(rows[0][0], strict=False), rule)
         document = orjson.dumps(rule_document(rule)).decode()
         parameters = {"tenant_id": tenant_id, "rule_id": rule.id, "document": document, "now": now}
         await connection.execute(_PUT_RULE, parameters)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
 import orjson
@@ -25,7 +25,7 @@ from broker.alerts import AlertDecision, RuleState, parse_state, state_document
 CHANNEL: Final = "minamo_alerts"
 
 # The lock under which alert events are numbered, until the end of the transaction ("alrt" in ASCII).
-_LOCK_EVENTS: Final[LiteralString] = "select pg_advisory_xact_lock(x'616c7274'::bigint)"
+LOCK_EVENTS: Final[LiteralString] = "select pg_advisory_xact_lock(x'616c7274'::bigint)"
 
 # Which of these rules still exist; they cannot be deleted until the transaction ends.
 _HOLD_RULES: Final[LiteralString] = """
@@ -44,12 +44,13 @@ _LOAD_STATES: Final[LiteralString] = """
 
 # Write where rules stand.
 _SAVE_STATES: Final[LiteralString] = """
-    insert into alert_state (tenant_id, rule_id, entity_key, state, observed_at)
-    select s.tenant_id, s.rule_id, s.entity_key, s.state::jsonb, s.observed_at
+    insert into alert_state (tenant_id, rule_id, entity_key, state, observed_at, due_at)
+    select s.tenant_id, s.rule_id, s.entity_key, s.state::jsonb, s.observed_at, s.due_at
       from unnest(%(tenants)s::int[], %(rules)s::text[], %(entities)s::bigint[], %(states)s::text[],
-                  %(times)s::timestamptz[]) as s (tenant_id, rule_id, entity_key, state, observed_at)
+                  %(times)s::timestamptz[], %(due)s::timestamptz[])
+           as s (tenant_id, rule_id, entity_key, state, observed_at, due_at)
     on conflict (tenant_id, rule_id, entity_key) do update
-       set state = excluded.state, observed_at = excluded.observed_at
+       set state = excluded.state, observed_at = excluded.observed_at, due_at = excluded.due_at
 """
 
 # New alerts. One that exists was withdrawn and is raised again by a rule of the same id at the same time: reopen it.
@@ -95,7 +96,7 @@ _INSERT_EVENTS: Final[LiteralString] = """
 """
 
 # Wake those who follow the stream.
-_NOTIFY: Final[LiteralString] = "select pg_notify('minamo_alerts', '')"
+NOTIFY: Final[LiteralString] = "select pg_notify('minamo_alerts', '')"
 
 # Events above a number, in order; tenant 0 reads those of all tenants it may see.
 _READ_EVENTS: Final[LiteralString] = """
@@ -172,7 +173,7 @@ class AlertRecord:
     entity_key: int
     entity_id: str
     stage: str
-    threshold: float
+    threshold: float | None
     raised_at: datetime
     raised_value: float
     peak_value: float
@@ -212,17 +213,26 @@ class AlertStore:
             states[StateKey(tenant_id, rule_id, entity_key)] = parse_state(state)
         return states
 
-    async def save_states(self, connection: AsyncConnection, states: Mapping[StateKey, RuleState]) -> None:
-        """Write where rules stand, for keys that :meth:`load_states` gave. States without a sample are not kept."""
-        rows = sorted((key, state) for key, state in states.items() if state.newest is not None)
+    async def save_states(
+        self,
+        connection: AsyncConnection,
+        states: Mapping[StateKey, RuleState],
+        due: Mapping[StateKey, datetime | None] | None = None,
+    ) -> None:
+        """Write where rules stand, for keys that :meth:`load_states` gave. States without a sample are not kept.
+
+        ``due``: when silence has to be judged next.
+        """
+        rows = [(key, states[key], moment) for key in sorted(states) if (moment := _newest(states[key])) is not None]
         if not rows:
             return
         parameters = {
-            "tenants": [key.tenant_id for key, _ in rows],
-            "rules": [key.rule_id for key, _ in rows],
-            "entities": [key.entity_key for key, _ in rows],
-            "states": [orjson.dumps(state_document(state)).decode() for _, state in rows],
-            "times": [state.newest for _, state in rows],
+            "tenants": [key.tenant_id for key, _, _ in rows],
+            "rules": [key.rule_id for key, _, _ in rows],
+            "entities": [key.entity_key for key, _, _ in rows],
+            "states": [orjson.dumps(state_document(state)).decode() for _, state, _ in rows],
+            "times": [moment for _, _, moment in rows],
+            "due": [(due or {}).get(key) for key, _, _ in rows],
         }
         await connection.execute(_SAVE_STATES, parameters)
 
@@ -236,7 +246,7 @@ class AlertStore:
         """
         if not outcomes:
             return []
-        await connection.execute(_LOCK_EVENTS)
+        await connection.execute(LOCK_EVENTS)
         raised = [outcome for outcome in outcomes if outcome.decision.kind == "raised"]
         cleared = [outcome for outcome in outcomes if outcome.decision.kind == "cleared"]
         if raised:
@@ -244,7 +254,7 @@ class AlertStore:
         if cleared:
             await connection.execute(_CLEAR, _columns(cleared))
         rows = await _fetch(connection, _INSERT_EVENTS, {**_columns(outcomes), "now": now})
-        await connection.execute(_NOTIFY)
+        await connection.execute(NOTIFY)
         return [RecordedEvent(*row) for row in rows]
 
     async def update_peaks(self, connection: AsyncConnection, peaks: Mapping[AlertKey, float]) -> None:
@@ -305,6 +315,13 @@ def _list_statement(open_only: bool, is_next_page: bool) -> LiteralString:
     if is_next_page:
         statement += _ALERTS_AFTER
     return statement + _ALERTS_END
+
+
+def _newest(state: RuleState) -> datetime | None:
+    """The newest sample that ``state`` knows, of whatever series."""
+    if state.newest is not None or not state.memory:
+        return state.newest
+    return datetime.fromtimestamp(max(points[-1][0] for points in state.memory.values()), UTC)
 
 
 def _columns(outcomes: Sequence[AlertOutcome]) -> dict[str, list[Any]]:

@@ -262,6 +262,8 @@ class ChangeFeed:
         self._types = {"only": only, "without": without}
         self._name = name
         self._limit = limit
+        self.is_caught_up = False
+        """Whether the last batch had everything that could be seen when it was read."""
 
     @asynccontextmanager
     async def batch(self, limit: int | None = None) -> AsyncIterator[tuple[AsyncConnection, list[ChangeEvent]]]:
@@ -272,12 +274,14 @@ class ChangeFeed:
         """
         async with self._database.transaction(ALL_TENANTS) as connection:
             position = await self._claim(connection)
+            self.is_caught_up = position is not None
             if position is None or (position.window is None and position.done == position.now):
                 yield connection, []
                 return
             window = position.window or position.now
             limit = limit or self._limit
             events = await self._read(connection, position, window, limit)
+            self.is_caught_up = len(events) < limit
             yield connection, events
             if events or position.window is not None or position.done is None or position.stale:
                 advanced = position.advanced(events, window, limit)

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from api.openapi.alert_schemas import ALERTS, STAGE
 from api.openapi.building import (
     ANY,
-    CONTEXT,
     COUNT,
     NUMBER,
     TEXT,
     TIME,
-    URI,
     Schema,
     array,
     members,
@@ -21,68 +20,13 @@ from api.openapi.building import (
 )
 from api.openapi.device_schemas import DEVICES
 from api.openapi.history_schemas import HISTORY
-from broker.alerts.rules import DEFAULT_CLEAR_AFTER_S, DEFAULT_HYSTERESIS, DEFAULT_UNIT
 from broker.stations import Freshness
-from schemas.stages import STAGES
 
-_STAGE: Final = one_of(*(stage.code for stage in STAGES))
 _NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
 _ANYTHING: Final[Schema] = {"type": "object"}
-
-_RULE: Final[dict[str, Schema]] = {
-    "id": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"},
-    "name": members({"ja": TEXT, "en": TEXT}) | {"minProperties": 1},
-    "enabled": {"type": "boolean", "default": True},
-    "entities": members({"ids": array(URI, 1), "type": TEXT}, description="Either ids or a type"),
-    "attribute": {"type": "string", "minLength": 1, "examples": ["waterLevel"]},
-    "datasetId": URI,
-    "unitCode": {"type": "string", "pattern": "^[A-Z0-9]{2,3}$", "default": DEFAULT_UNIT},
-    "levels": array(members({"stage": _STAGE, "threshold": NUMBER}, ["stage", "threshold"]), 1),
-    "hysteresis": {"type": "number", "minimum": 0, "default": DEFAULT_HYSTERESIS},
-    "clearAfter": {
-        "description": "Seconds below a level before its alert is cleared",
-        "type": "number",
-        "minimum": 0,
-        "default": DEFAULT_CLEAR_AFTER_S,
-    },
-    "confirmation": members(
-        {"count": {"type": "integer", "minimum": 1}, "seconds": {"type": "number", "minimum": 0}},
-        description="How long a level has to be reached before it is raised; either one is enough",
-    ),
-}
-
-ALERTS: Final[dict[str, Schema]] = {
-    "AlertRuleInput": members(
-        _RULE | {"@context": CONTEXT},
-        ["name", "entities", "attribute", "levels"],
-        description="Levels ascend in stage and in threshold",
-    ),
-    "AlertRule": members(_RULE, ["id", "name", "enabled", "entities", "attribute", "unitCode", "levels"]),
-    "AlertRules": members({"rules": array(ref("AlertRule"))}, ["rules"]),
-    "Alert": members(
-        {
-            "id": TEXT,
-            "entityId": TEXT,
-            "stage": _STAGE,
-            "threshold": NUMBER,
-            "value": _NUMBER_OR_NULL,
-            "peakValue": _NUMBER_OR_NULL,
-            "raisedAt": TIME,
-            "clearedAt": _TIME_OR_NULL,
-            "status": one_of("raised", "cleared"),
-        },
-        ["id", "entityId", "stage", "threshold", "raisedAt", "clearedAt", "status"],
-        others=True,
-        description="An alert, with names and sentences in Japanese and English",
-    ),
-    "Alerts": members({"alerts": array(ref("Alert"))}, ["alerts"]),
-    "CapFeed": {"type": "string", "description": "Atom (RFC 4287), newest message first; rel=next leads to older ones"},
-    "CapMessage": {"type": "string", "description": "OASIS Common Alerting Protocol 1.2"},
-    "AlertEvents": {"type": "string", "description": "Server-sent events raised and cleared; data is an Alert as JSON"},
-}
 
 STATIONS: Final[dict[str, Schema]] = {
     "Station": members(
@@ -100,9 +44,9 @@ STATIONS: Final[dict[str, Schema]] = {
             "ageSeconds": _NUMBER_OR_NULL,
             "expectedIntervalSeconds": _NUMBER_OR_NULL,
             "status": one_of(*Freshness),
-            "stage": {"anyOf": [_STAGE, {"type": "null"}]},
-            "stagesRaised": array(_STAGE),
-            "thresholds": array(members({"stage": _STAGE, "value": NUMBER}, ["stage", "value"])),
+            "stage": {"anyOf": [STAGE, {"type": "null"}]},
+            "stagesRaised": array(STAGE),
+            "thresholds": array(members({"stage": STAGE, "value": NUMBER}, ["stage", "value"])),
             "trend": ANY,
         },
         ["entityId", "deviceId", "name", "attribute", "value", "observedAt", "status", "stage", "thresholds"],

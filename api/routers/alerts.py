@@ -9,16 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import StreamingResponse
 
-from api.alert_rules import put_rule_document, remove_rule
 from api.hub import Hub
-from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
-from api.requests import JsonObject, RowNumber, TenantId
+from api.openapi.plain import EVENT_STREAM, answers
+from api.requests import RowNumber, TenantId
 from api.responses import Json
+from api.routers.alert_rules import add_rule_routes
 from api.routers.alerts_cap import add_cap_routes
-from broker.alerts import rule_document
-from broker.errors import BadRequestData, StoreUnavailable
+from broker.errors import StoreUnavailable
 from broker.times import to_text
 from context_store.alerts import AlertEvent, AlertRecord
 
@@ -64,43 +63,8 @@ def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:
         return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers)
 
     add_cap_routes(router, hub)
-    _rules(router, hub)
+    add_rule_routes(router, hub)
     return router
-
-
-def _rules(router: APIRouter, hub: Hub) -> None:
-    @router.get("/alert-rules", summary="Alert rules / 警報ルール", responses=answers("AlertRules"))
-    async def rules(tenant_id: TenantId) -> Json:
-        async with hub.database.transaction(tenant_id) as connection:
-            found = await hub.alert_rules.list_rules(connection, tenant_id)
-        return Json({"rules": [rule_document(rule) for rule in found]})
-
-    @router.get("/alert-rules/{rule_id}", summary="One rule / ルール一件", responses=answers("AlertRule", *NEEDED))
-    async def rule(tenant_id: TenantId, rule_id: str) -> Json:
-        async with hub.database.transaction(tenant_id) as connection:
-            return Json(rule_document(await hub.alert_rules.get_rule(connection, tenant_id, rule_id)))
-
-    @router.put(
-        "/alert-rules/{rule_id}",
-        summary="Create or replace a rule / ルールの登録",
-        responses=answers("AlertRule", statuses=(200, 201)),
-        openapi_extra=takes("AlertRuleInput"),
-    )
-    async def put_rule(tenant_id: TenantId, rule_id: str, body: JsonObject) -> Response:
-        if body.setdefault("id", rule_id) != rule_id:
-            raise BadRequestData(f"id is {body['id']!r}; the address says {rule_id!r}")
-        rule, created = await put_rule_document(hub, tenant_id, body)
-        return Json(rule_document(rule), status_code=201 if created else 200)
-
-    @router.delete(
-        "/alert-rules/{rule_id}",
-        status_code=204,
-        summary="Delete a rule / ルールの削除",
-        responses=answers(None, *NEEDED, statuses=(204,)),
-    )
-    async def delete(tenant_id: TenantId, rule_id: str) -> Response:
-        await remove_rule(hub, tenant_id, rule_id)
-        return Response(status_code=204)
 
 
 class Wakes:

@@ -18,7 +18,7 @@ from broker.errors import BadRequestData
 from broker.stations import freshness
 from broker.times import to_text
 from context_store.stations import StationRow, StationStore
-from schemas.stages import STAGE_BY_CODE, STAGES
+from schemas.stages import ALL_STAGES, NO_DATA, RANK, STAGE_BY_CODE
 from schemas.terms import NO_DATASET
 
 _MAX_POINTS: Final = 50_000
@@ -43,7 +43,7 @@ def stations_router(hub: Hub, notice: Notice | None = None) -> APIRouter:
             {
                 "generatedAt": to_text(now),
                 "notice": notice,
-                "stages": [_stage(stage.code) for stage in STAGES],
+                "stages": [_stage(stage.code) for stage in ALL_STAGES if stage.code != NO_DATA],
                 "stations": [_station(row, rules, now, hub.settings.stale_factor) for row in rows],
             }
         )
@@ -99,7 +99,8 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
     watching = [
         rule for rule in rules if rule.attribute == attribute and rule.entities.matches(row.entity_id, tuple(row.types))
     ]
-    raised = sorted((key.rsplit("/", 1)[1] for key in row.raised), key=lambda code: STAGE_BY_CODE[code].order)
+    codes = {key.rsplit("/", 1)[1] for key in row.raised} - {NO_DATA}  # which the status says
+    raised = sorted(codes, key=RANK.__getitem__)
     return {
         "entityId": row.entity_id,
         "deviceId": row.device_id,
@@ -118,9 +119,10 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
         "stagesRaised": raised,
         "thresholds": [
             {"stage": level.stage, "value": level.threshold}
-            for rule in watching
+            for rule in (one.for_entity(row.entity_id) for one in watching)
             if rule.enabled
             for level in rule.levels
+            if level.threshold is not None and level.holds_at(now)
         ],
         "trend": None,
     }

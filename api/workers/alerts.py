@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -17,37 +17,38 @@ from psycopg import AsyncConnection
 
 from adapters.cap import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
+from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
+from api.workers.rule_directory import RuleDirectory, Work
 from broker.alerts import (
     AlertDecision,
     AlertRule,
     Place,
     RuleState,
-    Sample,
     alert_entity,
     alert_id,
     alert_message,
+    due_at,
     evaluate,
     new_peaks,
+    overdue,
     place_of,
-    sample_of,
 )
-from broker.entities import AttributeChange, EntityChange, ExpandedEntity
+from context_store.alarm_timers import due_states, forget
+from context_store.alarms import AlarmStore
 from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
-from context_store.caches import version_of
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
-from context_store.entities import EntityWriter, StoredEntity, creation, get_entities, lock_entities
+from context_store.entities import EntityWriter, creation, get_entities, lock_entities
 from context_store.events import ChangeEvent
 
 log = structlog.get_logger(__name__)
 
-SOURCE: Final = "minamo:alerts"
-_FUTURE_TOLERANCE: Final = timedelta(minutes=5)
+_SILENT_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
-    """A decision with what it is about; ``since`` is when the reading behind it was committed."""
+class _Decided:
+    """A level that is raised or cleared, with what it is about; ``since`` as in :class:`Turn`."""
 
     key: StateKey
     entity_id: str
@@ -57,7 +58,7 @@ class Decided:
 
 
 class AlertEvaluator:
-    """What the alerts worker does with a batch of change events."""
+    """What the alerts worker does with a batch of change events, and when time passes."""
 
     def __init__(
         self,
@@ -66,69 +67,83 @@ class AlertEvaluator:
         writer: EntityWriter,
         cap: CapProfile,
         webhooks: Sequence[str] = (),
+        alarms: AlarmStore | None = None,
     ) -> None:
         self._store = store
-        self._rule_store = rules
+        self._directory = RuleDirectory(rules)
         self._writer = writer
+        self._alarms = AlarmKeeper(alarms or AlarmStore(), writer)
         self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
-        self._version = -1
-        self._rules: dict[tuple[int, str, str], list[AlertRule]] = {}
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
-        await self._refresh_rules(connection)
+        await self._directory.refresh(connection)
         now = datetime.now(UTC)
-        samples = [sample for event in events for sample in self._samples(event, now)]
-        if not samples:
+        work = await self._directory.work_of(connection, events, now)
+        if not work:
             return
-        keys = list(dict.fromkeys(key for key, _, _, _ in samples))
-        before = await self._store.load_states(connection, keys)
+        before = await self._store.load_states(connection, list(dict.fromkeys(item.key for item in work)))
         states = dict(before)
-        decided: list[Decided] = []
-        for key, event, rule, sample in samples:
-            if key not in states:  # the rule was deleted meanwhile
+        turns: list[Turn] = []
+        for item in work:
+            if item.key not in states:  # the rule was deleted meanwhile
                 continue
-            states[key], decisions = evaluate(rule, states[key], sample)
-            decided += [Decided(key, event.entity_id, rule, decision, event.recorded_at) for decision in decisions]
-        if decided:
-            await self.publish(connection, decided, now)
-        await self._store.update_peaks(connection, _peaks(samples, before, states))
-        await self._store.save_states(connection, states)
+            states[item.key], decisions = evaluate(item.rule, states[item.key], item.sample, item.series)
+            if decisions:
+                turns.append(_turn(item, states[item.key], decisions))
+        rules = {item.key: item.rule for item in work}
+        if turns:
+            await self.publish(connection, turns, now)
+        await self._store.update_peaks(connection, _peaks(work, before, states))
+        await self._store.save_states(connection, states, {key: due_at(rules[key], states[key]) for key in states})
 
-    async def _refresh_rules(self, connection: AsyncConnection) -> None:
-        if await version_of(connection, "alert_rules") == self._version:
+    async def time_passes(self, connection: AsyncConnection, now: datetime, *, judge_silence: bool = True) -> None:
+        """What is due by now: silence (when everything that has arrived was looked at), escalations, shelves."""
+        await self._directory.refresh(connection)
+        if judge_silence:
+            await self._judge_silence(connection, now)
+        await self._alarms.time_passes(connection, now)
+
+    async def _judge_silence(self, connection: AsyncConnection, now: datetime) -> None:
+        due = await due_states(connection, now, _SILENT_AT_ONCE)
+        if not due:
             return
-        loaded = await self._rule_store.load_rules(connection)
-        self._rules = {}
-        for tenant_id, rule in loaded.rules:
-            self._rules.setdefault((tenant_id, rule.attribute, rule.dataset), []).append(rule)
-        self._version = loaded.version
+        rules: dict[StateKey, AlertRule] = {}
+        for key, entity_id in due.items():
+            rule = self._directory.rule(key, entity_id) if entity_id is not None else None
+            if rule is None:
+                await forget(connection, key)
+            else:
+                rules[key] = rule
+        states = await self._store.load_states(connection, list(rules))
+        turns = []
+        for key, state in states.items():
+            states[key], decisions = overdue(rules[key], state, now)
+            entity_id = due[key] or ""
+            # One turn each: they are of different times.
+            turns += [Turn(key, entity_id, rules[key], (one,), states[key].raised, now) for one in decisions]
+        if turns:
+            await self.publish(connection, turns, now)
+        await self._store.save_states(connection, states, {key: due_at(rules[key], states[key]) for key in states})
 
-    def _samples(self, event: ChangeEvent, now: datetime) -> list[tuple[StateKey, ChangeEvent, AlertRule, Sample]]:
-        found = []
-        types = tuple(event.entity_types)
-        for change in event.changes:
-            after = change.get("after")
-            if after is None:
-                continue
-            for rule in self._rules.get((event.tenant_id, change["attribute"], change["dataset"]), ()):
-                if not rule.entities.matches(event.entity_id, types):
-                    continue
-                sample = sample_of(rule, after, not_after=now + _FUTURE_TOLERANCE)
-                if sample is not None:
-                    found.append((StateKey(event.tenant_id, rule.id, event.entity_key), event, rule, sample))
-        return found
-
-    async def publish(self, connection: AsyncConnection, decided: list[Decided], now: datetime) -> None:
-        """Write what ``decided`` means for everybody: records, stream, alert entities and webhooks."""
-        places = await _places(connection, decided)
+    async def publish(self, connection: AsyncConnection, turns: Sequence[Turn], now: datetime) -> None:
+        """Write what ``turns`` mean for everybody: records, stream, alert entities, webhooks and alarms."""
+        places = await _places(connection, turns)
+        held = await self._alarms.hold(connection, turns)
+        decided = [
+            _Decided(turn.key, turn.entity_id, turn.rule, decision, turn.since)
+            for turn in turns
+            for decision in turn.decisions
+            if decision.is_crossing
+        ]
         outcomes = [_outcome(item, places[item.key.tenant_id, item.entity_id], self._cap) for item in decided]
         recorded = await self._store.record(connection, outcomes, now)
         for item, event in zip(decided, recorded, strict=True):
             place = places[item.key.tenant_id, item.entity_id]
             await self._write_entity(connection, item, place, event, now)
         await insert_deliveries(connection, self._deliveries(outcomes, recorded))
+        await self._alarms.follow(connection, held, turns, places, now)
         for item in decided:
             ALERT_DECISIONS.labels(item.decision.kind, item.decision.stage).inc()
             ALERT_LATENCY.observe((now - item.since).total_seconds())
@@ -141,12 +156,12 @@ class AlertEvaluator:
             )
 
     async def _write_entity(
-        self, connection: AsyncConnection, item: Decided, place: Place, event: RecordedEvent, now: datetime
+        self, connection: AsyncConnection, item: _Decided, place: Place, event: RecordedEvent, now: datetime
     ) -> None:
         tenant_id = item.key.tenant_id
         entity = alert_entity(item.decision, item.rule, place, issued_at=event.issued_at, now=now)
         stored = (await lock_entities(connection, tenant_id, [entity.id])).get(entity.id)
-        change = creation(entity) if stored is None else _update(stored, entity)
+        change = creation(entity) if stored is None else with_attributes(stored, entity.attributes, now)
         key = None if stored is None else stored.key
         await self._writer.write(connection, tenant_id, key, change, source=SOURCE, now=now)
 
@@ -167,11 +182,15 @@ class AlertEvaluator:
         ]
 
 
-async def _places(connection: AsyncConnection, decided: list[Decided]) -> dict[tuple[int, str], Place]:
+def _turn(item: Work, state: RuleState, decisions: Sequence[AlertDecision]) -> Turn:
+    return Turn(item.key, item.entity_id, item.rule, tuple(decisions), state.raised, item.since)
+
+
+async def _places(connection: AsyncConnection, turns: Sequence[Turn]) -> dict[tuple[int, str], Place]:
     """Name and position of each station decided about; of a station deleted meanwhile only the id."""
     wanted: dict[int, set[str]] = {}
-    for item in decided:
-        wanted.setdefault(item.key.tenant_id, set()).add(item.entity_id)
+    for turn in turns:
+        wanted.setdefault(turn.key.tenant_id, set()).add(turn.entity_id)
     places = {}
     for tenant_id, ids in wanted.items():
         found = await get_entities(connection, tenant_id, ids)
@@ -181,44 +200,22 @@ async def _places(connection: AsyncConnection, decided: list[Decided]) -> dict[t
     return places
 
 
-def _outcome(item: Decided, place: Place, cap: Mapping[str, Any]) -> AlertOutcome:
+def _outcome(item: _Decided, place: Place, cap: Mapping[str, Any]) -> AlertOutcome:
+    """Silence is no message to the public: what it means is for staff to find out."""
     decision = item.decision
-    return AlertOutcome(
-        key=item.key,
-        entity_id=place.entity_id,
-        decision=decision,
-        message={**alert_message(decision, item.rule, place), "cap": cap},
-    )
-
-
-def _update(stored: StoredEntity, entity: ExpandedEntity) -> EntityChange:
-    """The change from the alert as stored to ``entity``; attributes that stay the same are no change."""
-    before, after = stored.entity, dict(stored.entity.attributes)
-    changes = []
-    for name, group in entity.attributes.items():
-        for dataset, instance in group.items():
-            old = before.attributes.get(name, {}).get(dataset)
-            if old is None or _content(old) != _content(instance):
-                changes.append(AttributeChange(name, dataset, old, instance))
-                after[name] = {**after.get(name, {}), dataset: instance}
-    merged = ExpandedEntity(
-        before.id, before.types, after, before.scopes, before.created_at, entity.modified_at, before.expires_at
-    )
-    return EntityChange(before, merged, tuple(changes))
-
-
-def _content(instance: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in instance.items() if name not in ("createdAt", "modifiedAt")}
+    message = alert_message(decision, item.rule, place)
+    if not decision.by_silence:
+        message["cap"] = cap
+    return AlertOutcome(key=item.key, entity_id=place.entity_id, decision=decision, message=message)
 
 
 def _peaks(
-    samples: list[tuple[StateKey, ChangeEvent, AlertRule, Sample]],
-    before: dict[StateKey, RuleState],
-    after: dict[StateKey, RuleState],
+    work: Sequence[Work], before: Mapping[StateKey, RuleState], after: Mapping[StateKey, RuleState]
 ) -> dict[AlertKey, float]:
     peaks = {}
-    for key, event, rule, _ in samples:
-        if key in after:
-            for stage, (raised_at, peak) in new_peaks(before[key], after[key]).items():
-                peaks[AlertKey(key.tenant_id, alert_id(event.entity_id, rule.id, stage, raised_at))] = peak
+    for item in {item.key: item for item in work}.values():
+        if item.key in after:
+            for stage, (raised_at, peak) in new_peaks(before[item.key], after[item.key]).items():
+                alert = alert_id(item.entity_id, item.rule.id, stage, raised_at)
+                peaks[AlertKey(item.key.tenant_id, alert)] = peak
     return peaks

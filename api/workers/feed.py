@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -23,6 +24,8 @@ _TRIES: Final = 5  # of one event alone, before it is passed over
 _ALONE_AFTER_ERROR: Final = 1000  # events that are taken one by one after a batch has failed
 
 Process = Callable[[AsyncConnection, list[ChangeEvent]], Awaitable[None]]
+TimePasses = Callable[[AsyncConnection], Awaitable[None]]
+_TIME_EVERY_S: Final = 0.5
 
 
 class FeedLoop:
@@ -31,13 +34,20 @@ class FeedLoop:
     A batch that fails comes again. Then its events are taken one by one, so that a single one that cannot be
     processed is found; after five tries it is passed over, with an error in the log and in the metrics, because all
     those behind it matter more. Meanwhile :meth:`check` says that the part is down.
+
+    ``time_passes`` is called in the same way twice a second, but only when all that can be seen was processed: it may
+    rely on there being nothing newer.
     """
 
-    def __init__(self, name: str, feed: ChangeFeed, process: Process, *, poll_s: float) -> None:
+    def __init__(
+        self, name: str, feed: ChangeFeed, process: Process, *, poll_s: float, time_passes: TimePasses | None = None
+    ) -> None:
         self._name = name
         self._feed = feed
         self._process = process
         self._poll_s = poll_s
+        self._time_passes = time_passes
+        self._time_at = 0.0
         self._wake = asyncio.Event()
         self._error: str | None = None
         self._failures = 0
@@ -77,8 +87,23 @@ class FeedLoop:
                 self._pass_over(events)
             elif events:
                 await self._process(connection, events)
+            if self._feed.is_caught_up and not self._failures:
+                await self._let_time_pass(connection)
         self._alone = max(0, self._alone - len(events))
         return len(events)
+
+    async def _let_time_pass(self, connection: AsyncConnection) -> None:
+        """What fails here is undone by itself and tried again; it does not keep events from being processed."""
+        if self._time_passes is None or time.monotonic() - self._time_at < _TIME_EVERY_S:
+            return
+        self._time_at = time.monotonic()
+        try:
+            async with connection.transaction():
+                await self._time_passes(connection)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("feed.time_failed", consumer=self._name)
 
     def _fail(self, error: Exception) -> None:
         log.exception("feed.failed", consumer=self._name)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from broker.alerts.evaluation import AlertDecision
+from broker.alerts.lifecycle import Alarm
 from broker.alerts.messages import Place, alert_id, descriptions
 from broker.alerts.rules import AlertRule
+from broker.alerts.states import AlertDecision
 from broker.entities import AttributeKind, ExpandedEntity, Instance
 from broker.times import to_text
 from schemas.stages import STAGE_BY_CODE
@@ -60,13 +61,28 @@ def _instances(decision: AlertDecision, rule: AlertRule, place: Place, issued_at
         NGSI_LD + "data": {"type": AttributeKind.JSON_PROPERTY.value, "json": _data(decision, rule)},
         NGSI_LD + "status": _property(decision.kind, observedAt=observed_at),
         DEFAULT_VOCABULARY + "alertStage": _property(stage.code),
-        DEFAULT_VOCABULARY + "threshold": _property(decision.threshold, unitCode=rule.unit_code),
     }
+    if decision.threshold is not None:
+        instances[DEFAULT_VOCABULARY + "threshold"] = _property(decision.threshold, unitCode=rule.unit_code)
     if decision.kind == "cleared":
         instances[ALERT_MODEL + "validTo"] = _time(decision.observed_at)
     if place.location is not None:
         instances[LOCATION] = {"type": AttributeKind.GEO_PROPERTY.value, "value": place.location}
     return instances
+
+
+def alarm_attributes(alarm: Alarm, now: datetime) -> dict[str, dict[str, Instance]]:
+    """What the alert entities of ``alarm`` say of its life (the specification's vocabulary has no terms for it)."""
+    moment = {"createdAt": to_text(now), "modifiedAt": to_text(now)}
+    values: dict[str, Any] = {
+        "alarmId": alarm.alarm_id,
+        "alarmStatus": alarm.status,
+        "alarmStage": alarm.stage,
+        "alarmUnknown": alarm.is_unknown,
+        "acknowledgedBy": alarm.acknowledged_by or "",
+        "incidentId": alarm.incident_id,
+    }
+    return {DEFAULT_VOCABULARY + name: {NO_DATASET: {**_property(value), **moment}} for name, value in values.items()}
 
 
 def _data(decision: AlertDecision, rule: AlertRule) -> dict[str, Any]:
@@ -84,6 +100,10 @@ def _data(decision: AlertDecision, rule: AlertRule) -> dict[str, Any]:
         "unitCode": rule.unit_code,
         "observedAt": to_text(decision.observed_at),
         "withdrawn": decision.withdrawn,
+        "measures": [dict(measure) for measure in decision.measures],
+        "suspect": decision.suspect,
+        "unstable": decision.unstable,
+        "bySilence": decision.by_silence,
     }
 
 

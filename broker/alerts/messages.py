@@ -13,8 +13,8 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from urllib.parse import quote
 
-from broker.alerts.evaluation import AlertDecision
 from broker.alerts.rules import AlertRule
+from broker.alerts.states import AlertDecision
 from broker.entities import AttributeKind, ExpandedEntity
 from broker.times import to_text
 from schemas.stages import STAGE_BY_CODE, Stage
@@ -24,31 +24,41 @@ JST: Final = timezone(timedelta(hours=9), "JST")
 
 _URN: Final = "urn:ngsi-ld:"
 _NAMES: Final = (NGSI_LD + "title", "https://smartdatamodels.org/name", DEFAULT_VOCABULARY + "name")
+_RIVERS: Final = (DEFAULT_VOCABULARY + "river", DEFAULT_VOCABULARY + "riverName")
 _SYMBOLS: Final = {"MTR": "m", "CMT": "cm", "MMT": "mm", "DMT": "dm", "FOT": "ft", "INH": "in"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The station an alert speaks of: entity id, what people call it, GeoJSON geometry (WGS 84) where known."""
+    """The station an alert speaks of: entity id, names, GeoJSON geometry (WGS 84) and river where known."""
 
     entity_id: str
     name_ja: str
     name_en: str
     location: dict[str, Any] | None = None
+    river_ja: str | None = None
+    river_en: str | None = None
 
 
 def place_of(entity: ExpandedEntity) -> Place:
     """The place that ``entity`` describes: its ``title`` or ``name`` (one language or several), else its id."""
-    for attribute in _NAMES:
+    name_ja, name_en = _names(entity, _NAMES) or (entity.id, entity.id)
+    river_ja, river_en = _names(entity, _RIVERS) or (None, None)
+    return Place(entity.id, name_ja, name_en, entity.location(), river_ja, river_en)
+
+
+def _names(entity: ExpandedEntity, attributes: tuple[str, ...]) -> tuple[str, str] | None:
+    """The first of ``attributes`` that is a text, in Japanese and in English; one stands in for the other."""
+    for attribute in attributes:
         instance = entity.attributes.get(attribute, {}).get(NO_DATASET, {})
         if instance.get("type") == AttributeKind.LANGUAGE_PROPERTY:
             names = {tag.lower()[:2]: _first(name) for tag, name in reversed(instance["languageMap"].items())}
             name_ja = names.get("ja") or names.get("en") or next(iter(names.values()), "")
             if name_ja:
-                return Place(entity.id, name_ja, names.get("en") or name_ja, entity.location())
+                return name_ja, names.get("en") or name_ja
         elif isinstance(instance.get("value"), str) and instance["value"].strip():
-            return Place(entity.id, instance["value"], instance["value"], entity.location())
-    return Place(entity.id, entity.id, entity.id, entity.location())
+            return instance["value"], instance["value"]
+    return None
 
 
 def alert_id(entity_id: str, rule_id: str, stage: str, raised_at: datetime) -> str:
@@ -95,6 +105,14 @@ def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: 
         "clearedAt": to_text(decision.observed_at) if is_cleared else None,
         "withdrawn": decision.withdrawn,
         "stagesCrossed": list(decision.stages_crossed),
+        "measures": [dict(measure) for measure in decision.measures],
+        "suspect": decision.suspect,
+        "unstable": decision.unstable,
+        "bySilence": decision.by_silence,
+        "ruleNameJa": rule.name_ja,
+        "ruleNameEn": rule.name_en,
+        "reference": rule.reference,
+        "zeroPoint": rule.zero_point,
         "headlineJa": headline_ja,
         "headlineEn": headline_en,
         "descriptionJa": description_ja,
@@ -104,14 +122,17 @@ def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: 
 
 def headlines(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
     """One short line in Japanese and in English: place, named threshold, what happened."""
-    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
-    threshold = _quantity(decision.threshold, rule.unit_code)
+    stage_ja, stage_en = _goal(decision, rule)
     ja, en = {
         "raised": ("に到達", "reached"),
         "cleared": ("を下回る", "no longer reached"),
+        "met": ("に該当", "met"),
+        "over": ("に該当しなくなる", "no longer met"),
+        "lost": ("：データが届いていません", ", nothing is heard"),
+        "heard": ("：データが再び届いています", ", heard again"),
         "withdrawn": ("のアラートを取り下げ", "alert withdrawn"),
-    }["withdrawn" if decision.withdrawn else decision.kind]
-    return f"{place.name_ja}：{stage_ja}（{threshold}）{ja}", f"{place.name_en}: {stage_en} ({threshold}) {en}"
+    }[_happening(decision)]
+    return f"{place.name_ja}：{stage_ja}{ja}", f"{place.name_en}: {stage_en}{en if en[0] == ',' else ' ' + en}"
 
 
 def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: tzinfo = JST) -> tuple[str, str]:
@@ -119,6 +140,8 @@ def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: t
     if decision.withdrawn:
         return _withdrawn(decision, rule, place)
     time = decision.observed_at.astimezone(zone)
+    if decision.by_silence:
+        return _silence(decision, rule, place, time)
     value = _quantity(decision.value, rule.unit_code)
     begin_ja = f"{place.name_ja}の水位は、{_time_ja(time)}の観測で {value} となり、"
     begin_en = f"{place.name_en}: the water level observed at {time:%Y-%m-%d %H:%M} {time.tzname()} is {value} and has "
@@ -126,7 +149,47 @@ def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: t
     return begin_ja + end_ja, begin_en + end_en
 
 
+def _happening(decision: AlertDecision) -> str:
+    if decision.withdrawn:
+        return "withdrawn"
+    if decision.by_silence:
+        return "lost" if decision.kind in ("raised", "silent") else "heard"
+    if decision.threshold is None:
+        return "met" if decision.kind == "raised" else "over"
+    return decision.kind
+
+
+def _goal(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    """What was reached: a named threshold, or the condition in its place."""
+    stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
+    if decision.by_silence:
+        return stage_ja, stage_en
+    if decision.threshold is None:
+        return f"{stage_ja}の条件（{rule.name_ja}）", f"condition for the {stage_en} ({rule.name_en})"
+    threshold = _quantity(decision.threshold, rule.unit_code)
+    return f"{stage_ja}（{threshold}）", f"{stage_en} ({threshold})"
+
+
+def _silence(decision: AlertDecision, rule: AlertRule, place: Place, time: datetime) -> tuple[str, str]:
+    """Nothing is heard, or heard again. What the water does meanwhile is not known, and that is what it says."""
+    value = _quantity(decision.value, rule.unit_code)
+    when_en = f"{time:%Y-%m-%d %H:%M} {time.tzname()}"
+    if _happening(decision) == "heard":
+        return (
+            f"{place.name_ja}のデータが再び届いています（{_time_ja(time)}、{value}）。",
+            f"{place.name_en} is heard again ({when_en}, {value}).",
+        )
+    return (
+        f"{place.name_ja}のデータが届いていません（{_time_ja(time)} 判定）。"
+        f"現在の水位は不明です。最後の観測値は {value} です。",
+        f"Nothing is heard from {place.name_en} (judged at {when_en}). The present level is unknown. The last observed "
+        f"level is {value}.",
+    )
+
+
 def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    if decision.threshold is None:
+        return _met(decision, rule)
     stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     threshold = _quantity(decision.threshold, rule.unit_code)
     ja = f"{stage_ja}（{threshold}）に達しました。"
@@ -138,7 +201,15 @@ def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
     return ja, en
 
 
+def _met(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    goal_ja, goal_en = _goal(decision, rule)
+    return f"{goal_ja}に該当しました。", f"met the {goal_en}."
+
+
 def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
+    if decision.threshold is None:
+        goal_ja, goal_en = _goal(decision, rule)
+        return f"{goal_ja}に該当しなくなりました。", f"ceased to meet the {goal_en}."
     stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
     threshold = _quantity(decision.threshold, rule.unit_code)
     peak = _quantity(decision.peak_value, rule.unit_code)

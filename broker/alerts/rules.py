@@ -1,65 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threshold rules: which attribute of which entities is watched, and at which named stages it raises alerts.
+"""Alert rules: which values of which entities are watched, and at which named stages they raise alerts.
 
-A rule travels as one JSON document (API, YAML import, table ``alert_rule``)::
+A rule travels as one JSON document (API, YAML import, table ``alert_rule``; docs/alert-rules.md has every member)::
 
     {"id": "tomoe-level", "name": {"ja": "巴川の水位", "en": "Tomoe river level"}, "enabled": true,
-     "entities": {"ids": ["urn:ngsi-ld:WaterObserved:22100:001"]},      or {"type": IRI}
+     "entities": {"ids": ["urn:ngsi-ld:WaterObserved:22100:001"]},      or {"type": IRI, "scope": "/河川/#"?}
      "attribute": IRI, "datasetId": URI?, "unitCode": "MTR",
-     "levels": [{"stage": "caution", "threshold": 0.9}, {"stage": "danger", "threshold": 1.5}],
-     "hysteresis": 0.1, "clearAfter": 1800, "confirmation": {"count": 2, "seconds": 600}}
+     "levels": [{"stage": "caution", "threshold": 0.9}, {"stage": "danger", "when": CONDITION}],
+     "hysteresis": 0.1, "clearAfter": 1800, "confirmation": {"count": 2, "seconds": 600},
+     "noData": {"after": 3600}, "overrides": {"urn:ngsi-ld:WaterObserved:22100:002": {"levels": [...]}}}
 
 Names of types and attributes are expanded IRIs: whoever takes a rule from a user expands them first.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
-from broker.errors import BadRequestData
-from schemas.stages import STAGE_BY_CODE, Stage
+from broker.alerts.conditions import Condition, Series, terms_of
+from broker.query.scopes import parse_scopes, scope_expression
+from broker.query.tree import ScopePattern
+from schemas.stages import NO_DATA, STAGE_BY_CODE, Stage
 from schemas.terms import NO_DATASET
 
 DEFAULT_HYSTERESIS: Final = 0.10  # metres, or whatever the rule's unit is
 DEFAULT_CLEAR_AFTER_S: Final = 30 * 60  # 30 minutes
 DEFAULT_UNIT: Final = "MTR"  # UN/CEFACT Recommendation 20: metre
-
-_RULE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_IRI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
-_UNIT_CODE: Final = re.compile(r"[A-Z0-9]{2,3}")  # UN/CEFACT Recommendation 20
-_MEMBERS: Final = frozenset(
-    {
-        "id",
-        "name",
-        "enabled",
-        "entities",
-        "attribute",
-        "datasetId",
-        "unitCode",
-        "levels",
-        "hysteresis",
-        "clearAfter",
-        "confirmation",
-    }
-)
+DEFAULT_SILENT_AFTER_S: Final = 60 * 60
+DEFAULT_ESCALATE_AFTER_S: Final = (600.0, 1800.0)
+GAUGE: Final = "gauge"
+REFERENCES: Final = (GAUGE, "TP", "AP", "KP", "OP", "YP")
+"""Datums of thresholds: the gauge's own zero, or a level datum (Tokyo Peil and the local ones)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One stage of a rule and the value (in the rule's unit) from which on it is reached."""
+    """One stage of a rule and the value (in the rule's unit, from the gauge's zero) from which on it is reached.
+
+    ``threshold`` None: the station has no such level. ``when``: a condition in the place of a threshold. ``since``,
+    ``until``: when the entry holds (by observation time, the end not included); None is for ever.
+    """
 
     stage: str
-    threshold: float
+    threshold: float | None
+    since: datetime | None = None
+    until: datetime | None = None
+    when: Condition | None = None
 
     @property
     def named(self) -> Stage:
         """The stage with its names, order, colour and severity."""
         return STAGE_BY_CODE[self.stage]
+
+    def holds_at(self, moment: datetime) -> bool:
+        """Whether there is something to compare with at ``moment``."""
+        if self.threshold is None and self.when is None:
+            return False
+        return (self.since is None or self.since <= moment) and (self.until is None or moment < self.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +77,77 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
+class NoData:
+    """When silence is an alert of its own: after ``after``; from the level ``active_from`` on after ``active_after``.
+
+    ``stage`` is what it raises; a sensor that falls silent when it is under water may say more than ``no_data``.
+    """
+
+    after: timedelta
+    active_after: timedelta | None = None
+    active_from: float | None = None
+    stage: str = NO_DATA
+
+    def limit(self, value: float | None) -> timedelta:
+        """How long silence is accepted after ``value``."""
+        is_active = self.active_from is not None and value is not None and value >= self.active_from
+        return self.active_after if is_active and self.active_after is not None else self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """From the ``count``-th raise of one level within ``within`` on, the level is unstable (see evaluation)."""
+
+    count: int = 4
+    within: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
 class EntitySelector:
-    """Which entities a rule watches: either the listed ids, or all of one type (an IRI)."""
+    """Which entities a rule watches: the listed ids, or all of one type (an IRI), in a scope when one is given."""
 
     ids: tuple[str, ...] = ()
     type: str | None = None
+    scope: str | None = None
 
-    def matches(self, entity_id: str, types: tuple[str, ...]) -> bool:
-        """Tell whether the entity is watched."""
-        return entity_id in self.ids if self.type is None else self.type in types
+    def matches(self, entity_id: str, types: tuple[str, ...], scopes: tuple[str, ...] | None = None) -> bool:
+        """Tell whether the entity is watched; ``scopes`` None: they are not known and not asked for."""
+        if self.type is None:
+            return entity_id in self.ids
+        if self.type not in types:
+            return False
+        if self.scope is None or scopes is None:
+            return True
+        return any(scope_pattern(self.scope).fullmatch(scope) for scope in scopes)
+
+
+@lru_cache(maxsize=1000)
+def scope_pattern(text: str) -> re.Pattern[str]:
+    """One scope of clause 4.19 (``/河川/#``) as an expression. Raises :class:`~broker.errors.BadRequestData`."""
+    tree = parse_scopes(text)
+    if not isinstance(tree, ScopePattern):
+        raise ValueError("one scope is expected")
+    return re.compile(scope_expression(tree)[1:-1], re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What is different for one entity: ``members`` as they were given, and the rule as it is for that entity."""
+
+    members: Mapping[str, Any]
+    rule: AlertRule
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """A threshold rule; ``levels`` ascend strictly in stage order and in threshold.
+    """A rule. Levels that hold at one time ascend in stage, and in threshold unless they were imported otherwise.
 
     A level is raised at ``value >= threshold`` (after ``confirmation``) and cleared by the sample that
-    completes ``clear_after`` below ``threshold - hysteresis``. All numbers are in ``unit_code``.
+    completes ``clear_after`` below ``threshold - hysteresis``. All numbers are in ``unit_code`` and from the gauge's
+    zero; they were given from ``reference``, in which that zero is at ``zero_point``.
+
+    ``silent_after``: a raised station that says nothing for so long is marked unknown. ``escalate_after``: when nobody
+    has acknowledged, counted from the raise.
     """
 
     id: str
@@ -106,194 +162,41 @@ class AlertRule:
     clear_after: timedelta = timedelta(seconds=DEFAULT_CLEAR_AFTER_S)
     confirmation: Confirmation = field(default_factory=Confirmation)
     enabled: bool = True
+    reference: str = GAUGE
+    zero_point: float | None = None
+    no_data: NoData | None = None
+    silent_after: timedelta | None = timedelta(seconds=DEFAULT_SILENT_AFTER_S)
+    flapping: Flapping | None = field(default_factory=Flapping)
+    escalate_after: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in DEFAULT_ESCALATE_AFTER_S)
+    overrides: Mapping[str, Override] = field(default_factory=dict)
 
+    @property
+    def own(self) -> Series:
+        """The values that are compared with thresholds."""
+        return Series(self.attribute, self.dataset)
 
-def parse_rule(document: Mapping[str, Any]) -> AlertRule:
-    """Read a rule document.
+    def for_entity(self, entity_id: str) -> AlertRule:
+        """The rule as it is for one entity."""
+        override = self.overrides.get(entity_id)
+        return self if override is None else override.rule
 
-    Raises :class:`BadRequestData` whose detail begins with the path of what is wrong
-    (``levels[1].threshold: ...``). Unknown members are refused: a misspelt ``hysteresis`` must not silently
-    become the default.
-    """
-    root = _object(document, "rule")
-    _only(root, _MEMBERS, "")
-    name_ja, name_en = _names(root.get("name"))
-    dataset = root.get("datasetId")
-    return AlertRule(
-        id=_matching(root.get("id"), "id", _RULE_ID, "1 to 100 letters, digits, '.', '_' or '-'"),
-        entities=_selector(root.get("entities")),
-        attribute=_iri(root.get("attribute"), "attribute"),
-        levels=_levels(root.get("levels")),
-        name_ja=name_ja,
-        name_en=name_en,
-        dataset=NO_DATASET if dataset is None else _iri(dataset, "datasetId"),
-        unit_code=_matching(root.get("unitCode", DEFAULT_UNIT), "unitCode", _UNIT_CODE, "a unit code"),
-        hysteresis=_not_negative(root.get("hysteresis", DEFAULT_HYSTERESIS), "hysteresis"),
-        clear_after=_seconds(root.get("clearAfter", DEFAULT_CLEAR_AFTER_S), "clearAfter"),
-        confirmation=_confirmation(root.get("confirmation")),
-        enabled=_boolean(root.get("enabled", True), "enabled"),
-    )
+    @property
+    def has_conditions(self) -> bool:
+        """Whether some level has a condition in the place of its threshold."""
+        return any(level.when is not None for level in self.levels)
 
+    def conditions(self) -> Iterator[Condition]:
+        """The conditions in the place of thresholds."""
+        return (level.when for level in self.levels if level.when is not None)
 
-def rule_document(rule: AlertRule) -> dict[str, Any]:
-    """Write ``rule`` as the document that :func:`parse_rule` reads; defaults are written out."""
-    watched = rule.entities
-    document: dict[str, Any] = {
-        "id": rule.id,
-        "name": {"ja": rule.name_ja, "en": rule.name_en},
-        "enabled": rule.enabled,
-        "entities": {"ids": list(watched.ids)} if watched.type is None else {"type": watched.type},
-        "attribute": rule.attribute,
-        "unitCode": rule.unit_code,
-        "levels": [{"stage": level.stage, "threshold": level.threshold} for level in rule.levels],
-        "hysteresis": rule.hysteresis,
-        "clearAfter": rule.clear_after.total_seconds(),
-    }
-    if rule.dataset != NO_DATASET:
-        document["datasetId"] = rule.dataset
-    confirmation: dict[str, Any] = {}
-    if rule.confirmation.count is not None:
-        confirmation["count"] = rule.confirmation.count
-    if rule.confirmation.duration is not None:
-        confirmation["seconds"] = rule.confirmation.duration.total_seconds()
-    if confirmation:
-        document["confirmation"] = confirmation
-    return document
+    def series(self) -> set[Series]:
+        """All series that the rule looks at, those of its overrides too."""
+        found = {self.own} | {term.series for condition in self.conditions() for term in terms_of(condition)}
+        for override in self.overrides.values():
+            found |= override.rule.series()
+        return found
 
-
-def check_replacement(old: AlertRule, new: AlertRule) -> None:
-    """Refuse to turn a rule into one about another series: its state and open alerts speak of the old one.
-
-    Raises :class:`BadRequestData` when attribute, datasetId or unit differ.
-    """
-    for path, was, becomes in (
-        ("attribute", old.attribute, new.attribute),
-        ("datasetId", old.dataset, new.dataset),
-        ("unitCode", old.unit_code, new.unit_code),
-    ):
-        if was != becomes:
-            raise _wrong(path, f"rule {old.id} watches {was}; a rule about {becomes} needs an id of its own")
-
-
-def _levels(value: object) -> tuple[Level, ...]:
-    """Read the levels, lowest first."""
-    items = _array(value, "levels")
-    levels = tuple(_level(item, f"levels[{index}]") for index, item in enumerate(items))
-    for index in range(1, len(levels)):
-        lower, upper = levels[index - 1], levels[index]
-        if upper.named.order <= lower.named.order:
-            raise _wrong(f"levels[{index}].stage", f"{upper.stage} does not come after {lower.stage}")
-        if upper.threshold <= lower.threshold:
-            raise _wrong(
-                f"levels[{index}].threshold",
-                f"{upper.threshold:g} ({upper.stage}) is not above {lower.threshold:g} ({lower.stage})",
-            )
-    return levels
-
-
-def _level(value: object, path: str) -> Level:
-    level = _object(value, path)
-    _only(level, frozenset({"stage", "threshold"}), path + ".")
-    stage = level.get("stage")
-    if not isinstance(stage, str) or stage not in STAGE_BY_CODE:
-        raise _wrong(f"{path}.stage", f"{stage!r} is not one of {', '.join(STAGE_BY_CODE)}")
-    return Level(stage, _number(level.get("threshold"), f"{path}.threshold"))
-
-
-def _selector(value: object) -> EntitySelector:
-    selector = _object(value, "entities")
-    _only(selector, frozenset({"ids", "type"}), "entities.")
-    if ("ids" in selector) == ("type" in selector):
-        raise _wrong("entities", "exactly one of ids and type is expected")
-    if "type" in selector:
-        return EntitySelector(type=_iri(selector["type"], "entities.type"))
-    ids = _array(selector["ids"], "entities.ids")
-    parsed = tuple(_iri(item, f"entities.ids[{index}]") for index, item in enumerate(ids))
-    return EntitySelector(ids=tuple(dict.fromkeys(parsed)))
-
-
-def _confirmation(value: object) -> Confirmation:
-    if value is None:
-        return Confirmation()
-    confirmation = _object(value, "confirmation")
-    _only(confirmation, frozenset({"count", "seconds"}), "confirmation.")
-    count, seconds = confirmation.get("count"), confirmation.get("seconds")
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise _wrong("confirmation.count", f"{count!r} is not a whole number of at least 1")
-    return Confirmation(count, None if seconds is None else _seconds(seconds, "confirmation.seconds"))
-
-
-def _names(value: object) -> tuple[str, str]:
-    """The Japanese and the English name; one stands in for the other."""
-    names = _object(value, "name")
-    _only(names, frozenset({"ja", "en"}), "name.")
-    for language, name in names.items():
-        if not isinstance(name, str) or not name.strip():
-            raise _wrong(f"name.{language}", f"{name!r} is not a name")
-    if not names:
-        raise _wrong("name", "a name in ja or en is expected")
-    return names.get("ja") or names["en"], names.get("en") or names["ja"]
-
-
-def _object(value: object, path: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong(path, f"an object is expected, not {_shown(value)}")
-    return value
-
-
-def _only(value: Mapping[str, Any], members: frozenset[str], prefix: str) -> None:
-    for name in value:
-        if name not in members:
-            raise _wrong(f"{prefix}{name}", f"unknown member; known are {', '.join(sorted(members))}")
-
-
-def _array(value: object, path: str) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        raise _wrong(path, f"an array of at least one item is expected, not {_shown(value)}")
-    return value
-
-
-def _matching(value: object, path: str, pattern: re.Pattern[str], expected: str) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise _wrong(path, f"{expected} is expected, not {_shown(value)}")
-    return value
-
-
-def _iri(value: object, path: str) -> str:
-    return _matching(value, path, _IRI, "an absolute IRI")
-
-
-def _number(value: object, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _wrong(path, f"a number is expected, not {_shown(value)}")
-    return float(value)
-
-
-def _not_negative(value: object, path: str) -> float:
-    number = _number(value, path)
-    if number < 0:
-        raise _wrong(path, f"{number:g} is below 0")
-    return number
-
-
-def _seconds(value: object, path: str) -> timedelta:
-    try:
-        return timedelta(seconds=_not_negative(value, path))
-    except OverflowError:
-        raise _wrong(path, f"{_shown(value)} seconds are too long") from None
-
-
-def _boolean(value: object, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(path, f"true or false is expected, not {_shown(value)}")
-    return value
-
-
-def _shown(value: object) -> str:
-    """``value`` as an error message shows it: nothing, or at most 60 characters of it."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _wrong(path: str, message: str) -> BadRequestData:
-    return BadRequestData(f"{path}: {message}")
+    def stages_at(self, moment: datetime) -> set[str]:
+        """The stages that can be raised at ``moment``."""
+        found = {level.stage for level in self.levels if level.holds_at(moment)}
+        return found | {self.no_data.stage} if self.no_data else found

@@ -103,3 +103,43 @@ async def test_session_ends_with_its_token(client: httpx.AsyncClient, database_u
         client_for(hub) as later,
     ):
         assert (await later.get("/api/v1/stations", headers={"Cookie": cookie})).status_code == 401
+
+
+ACKNOWLEDGE = "/api/v1/alarms/none/acknowledge"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "same-origin"}, 404),
+        ({"Origin": "http://hub"}, 404),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://hub"}, 401),
+        ({"Origin": "http://elsewhere.example"}, 401),
+        ({}, 401),
+    ],
+)
+async def test_session_presses_the_buttons_of_the_page_from_the_page_only(
+    client: httpx.AsyncClient, headers: dict[str, str], status: int
+) -> None:
+    await sign_in(client)
+    assert (await client.post(ACKNOWLEDGE, json={}, headers=headers)).status_code == status
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+async def test_a_button_is_a_post_and_nothing_else(client: httpx.AsyncClient, method: str) -> None:
+    await sign_in(client)
+    answer = await client.request(method, ACKNOWLEDGE, json={}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 401
+
+
+async def test_what_somebody_does_is_noted_with_the_token_of_the_session(client: httpx.AsyncClient) -> None:
+    authorization = {"Authorization": f"Bearer {TOKEN}"}
+    rule = {
+        "name": {"ja": "規則"},
+        "entities": {"ids": ["urn:x:1"]},
+        "attribute": "waterLevel",
+        "levels": [{"stage": "danger", "threshold": 1}],
+    }
+    assert (await client.put("/api/v1/alert-rules/r", json=rule, headers=authorization)).status_code == 201
+    (entry,) = (await client.get("/api/v1/audit", headers=authorization)).json()["entries"]
+    assert (entry["actor"], entry["action"]) == (f"token:{HASH[:12]}", "rule.put")

@@ -130,6 +130,14 @@ class TestMessage:
             "clearedAt": None,
             "withdrawn": False,
             "stagesCrossed": ["caution", "danger"],
+            "measures": [],
+            "suspect": False,
+            "unstable": False,
+            "bySilence": False,
+            "ruleNameJa": "巴川",
+            "ruleNameEn": "Tomoe",
+            "reference": "gauge",
+            "zeroPoint": None,
         }
 
     def test_a_clear_has_the_id_of_its_raise(self) -> None:

@@ -70,7 +70,7 @@ def levels(*pairs: tuple[object, object]) -> list[dict[str, object]]:
     return [{"stage": stage, "threshold": threshold} for stage, threshold in pairs]
 
 
-STAGES = "standby, caution, evacuation_decision, danger, overflow"
+STAGES = "observation_start, standby, caution, evacuation_decision, critical, danger, overflow_start, overflow"
 
 REFUSED = [
     ({"id": None}, "id: 1 to 100 letters, digits, '.', '_' or '-' is expected, not nothing"),

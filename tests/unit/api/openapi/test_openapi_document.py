@@ -25,7 +25,7 @@ from api.openapi.ngsi_ld import wire_path
 from api.openapi.page import write_page
 from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAMETERS, request_headers
 from api.settings import Settings
-from broker.alerts.rules import _MEMBERS as RULE_MEMBERS
+from broker.alerts.rule_documents import _MEMBERS as RULE_MEMBERS
 from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
 from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.jsonld import ContextResolver

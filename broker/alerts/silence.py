@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Silence: when a station that says nothing is an alert, and when a flooded one becomes unknown.
+
+Decisions carry the moment at which the silence was too long, not the one at which somebody looked: a hub that was away
+decides the same as one that was not. Silence never clears anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from broker.alerts.rules import AlertRule
+from broker.alerts.states import CALM, AlertDecision, LevelState, RuleState, raised_levels
+
+
+def due_at(rule: AlertRule, state: RuleState) -> datetime | None:
+    """When silence has to be judged next, if nothing is heard until then."""
+    return min((moment for moment in (_no_data_at(rule, state), _unknown_at(rule, state)) if moment), default=None)
+
+
+def overdue(rule: AlertRule, state: RuleState, now: datetime) -> tuple[RuleState, list[AlertDecision]]:
+    """What silence until ``now`` means: the state after it and the decisions, in the order of their times."""
+    decisions = []
+    while (due := due_at(rule, state)) is not None and due <= now:
+        state, decision = _unknown(state, due) if due == _unknown_at(rule, state) else _no_data(rule, state, due)
+        decisions.append(decision)
+    return state, decisions
+
+
+def _no_data_at(rule: AlertRule, state: RuleState) -> datetime | None:
+    if rule.no_data is None or not rule.enabled or state.newest is None:
+        return None
+    is_raised = state.levels.get(rule.no_data.stage, CALM).raised_at is not None
+    return None if is_raised else state.newest + rule.no_data.limit(state.newest_value)
+
+
+def _unknown_at(rule: AlertRule, state: RuleState) -> datetime | None:
+    if rule.silent_after is None or not rule.enabled or state.newest is None or state.silent:
+        return None
+    is_flooded = any(not level.by_silence for _, level in raised_levels(state.levels))
+    return state.newest + rule.silent_after if is_flooded else None
+
+
+def _unknown(state: RuleState, at: datetime) -> tuple[RuleState, AlertDecision]:
+    raised = [item for item in raised_levels(state.levels) if not item[1].by_silence]
+    stage, level = raised[-1]
+    value = state.newest_value or 0.0
+    decision = AlertDecision(
+        kind="silent",
+        stage=stage,
+        threshold=level.threshold,
+        observed_at=at,
+        value=value,
+        raised_at=level.raised_at or at,
+        peak_value=value if level.peak is None else level.peak,
+        stages_crossed=tuple(stage for stage, _ in raised),
+        by_silence=True,
+    )
+    return replace(state, silent=True), decision
+
+
+def _no_data(rule: AlertRule, state: RuleState, at: datetime) -> tuple[RuleState, AlertDecision]:
+    stage = rule.no_data.stage if rule.no_data else ""
+    value = state.newest_value or 0.0
+    level = LevelState(raised_at=at, peak=value, by_silence=True)
+    decision = AlertDecision("raised", stage, None, at, value, at, value, (stage,), by_silence=True)
+    return replace(state, levels={**state.levels, stage: level}), decision

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alarms from reading to audit on a real PostgreSQL: once each, whatever restarts, and never changed afterwards."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from api.alert_rules import make_evaluator
+from api.hub import Hub
+from api.workers.feed import FeedLoop
+from broker.times import to_text
+from context_store.database import ALL_TENANTS
+from context_store.events import ChangeFeed
+from support.hub import client_for, hub_for
+
+pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
+
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+MODEL = "https://smartdatamodels.org/dataModel.Environment/"
+BRIDGE = "urn:ngsi-ld:WaterObserved:bridge"
+WEIR = "urn:ngsi-ld:WaterObserved:weir"
+RULE: dict[str, Any] = {
+    "name": {"ja": "巴川の水位", "en": "Tomoe level"},
+    "entities": {"type": "WaterObserved"},
+    "attribute": "waterLevel",
+    "levels": [{"stage": "caution", "threshold": 1.0}, {"stage": "danger", "threshold": 2.0}],
+    "clearAfter": 0,
+    "escalateAfter": [600, 1800],
+    "silentAfter": None,
+}
+
+
+def at(minute: float) -> datetime:
+    return START + timedelta(minutes=minute)
+
+
+@dataclass
+class City:
+    """A hub with a worker that the test moves on."""
+
+    hub: Hub
+    http: httpx.AsyncClient
+
+    async def get(self, path: str, **parameters: Any) -> Any:
+        answer = await self.http.get(f"/api/v1{path}", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any, status: int = 200, **headers: str) -> Any:
+        answer = await self.http.post(f"/api/v1{path}", json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def put_rule(self, **members: Any) -> None:
+        answer = await self.http.put("/api/v1/alert-rules/tomoe", json=RULE | members)
+        assert answer.status_code in (200, 201), answer.text
+
+    async def measure(self, entity_id: str, minute: float, value: float, **other: Any) -> None:
+        """One reading, and all rules evaluated on it."""
+        entity = {
+            "id": entity_id,
+            "type": MODEL + "WaterObserved",
+            MODEL + "waterLevel": {
+                "type": "Property",
+                "value": value,
+                "unitCode": "MTR",
+                "observedAt": to_text(at(minute)),
+            },
+            "river": {"type": "LanguageProperty", "languageMap": {"ja": "巴川", "en": "Tomoe"}},
+            **other,
+        }
+        answer = await self.http.post("/ngsi-ld/v1/entityOperations/upsert?options=update", json=[entity])
+        assert answer.status_code in (201, 204), answer.text
+        await self.work()
+
+    async def work(self) -> None:
+        """What a worker that has just started does until everything is read."""
+        feed = ChangeFeed(self.hub.database, "alerts")
+        loop = FeedLoop("alerts", feed, make_evaluator(self.hub).process, poll_s=1)
+        while await loop.step():
+            pass
+        await loop.check()
+
+    async def let_time_pass(self, until: datetime) -> None:
+        """The timers of a worker that has just started."""
+        async with self.hub.database.transaction(ALL_TENANTS) as connection:
+            await make_evaluator(self.hub).time_passes(connection, until)
+
+    async def steps(self) -> list[str]:
+        return [step["kind"] for step in (await self.get("/alarms/steps"))["steps"]]
+
+    async def alarm(self) -> dict[str, Any]:
+        (alarm,) = (await self.get("/alarms"))["alarms"]
+        return dict(alarm)
+
+
+@asynccontextmanager
+async def running(database_url: str, **settings: Any) -> AsyncIterator[City]:
+    async with hub_for(database_url, **settings) as hub, client_for(hub) as http:
+        yield City(hub, http)
+
+
+@pytest.fixture
+async def city(database_url: str) -> AsyncIterator[City]:
+    async with running(database_url) as one:
+        await one.put_rule()
+        yield one
+
+
+class TestLife:
+    async def test_a_flood_from_calm_to_calm(self, city: City) -> None:
+        for minute, value in enumerate((0.5, 1.5, 2.5, 1.5, 0.5)):
+            await city.measure(BRIDGE, minute, value)
+        assert await city.steps() == ["raised", "escalated", "downgraded", "cleared"]
+        (alarm,) = (await city.get("/alarms", state="all"))["alarms"]
+        assert (alarm["status"], alarm["highestStage"], alarm["peakValue"]) == ("cleared", "danger", 2.5)
+        assert (await city.get("/alarms"))["alarms"] == []
+
+    async def test_the_numbers_of_steps_ascend_and_can_be_followed(self, city: City) -> None:
+        for minute, value in enumerate((1.5, 2.5, 0.5)):
+            await city.measure(BRIDGE, minute, value)
+        steps = (await city.get("/alarms/steps"))["steps"]
+        later = (await city.get("/alarms/steps", after=steps[0]["sequence"]))["steps"]
+        assert later == steps[1:]
+
+    async def test_late_and_repeated_values_make_no_step(self, city: City) -> None:
+        await city.measure(BRIDGE, 10, 1.5)
+        await city.measure(BRIDGE, 5, 9.0)
+        await city.measure(BRIDGE, 10, 0.1)
+        assert await city.steps() == ["raised"]
+
+    async def test_the_alert_entities_carry_the_state(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        await city.post(f"/alarms/{alarm_id}/acknowledge", {"by": "佐藤"})
+        found = await city.http.get(
+            "/ngsi-ld/v1/entities?type=https://smartdatamodels.org/dataModel.Alert/Alert&options=keyValues&local=true"
+        )
+        (entity,) = found.json()
+        assert (entity["alarmStatus"], entity["acknowledgedBy"], entity["alarmId"]) == (
+            "acknowledged",
+            "佐藤",
+            alarm_id,
+        )
+
+    async def test_a_rule_that_is_removed_withdraws_its_alarm(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 2.5)
+        assert (await city.http.delete("/api/v1/alert-rules/tomoe")).status_code == 204
+        assert await city.steps() == ["raised", "withdrawn"]
+
+    async def test_an_override_that_is_switched_off_withdraws_there_only(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 2.5)
+        await city.measure(WEIR, 0, 2.5)
+        await city.put_rule(overrides={WEIR: {"enabled": False}})
+        (alarm,) = (await city.get("/alarms"))["alarms"]
+        assert alarm["entityId"] == BRIDGE
+
+
+class TestIncidents:
+    async def test_stations_of_a_river_are_one_incident(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        await city.measure(WEIR, 1, 2.5)
+        (incident,) = (await city.get("/incidents"))["incidents"]
+        assert (incident["name"], incident["stage"], incident["unacknowledged"]) == (
+            {"ja": "巴川", "en": "Tomoe"},
+            "danger",
+            2,
+        )
+        assert [alarm["entityId"] for alarm in incident["alarms"]] == [BRIDGE, WEIR]
+
+    async def test_it_ends_with_its_last_alarm_and_goes_on_when_the_river_rises_again_soon(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        (incident,) = (await city.get("/incidents"))["incidents"]
+        await city.measure(BRIDGE, 1, 0.5)
+        assert (await city.get("/incidents"))["incidents"] == []
+        await city.measure(WEIR, 2, 1.5)
+        (again,) = (await city.get("/incidents"))["incidents"]
+        assert again["incidentId"] == incident["incidentId"]
+        assert len((await city.get(f"/incidents/{incident['incidentId']}"))["alarms"]) == 2
+
+
+class TestTimers:
+    async def test_escalation_goes_on_after_restarts_and_is_told_once(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        now = datetime.now(UTC)
+        for minutes in (5, 11, 11, 12, 31, 99):
+            await city.let_time_pass(now + timedelta(minutes=minutes))
+        assert await city.steps() == ["raised", "unacknowledged", "unacknowledged"]
+        assert (await city.alarm())["escalation"] == 2
+
+    async def test_a_clock_that_jumps_back_repeats_nothing(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        now = datetime.now(UTC)
+        for minutes in (11, -600, 11):
+            await city.let_time_pass(now + timedelta(minutes=minutes))
+        assert await city.steps() == ["raised", "unacknowledged"]
+
+    async def test_a_flooded_station_that_falls_silent_is_unknown_and_stays_raised(self, city: City) -> None:
+        await city.put_rule(silentAfter=300)
+        await city.measure(BRIDGE, 0, 1.5)
+        await city.let_time_pass(at(4))
+        assert await city.steps() == ["raised"]
+        await city.let_time_pass(at(5))
+        await city.let_time_pass(at(50))
+        assert (await city.steps(), (await city.alarm())["unknown"]) == (["raised", "silent"], True)
+        await city.measure(BRIDGE, 60, 1.5)
+        assert ((await city.steps())[-1], (await city.alarm())["unknown"]) == ("returned", False)
+
+    async def test_no_data_is_dated_when_it_was_due_however_late_the_hub_looks(self, city: City) -> None:
+        await city.put_rule(noData={"after": 600})
+        await city.measure(BRIDGE, 0, 0.5)
+        await city.let_time_pass(at(90))
+        assert ((await city.alarm())["stage"], (await city.alarm())["openedAt"]) == ("no_data", to_text(at(10)))
+        await city.measure(BRIDGE, 95, 0.5)
+        assert await city.steps() == ["raised", "cleared"]
+
+    async def test_a_rule_that_learns_of_silence_judges_stations_it_knows(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 0.5)
+        await city.put_rule(noData={"after": 600})
+        await city.let_time_pass(datetime.now(UTC))
+        assert await city.steps() == ["raised"]
+
+    async def test_silence_of_a_deleted_station_is_no_news(self, city: City) -> None:
+        await city.put_rule(noData={"after": 600})
+        await city.measure(BRIDGE, 0, 0.5)
+        assert (await city.http.delete(f"/ngsi-ld/v1/entities/{BRIDGE}")).status_code == 204
+        await city.work()
+        await city.let_time_pass(at(90))
+        assert await city.steps() == []
+
+    async def test_a_shelf_ends_by_its_time(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        await city.post(f"/alarms/{alarm_id}/shelve", {"reason": "点検", "seconds": 60})
+        await city.let_time_pass(datetime.now(UTC) + timedelta(seconds=61))
+        assert await city.steps() == ["raised", "shelved", "unshelved"]
+
+
+class TestPeople:
+    async def test_everything_is_in_the_audit_with_who_and_why(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        await city.post(f"/alarms/{alarm_id}/shelve", {"by": "鈴木", "reason": "点検中", "seconds": 60})
+        await city.post(f"/alarms/{alarm_id}/unshelve", {}, **{"Minamo-Person": "%E4%BD%90%E8%97%A4"})
+        entries = (await city.get("/audit"))["entries"]
+        assert [(entry["action"], entry["name"], entry["reason"]) for entry in entries] == [
+            ("rule.put", None, None),
+            ("alarm.shelved", "鈴木", "点検中"),
+            ("alarm.unshelved", "佐藤", None),
+        ]
+        assert entries[0]["details"]["after"]["id"] == "tomoe"
+
+    async def test_the_audit_is_a_file_that_no_spreadsheet_runs(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        await city.post(f"/alarms/{alarm_id}/acknowledge", {"by": "=cmd()"})
+        text = (await city.http.get("/api/v1/audit?format=csv")).text
+        rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
+        assert rows[-1]["name"] == "'=cmd()"
+
+    @pytest.mark.parametrize(
+        "statement", ["update audit_entry set actor = 'x'", "delete from audit_entry", "truncate audit_entry"]
+    )
+    async def test_the_database_refuses_to_change_the_audit(self, city: City, statement: Any) -> None:
+        with pytest.raises(psycopg.errors.RestrictViolation, match="only ever added"):
+            async with city.hub.database.transaction(ALL_TENANTS) as connection:
+                await connection.execute(statement)
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ({"seconds": 60}, "reason: a text of 1 to 1000 characters is expected"),
+            ({"reason": "x"}, "until: either until or seconds is expected"),
+            ({"reason": "x", "seconds": 0}, "seconds: a number above 0 is expected"),
+            ({"reason": "x", "seconds": 9e6}, "until: it is not within the next 7 days"),
+            ({"reason": "x", "seconds": 60, "for": 1}, "for: unknown member"),
+        ],
+    )
+    async def test_what_is_missing_is_said(self, city: City, body: dict[str, Any], message: str) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        assert message in (await city.post(f"/alarms/{alarm_id}/shelve", body, 400))["detail"]
+
+    async def test_nothing_is_done_to_a_cleared_alarm(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        await city.measure(BRIDGE, 1, 0.5)
+        assert (await city.post(f"/alarms/{alarm_id}/acknowledge", {}, 409))["title"]
+        await city.post("/alarms/none/acknowledge", {}, 404)
+
+    async def test_another_tenant_sees_nothing(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        alarm_id = (await city.alarm())["alarmId"]
+        other = {"NGSILD-Tenant": "other"}
+        created = await city.http.post("/ngsi-ld/v1/entities", json={"id": "urn:x:1", "type": "T"}, headers=other)
+        assert created.status_code == 201
+        for path in ("/alarms", "/alarms/steps", "/incidents", "/audit"):
+            answer = await city.http.get(f"/api/v1{path}?state=all", headers=other)
+            assert list(answer.json().values()) == [[]]
+        answer = await city.http.post(f"/api/v1/alarms/{alarm_id}/acknowledge", json={}, headers=other)
+        assert answer.status_code == 404
+
+
+class TestConditions:
+    async def test_other_stations_can_decide(self, city: City) -> None:
+        of = [{"level": {"atLeast": 1.0, "entity": entity}} for entity in (BRIDGE, WEIR)]
+        when = {"some": {"count": 2, "of": of}}
+        await city.put_rule(entities={"ids": [BRIDGE]}, levels=[{"stage": "danger", "when": when}])
+        await city.measure(BRIDGE, 0, 1.5)
+        assert await city.steps() == []
+        await city.measure(WEIR, 1, 1.5)
+        alarm = await city.alarm()
+        assert (alarm["entityId"], alarm["stage"], alarm["threshold"]) == (BRIDGE, "danger", None)
+        (alert,) = (await city.get("/alerts"))["alerts"]
+        assert (alert["threshold"], [measure["value"] for measure in alert["measures"]]) == (None, [1.5, 1.5])
+
+    async def test_a_scope_narrows_a_type(self, city: City) -> None:
+        await city.put_rule(entities={"type": "WaterObserved", "scope": "/tomoe/#"})
+        await city.measure(BRIDGE, 0, 1.5, scope="/abe")
+        await city.measure(WEIR, 0, 1.5, scope="/tomoe/lower")
+        assert (await city.alarm())["entityId"] == WEIR
+
+    async def test_a_suspect_value_waits_for_the_next(self, city: City) -> None:
+        quality = {"type": "Property", "value": "suspect"}
+        level = {"type": "Property", "value": 7.6, "observedAt": to_text(at(1)), "quality": quality}
+        await city.measure(BRIDGE, 0, 0.5)
+        await city.measure(BRIDGE, 1, 7.6, **{MODEL + "waterLevel": level})
+        assert await city.steps() == []
+        await city.measure(BRIDGE, 2, 2.6)
+        assert await city.steps() == ["raised"]
+
+
+class TestFiles:
+    async def test_rules_go_out_as_yaml_and_come_back(self, city: City) -> None:
+        text = (await city.http.get("/api/v1/alert-rules", headers={"Accept": "application/yaml"})).text
+        await city.http.delete("/api/v1/alert-rules/tomoe")
+        answer = await city.http.post(
+            "/api/v1/alert-rules/import", content=text.encode(), headers={"Content-Type": "application/yaml"}
+        )
+        assert answer.json() == {
+            "rules": [{"id": "tomoe", "created": True, "warnings": []}],
+            "removed": [],
+            "dryRun": False,
+        }
+        assert (await city.http.get("/api/v1/alert-rules?format=yaml")).text == text
+
+    async def test_all_rules_or_none(self, city: City) -> None:
+        bad = RULE | {"id": "bad", "hysteresis": -1}
+        answer = await city.post("/alert-rules/import", {"rules": [RULE | {"id": "good"}, bad]}, 400)
+        assert answer["detail"].startswith("rules[1].hysteresis: -1 is below 0")
+        assert [rule["id"] for rule in (await city.get("/alert-rules"))["rules"]] == ["tomoe"]
+
+    async def test_replacing_removes_the_others_and_a_dry_run_only_says_so(self, city: City) -> None:
+        new = [RULE | {"id": "new"}]
+        tried = await city.post("/alert-rules/import?replace=true&dryRun=true", new)
+        assert (tried["removed"], [rule["id"] for rule in (await city.get("/alert-rules"))["rules"]]) == (
+            ["tomoe"],
+            ["tomoe"],
+        )
+        await city.post("/alert-rules/import?replace=true", new)
+        assert [rule["id"] for rule in (await city.get("/alert-rules"))["rules"]] == ["new"]
+
+    async def test_thresholds_that_do_not_ascend_are_imported_with_a_warning_and_evaluated(self, city: City) -> None:
+        levels = [{"stage": "caution", "threshold": 3.0}, {"stage": "danger", "threshold": 2.0}]
+        answer = await city.post("/alert-rules/import", [RULE | {"id": "tomoe", "levels": levels}])
+        assert answer["rules"][0]["warnings"] == ["levels[1].threshold: 2 (danger) is not above 3 (caution)"]
+        await city.measure(BRIDGE, 0, 2.5)
+        assert (await city.alarm())["stagesRaised"] == ["danger"]
+
+
+class TestReplay:
+    async def test_it_tells_what_was_told_live(self, city: City) -> None:
+        for minute, value in enumerate((0.5, 1.5, 2.5, 2.4, 1.5, 0.5)):
+            await city.measure(BRIDGE, minute, value)
+        answer = await city.post("/alert-rules/replay", {"from": to_text(at(-1)), "to": to_text(at(10))})
+        (station,) = answer["stations"]
+        live = [step["kind"] for step in (await city.get("/alarms/steps"))["steps"]]
+        assert [step["kind"] for step in station["steps"]] == live
+        assert (station["readings"], station["raised"]) == (6, [])
+        assert max(value for value in station["curve"] if value is not None) == 2.5
+
+    async def test_other_rules_can_be_tried_and_change_nothing(self, city: City) -> None:
+        for minute, value in enumerate((0.5, 0.8, 0.5)):
+            await city.measure(BRIDGE, minute, value)
+        tried = [RULE | {"id": "tried", "levels": [{"stage": "caution", "threshold": 0.7}]}]
+        question = {"from": to_text(at(-1)), "to": to_text(at(10)), "rules": tried, "entityIds": [BRIDGE]}
+        (station,) = (await city.post("/alert-rules/replay", question))["stations"]
+        assert [alert["kind"] for alert in station["alerts"]] == ["raised", "cleared"]
+        assert await city.steps() == []
+        assert [rule["id"] for rule in (await city.get("/alert-rules"))["rules"]] == ["tomoe"]
+
+    async def test_too_much_is_refused(self, database_url: str) -> None:
+        async with running(database_url, rules_replay_max_readings=1000) as city:
+            await city.put_rule()
+            entity = {"id": BRIDGE, "type": MODEL + "WaterObserved"}
+            values = [
+                {"type": "Property", "value": 0.5, "observedAt": to_text(START + timedelta(seconds=n))}
+                for n in range(1001)
+            ]
+            made = await city.http.post("/ngsi-ld/v1/temporal/entities", json=entity | {MODEL + "waterLevel": values})
+            assert made.status_code == 201, made.text
+            await city.measure(BRIDGE, 60, 0.5)
+            question = {"from": to_text(at(-1)), "to": to_text(at(100))}
+            assert "more than 1000 readings" in (await city.post("/alert-rules/replay", question, 403))["detail"]
