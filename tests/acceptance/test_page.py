@@ -361,3 +361,77 @@ def test_every_language_has_every_text(lang: str) -> None:
     texts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (WEB / "i18n").glob("*.json")}
     assert texts[lang].keys() == texts["ja"].keys()
     assert all(texts[lang].values())
+
+
+def incident(*alarms: dict[str, Any]) -> dict[str, Any]:
+    """What happens on a river."""
+    waiting = sum(one["status"] == "open" for one in alarms)
+    name = {"ja": "デッド川", "en": "Dead Run"}
+    return {"incidentId": "i", "name": name, "unacknowledged": waiting, "alarms": list(alarms)}
+
+
+def alarm(**members: Any) -> dict[str, Any]:
+    """An open alarm of the Dead Run station."""
+    usual = {"alarmId": "dead-run:1", "entityId": DEAD_RUN, "status": "open", "stage": "danger", "escalation": 0}
+    names = {"stationName": {"ja": "デッドラン", "en": "Dead Run"}, "unknown": False, "unstable": False}
+    people = dict.fromkeys(("acknowledgedBy", "shelvedUntil", "shelvedBy", "shelveReason"))
+    return usual | names | people | members
+
+
+def type_into(page: Page, selector: str, text: str) -> None:
+    page.evaluate(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")
+
+
+def press_button(page: Page, action: str) -> None:
+    """The button, by the keyboard, once it is there."""
+    page.wait_for(f"document.querySelector('#incidents [data-action={action}]') !== null", timeout=8)
+    page.evaluate(f"document.querySelector('#incidents [data-action={action}]').focus()")
+    page.press("Enter")
+    page.wait_for("document.querySelector('#incidents form') !== null")
+
+
+def test_alarms_stand_by_river_with_what_is_known_of_them(page: Page, hub: PageHub) -> None:
+    hub.state.incidents = [incident(alarm(unknown=True, escalation=2))]
+    page.wait_for("document.querySelector('#incidents .alarm') !== null", timeout=8)
+    text = page.evaluate("document.querySelector('#incidents').innerText")
+    assert "デッド川" in text and "未確認 1 件" in text and "現在の水位は不明" in text and "再通知 2 回" in text
+
+
+def test_an_alarm_is_acknowledged_by_the_keyboard_with_a_name_that_is_remembered(page: Page, hub: PageHub) -> None:
+    hub.state.incidents = [incident(alarm())]
+    press_button(page, "acknowledge")
+    type_into(page, "#incidents input[autocomplete=name]", "佐藤")
+    hub.state.incidents = [incident(alarm(status="acknowledged", acknowledgedBy="佐藤"))]
+    page.press("Enter")
+    page.wait_for("document.querySelector('#incidents').innerText.includes('確認済み 佐藤')")
+    assert hub.state.posted == [("/api/v1/alarms/dead-run:1/acknowledge", {"by": "佐藤"})]
+    press_button(page, "shelve")
+    assert page.evaluate("document.querySelector('#incidents input[autocomplete=name]').value") == "佐藤"
+
+
+def test_shelving_asks_for_a_reason_and_escape_leaves_it(page: Page, hub: PageHub) -> None:
+    hub.state.incidents = [incident(alarm())]
+    press_button(page, "shelve")
+    page.evaluate("document.querySelector('#incidents form [type=submit]').click()")
+    page.wait_for("document.querySelector('.alarm-problem').innerText.includes('理由')")
+    type_into(page, "#incidents input[maxlength='1000']", "点検")
+    page.evaluate("document.querySelector('#incidents form [type=submit]').click()")
+    page.wait_for("document.querySelector('#incidents form') === null")
+    (path, body) = hub.state.posted[0]
+    assert path.endswith("/shelve") and body["reason"] == "点検" and body["seconds"] == 1800
+    press_button(page, "shelve")
+    page.press("Escape")
+    page.wait_for("document.querySelector('#incidents form') === null")
+    assert page.evaluate("document.activeElement.dataset.action") == "shelve"
+
+
+def test_what_is_typed_is_not_lost_when_news_arrive_and_a_refusal_is_said(page: Page, hub: PageHub) -> None:
+    hub.state.incidents = [incident(alarm())]
+    hub.state.refusal = "解除済みです"
+    press_button(page, "acknowledge")
+    type_into(page, "#incidents input[maxlength='1000']", "現地へ")
+    hub.state.send("raised", alert(2, "danger", 1.5, 1.518))
+    page.wait_for("document.querySelectorAll('#alerts .alert').length === 2", timeout=5)
+    assert page.evaluate("document.querySelector(\"#incidents input[maxlength='1000']\").value") == "現地へ"
+    page.evaluate("document.querySelector('#incidents form [type=submit]').click()")
+    page.wait_for("document.querySelector('.alarm-problem').innerText === '解除済みです'")

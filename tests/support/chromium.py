@@ -209,7 +209,7 @@ class Page:
 
     def press(self, key: str) -> None:
         """Presses and releases a named key, such as ArrowDown."""
-        code = {"Enter": 13, "ArrowDown": 40, "ArrowUp": 38, "Tab": 9}[key]
+        code = {"Enter": 13, "ArrowDown": 40, "ArrowUp": 38, "Tab": 9, "Escape": 27}[key]
         event = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         down = {"type": "keyDown", "text": "\r"} if key == "Enter" else {"type": "rawKeyDown"}
         self.call("Input.dispatchKeyEvent", event | down)

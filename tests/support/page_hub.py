@@ -54,6 +54,9 @@ class HubState:
 
     stations: Callable[[], Json]
     alerts: list[Json] = field(default_factory=list)
+    incidents: list[Json] = field(default_factory=list)
+    posted: list[tuple[str, Json]] = field(default_factory=list)
+    refusal: str | None = None
     series: Series = no_series
     overview: Overview = no_overview
     failing: bool = False
@@ -74,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: HubState
 
     def do_GET(self) -> None:
-        """Answers one request; everything the page needs is GET."""
+        """Answers one request; everything but the buttons is GET."""
         url = urlsplit(self.path)
         self.hub.paths.append(url.path)
         if url.path.startswith("/api/") and self.hub.failing:
@@ -86,11 +89,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._file("index.html" if url.path == "/" else url.path.removeprefix("/static/"))
 
+    def do_POST(self) -> None:
+        """Remembers what a button sends; refuses it when the test says why."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.hub.posted.append((unquote(urlsplit(self.path).path), body))
+        if self.hub.refusal is not None:
+            self._send(409, "application/problem+json", json.dumps({"detail": self.hub.refusal}).encode())
+        else:
+            self._json({})
+
     def _answer(self, path: str, query: dict[str, list[str]]) -> None:
         if path == "/api/v1/stations":
             self._json(self.hub.stations())
         elif path == "/api/v1/alerts":
             self._json({"alerts": self.hub.alerts})
+        elif path == "/api/v1/incidents":
+            self._json({"incidents": self.hub.incidents})
         elif path.startswith("/api/v1/entities/"):
             start, end = (_seconds(query[name][0]) for name in ("from", "to"))
             points = self.hub.overview(unquote(path.split("/")[4]), path.split("/")[6], start, end)

@@ -141,6 +141,7 @@ function cardContent(alert, state, now) {
  * @param {string} unit
  */
 function levelsOf(alert, unit) {
+  if (alert.threshold === null) return [formatValue(alert.value, unit)];
   const threshold = formatValue(alert.threshold, unit);
   const raised = alert.status === "raised" ? `${formatValue(alert.value, unit)} ≥ ${threshold}` : "";
   const peak = alert.peakValue === null ? "" : t("alertPeak", { value: formatValue(alert.peakValue, unit) });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Talks to the hub: three JSON addresses and one event stream, all of the page's own origin. Addresses are relative to
+// Talks to the hub: JSON addresses and one event stream, all of the page's own origin. Addresses are relative to
 // the document, so that the page also works below a path of a reverse proxy.
 
-/** @import { Alert, Point, Station, StationsAnswer } from "./types.js" */
+/** @import { AlarmAction, Alert, Incident, Point, Station, StationsAnswer } from "./types.js" */
 
 const TIMEOUT = 8000; // milliseconds; a hub that needs longer counts as not reachable
 const STREAM_RETRY = 5000; // milliseconds until a refused stream is asked for again
@@ -40,6 +40,30 @@ function usable(station) {
 /** @returns {Promise<Alert[]>} */
 export async function fetchAlerts() {
   return (await getJson("api/v1/alerts?state=all&limit=50")).alerts;
+}
+
+/** @returns {Promise<Incident[]>} */
+export async function fetchIncidents() {
+  return (await getJson("api/v1/incidents?state=open")).incidents;
+}
+
+/**
+ * Does something to an alarm; throws with what the hub says against it.
+ * @param {string} alarmId
+ * @param {AlarmAction} action
+ * @param {Record<string, string|number>} body
+ */
+export async function actOnAlarm(alarmId, action, body) {
+  const path = `api/v1/alarms/${encodeURIComponent(alarmId)}/${action}`;
+  const answer = await fetch(new URL(path, document.baseURI), {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(TIMEOUT),
+  });
+  if (answer.ok) return;
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.detail ?? problem.title ?? `HTTP ${answer.status}`);
 }
 
 /**

@@ -6,6 +6,8 @@ import { createAlertsView, createAnnouncer } from "./alerts_view.js";
 import { createDetailView } from "./detail_view.js";
 import { byId, prefersReducedMotion } from "./dom.js";
 import { preferredLanguage, useLanguage } from "./i18n.js";
+import { createIncidentsFeed } from "./incidents_feed.js";
+import { createIncidentsView } from "./incidents_view.js";
 import { createLinkView } from "./link_view.js";
 import { arrangeStations, createListView } from "./list_view.js";
 import { createMapView } from "./map_view.js";
@@ -29,6 +31,8 @@ const store = createStore({
   alerts: new Map(),
   alertsLink: "loading",
   freshAlerts: new Set(),
+  incidents: [],
+  incidentsLink: "loading",
   selected: null,
   filter: "",
   kind: null,
@@ -93,6 +97,8 @@ async function start() {
   createListView(store, page);
   createDetailView(store, page);
   createAlertsView(store, page);
+  const incidents = createIncidentsFeed(store);
+  createIncidentsView(store, page, incidents.act);
   for (const button of document.querySelectorAll("button[data-lang]")) {
     button.addEventListener("click", () => void setLanguage(button.getAttribute("data-lang") ?? "ja", true));
   }
@@ -107,6 +113,7 @@ async function start() {
     }
   });
   feed.start();
+  void incidents.start();
   void createAlertsFeed(store, createAnnouncer(store, feed.now)).start();
 }
 

@@ -11,6 +11,7 @@ import { stateSymbol } from "./symbols.js";
 /** @import { PageState, StationState } from "./types.js" */
 /** @import { Store } from "./store.js" */
 
+const USUAL = ["standby", "caution", "evacuation_decision", "danger", "overflow"];
 const PARTS = ["stations", "stages", "silence", "kind", "lang"];
 
 /** @param {Store} store */
@@ -36,7 +37,7 @@ export function createSummaryView(store) {
 
   /** @param {PageState} state */
   function render(state) {
-    const look = `${state.lang} ${[...state.stages.keys()]}`;
+    const look = `${state.lang} ${usedStages(state).map((stage) => stage.code)}`;
     if (look !== drawn) build(state);
     drawn = look;
     const counts = countKinds(state);
@@ -59,7 +60,7 @@ export function createSummaryView(store) {
  * @returns {{ kind: string, name: string, look: StationState }[]}
  */
 function chipsFor(state) {
-  const stages = [...state.stages.values()].sort((a, b) => b.order - a.order);
+  const stages = usedStages(state).sort((a, b) => b.order - a.order);
   return [
     ...stages.map((stage) => ({
       kind: stage.code,
@@ -74,6 +75,19 @@ function chipsFor(state) {
       look: { kind: "noThresholds", stage: null, severity: 0 },
     },
   ];
+}
+
+/**
+ * The stages of telemetered gauges, and those of simpler gauges that some station has.
+ * @param {PageState} state
+ */
+function usedStages(state) {
+  const used = new Set(USUAL);
+  for (const station of state.stations) {
+    for (const threshold of station.thresholds) used.add(threshold.stage);
+    if (station.stage !== null) used.add(station.stage);
+  }
+  return [...state.stages.values()].filter((stage) => used.has(stage.code));
 }
 
 /** @param {PageState} state */
@@ -93,7 +107,7 @@ function countKinds(state) {
  * @param {Map<string, number>} counts
  */
 function titleFor(state, counts) {
-  const stages = [...state.stages.values()].sort((a, b) => b.order - a.order);
+  const stages = usedStages(state).sort((a, b) => b.order - a.order);
   const worst = stages.find((stage) => counts.has(stage.code));
   return worst ? `(${counts.get(worst.code)}) ${stageName(worst)} – Minamo` : `${t("title")} – Minamo`;
 }

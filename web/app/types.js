@@ -41,7 +41,7 @@
  * @property {string} entityId
  * @property {string} stationName
  * @property {string} stage
- * @property {number} threshold
+ * @property {number|null} threshold  null: a condition or silence raised it
  * @property {number} value  value that raised it, or cleared it once cleared
  * @property {number|null} peakValue
  * @property {string} raisedAt
@@ -49,6 +49,28 @@
  * @property {"raised"|"cleared"} status
  * @property {boolean} [withdrawn]  cleared because the value that raised it turned out wrong
  * @property {string} [unitCode]
+ *
+ * @typedef {"acknowledge"|"shelve"|"unshelve"} AlarmAction
+ *
+ * @typedef {object} Alarm  A rule at a station from calm to calm.
+ * @property {string} alarmId
+ * @property {string} entityId
+ * @property {"open"|"acknowledged"|"shelved"|"cleared"} status
+ * @property {string} stage
+ * @property {boolean} unknown  nothing is heard
+ * @property {boolean} unstable
+ * @property {number} escalation  how often it was told again
+ * @property {{ ja?: string, en?: string }} stationName
+ * @property {string|null} acknowledgedBy
+ * @property {string|null} shelvedUntil
+ * @property {string|null} shelvedBy
+ * @property {string|null} shelveReason
+ *
+ * @typedef {object} Incident  The alarms on one river.
+ * @property {string} incidentId
+ * @property {{ ja?: string, en?: string }} name
+ * @property {number} unacknowledged
+ * @property {Alarm[]} alarms
  *
  * @typedef {object} StationState  What a station looks like; see stages.js.
  * @property {"stage"|"normal"|"noThresholds"|"late"|"missing"} kind
@@ -68,6 +90,8 @@
  * @property {Map<string, Alert>} alerts
  * @property {"loading"|"ok"|"lost"} alertsLink
  * @property {Set<string>} freshAlerts  ids to highlight
+ * @property {Incident[]} incidents  open ones
+ * @property {"loading"|"ok"|"lost"} incidentsLink
  * @property {string|null} selected  key of the selected station
  * @property {string} filter
  * @property {string|null} kind  state the list is limited to

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// What people have to deal with: open alarms by river, with buttons to acknowledge and to shelve.
+
+import { arrange, byId, el, setText } from "./dom.js";
+import { formatTime } from "./format.js";
+import { language, t } from "./i18n.js";
+import { stageName, stageOf } from "./stages.js";
+import { stageBadge, stageSymbol } from "./symbols.js";
+
+/** @import { Alarm, AlarmAction, Incident, PageState } from "./types.js" */
+/** @import { Store } from "./store.js" */
+
+const PARTS = ["incidents", "incidentsLink", "stages", "lang"];
+const PERSON = "minamo.person"; // where the browser remembers who acts
+const MINUTES = [30, 60, 180, 720];
+
+/**
+ * @param {Store} store
+ * @param {{ now: () => Date, selectEntity: (entityId: string) => void }} page
+ * @param {(alarmId: string, action: AlarmAction, body: Record<string, string|number>) => Promise<void>} act
+ */
+export function createIncidentsView(store, page, act) {
+  const message = el("p", { class: "empty", role: "status" });
+  const list = el("ul", { class: "incident-list" });
+  byId("incidents").append(message, list);
+  /** @type {Map<string, { item: HTMLLIElement, look: string }>} */
+  const items = new Map();
+  /** The alarm whose form is open: what is typed must not be lost when news arrive. */
+  let asking = "";
+
+  /** @param {Incident} incident @param {PageState} state */
+  function itemOf(incident, state) {
+    const entry = items.get(incident.incidentId) ?? { item: el("li", { class: "incident" }), look: "" };
+    items.set(incident.incidentId, entry);
+    const look = JSON.stringify([state.lang, incident, [...state.stages.keys()]]);
+    if (entry.look !== look && !entry.item.querySelector("form")) {
+      const focus = focusIn(entry.item);
+      const rows = incident.alarms.filter(isOpen).map((alarm) => row(alarm, state));
+      entry.item.replaceChildren(heading(incident), el("ul", {}, ...rows));
+      if (focus) /** @type {HTMLElement|null} */ (entry.item.querySelector(focus))?.focus();
+      entry.look = look;
+    }
+    return entry.item;
+  }
+
+  /** @param {Alarm} alarm @param {PageState} state */
+  function row(alarm, state) {
+    const stage = stageOf(alarm.stage, state.stages);
+    const choose = () => page.selectEntity(alarm.entityId);
+    const place = el("button", { type: "button", class: "alarm-place", onclick: choose }, nameIn(alarm.stationName));
+    const buttons = el("span", { class: "alarm-buttons" });
+    const line = el(
+      "li",
+      { class: "alarm" },
+      el("span", { class: "alarm-head" }, stageSymbol(stage), stageBadge(stage), place),
+      el("span", { class: "alarm-state" }, stateText(alarm, page.now())),
+      buttons,
+    );
+    line.style.setProperty("--stage", stage.colour);
+    for (const action of actionsOf(alarm)) {
+      const label = `${t(`alarm_${action}`)}: ${nameIn(alarm.stationName)} ${stageName(stage)}`;
+      const button = el("button", { type: "button", "aria-label": label }, t(`alarm_${action}`));
+      button.dataset.action = action;
+      button.dataset.alarm = alarm.alarmId;
+      button.addEventListener("click", () => ask(line, alarm, action));
+      buttons.append(button);
+    }
+    return line;
+  }
+
+  /** @param {HTMLLIElement} line @param {Alarm} alarm @param {AlarmAction} action */
+  function ask(line, alarm, action) {
+    line.querySelector("form")?.remove();
+    asking = alarm.alarmId;
+    const { form, first, read, complain } = formFor(action);
+    const close = () => {
+      form.remove();
+      asking = "";
+      render(store.get());
+      const button = `[data-alarm="${CSS.escape(alarm.alarmId)}"]`;
+      const drawn = byId("incidents");
+      (drawn.querySelector(`${button}[data-action="${action}"]`) ?? drawn.querySelector(button))?.focus();
+    };
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const body = read();
+      if (!body) return;
+      try {
+        await act(alarm.alarmId, action, body);
+        close();
+      } catch (error) {
+        complain(error instanceof Error ? error.message : String(error));
+      }
+    });
+    form.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") close();
+    });
+    form.querySelector("[data-cancel]")?.addEventListener("click", close);
+    line.append(form);
+    first.focus();
+  }
+
+  /** @param {PageState} state */
+  function render(state) {
+    arrange(
+      list,
+      state.incidents.map((incident) => itemOf(incident, state)),
+    );
+    for (const id of [...items.keys()]) {
+      if (!state.incidents.some((incident) => incident.incidentId === id)) items.delete(id);
+    }
+    setText(message, state.incidentsLink === "lost" ? t("incidentsUnknown") : "");
+    message.hidden = message.textContent === "";
+    if (asking && !byId("incidents").querySelector("form")) asking = "";
+  }
+
+  store.subscribe((state, changed) => {
+    if (PARTS.some((part) => changed.has(part))) render(state);
+  });
+}
+
+/** @param {Incident} incident */
+function heading(incident) {
+  const count = incident.unacknowledged;
+  const waiting = count > 0 ? t("incidentWaiting", { count }) : t("incidentSeen");
+  return el("h3", { class: "incident-title" }, nameIn(incident.name), " ", el("small", {}, waiting));
+}
+
+/** @param {Alarm} alarm */
+function isOpen(alarm) {
+  return alarm.status !== "cleared";
+}
+
+/** @param {Alarm} alarm @returns {AlarmAction[]} */
+function actionsOf(alarm) {
+  if (alarm.status === "shelved") return ["unshelve"];
+  return alarm.status === "acknowledged" ? ["shelve"] : ["acknowledge", "shelve"];
+}
+
+/** @param {Alarm} alarm @param {Date} now */
+function stateText(alarm, now) {
+  const parts = [];
+  if (alarm.status === "open") parts.push(t("alarmOpen"));
+  if (alarm.status === "acknowledged") parts.push(t("alarmAcknowledged", { by: alarm.acknowledgedBy ?? "" }));
+  if (alarm.status === "shelved" && alarm.shelvedUntil) {
+    const time = formatTime(new Date(alarm.shelvedUntil), now);
+    parts.push(t("alarmShelved", { by: alarm.shelvedBy ?? "", time, reason: alarm.shelveReason ?? "" }));
+  }
+  if (alarm.unknown) parts.push(t("alarmUnknown"));
+  if (alarm.unstable) parts.push(t("alarmUnstable"));
+  if (alarm.escalation > 0 && alarm.status === "open") parts.push(t("alarmEscalated", { count: alarm.escalation }));
+  return parts.join(" · ");
+}
+
+/** @param {{ ja?: string, en?: string }} names */
+function nameIn(names) {
+  return (language() === "ja" ? names.ja : names.en) ?? names.ja ?? names.en ?? "";
+}
+
+/** @param {Element} item  a selector of the button that has the focus, to find it again after a redraw */
+function focusIn(item) {
+  const active = document.activeElement;
+  if (!active || !item.contains(active) || !(active instanceof HTMLElement) || !active.dataset.alarm) return "";
+  return `[data-alarm="${CSS.escape(active.dataset.alarm)}"][data-action="${active.dataset.action}"]`;
+}
+
+/** @param {AlarmAction} action */
+function formFor(action) {
+  const person = el("input", { type: "text", maxlength: 100, autocomplete: "name", value: remembered() });
+  const reason = el("input", { type: "text", maxlength: 1000, required: action === "shelve" });
+  const options = MINUTES.map((count) => el("option", { value: count }, t("alarmMinutes", { count })));
+  const minutes = el("select", {}, ...options);
+  const problem = el("p", { class: "alarm-problem", role: "alert" });
+  const why = t(action === "shelve" ? "alarmReason" : "alarmNote");
+  const fields = [el("label", {}, t("alarmPerson"), person), el("label", {}, why, reason)];
+  if (action === "shelve") fields.push(el("label", {}, t("alarmUntil"), minutes));
+  const form = el(
+    "form",
+    { class: "alarm-form", novalidate: true },
+    ...fields,
+    el(
+      "span",
+      { class: "alarm-buttons" },
+      el("button", { type: "submit" }, t(`alarm_${action}`)),
+      el("button", { type: "button", "data-cancel": true }, t("alarmCancel")),
+    ),
+    problem,
+  );
+  return {
+    form,
+    first: person.value ? reason : person,
+    complain: (/** @type {string} */ text) => setText(problem, text),
+    read() {
+      const said = reason.value.trim();
+      if (action === "shelve" && !said) {
+        setText(problem, t("alarmReasonNeeded"));
+        reason.focus();
+        return null;
+      }
+      remember(person.value.trim());
+      /** @type {Record<string, string|number>} */
+      const body = {};
+      if (person.value.trim()) body.by = person.value.trim();
+      if (said) body[action === "acknowledge" ? "note" : "reason"] = said;
+      if (action === "shelve") body.seconds = Number(minutes.value) * 60;
+      return body;
+    },
+  };
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem(PERSON) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param {string} name */
+function remember(name) {
+  try {
+    localStorage.setItem(PERSON, name);
+  } catch {
+    // the name is asked for again next time
+  }
+}
