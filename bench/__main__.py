@@ -6,7 +6,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("ingest", "http_api", "subscriptions", "alert_latency", "memory", "history", "history_import")
+BENCHMARKS = (
+    "ingest",
+    "http_api",
+    "subscriptions",
+    "alert_latency",
+    "alert_rules",
+    "memory",
+    "history",
+    "history_import",
+)
 ALIASES = {"import": "history_import"}
 
 

@@ -83,6 +83,7 @@ def register(hub: HubProcess, devices: int) -> None:
         "levels": [{"stage": "caution", "threshold": THRESHOLD}],
         "hysteresis": 0,
         "clearAfter": 0,
+        "flapping": None,  # it goes up and down all the time
     }
     hub.put("/api/v1/alert-rules/bench", rule)
 
