@@ -34,6 +34,7 @@ from api.routers.deliveries import deliveries_router
 from api.routers.devices import devices_router
 from api.routers.export import export_router
 from api.routers.history_import import import_router
+from api.routers.quality import quality_router
 from api.routers.readings import readings_router
 from api.routers.series import series_router
 from api.routers.stations import Notice, stations_router
@@ -77,6 +78,7 @@ def create_app(
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
     app.include_router(stations_router(hub, notice))
     app.include_router(series_router(hub))
+    app.include_router(quality_router(hub))
     app.include_router(export_router(hub))
     app.include_router(import_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))

@@ -12,7 +12,14 @@ from typing import Any
 import click
 import orjson
 
-from api import client_commands, delivery_commands, history_commands, rule_commands, store_commands
+from api import (
+    client_commands,
+    delivery_commands,
+    history_commands,
+    quality_commands,
+    rule_commands,
+    store_commands,
+)
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
 from api.settings import Settings, unknown_variables
@@ -244,6 +251,7 @@ for command in (
     store_commands.store,
     history_commands.export_history,
     history_commands.import_history,
+    quality_commands.quality,
 ):
     main.add_command(command)
 

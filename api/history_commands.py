@@ -189,6 +189,7 @@ def _say(english: str, japanese: str) -> None:
 @click.option("--attrs", help="Attributes, comma-separated / 属性")
 @click.option("--q", help="Query of their history, as in NGSI-LD")
 @click.option("--as-known-at", help="What was believed at this time / この時点で知られていた値")
+@click.option("--quality", help="Only values of these: good, suspect ..., comma-separated / 品質")
 @click.option("--corrections", is_flag=True, help="Also what is believed no longer / 訂正前の値も")
 @click.option("--encoding", type=click.Choice(["utf-8", "utf-8-sig"]), default="utf-8", help="utf-8-sig for Excel")
 @click.option("--spreadsheet", is_flag=True, help="Texts like formulas are made harmless / 数式を無害化")

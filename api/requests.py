@@ -13,6 +13,7 @@ from api.hub import Hub
 from api.negotiation import content_type, read_json
 from api.problem_details import TENANT_HEADER
 from broker.errors import BadRequestData, InvalidRequest
+from broker.quality import Flag
 from broker.times import parse_time
 from context_store.entities import get_entities
 from context_store.tenants import DEFAULT_TENANT
@@ -52,6 +53,9 @@ TenantName = Annotated[str | None, Header(alias=TENANT_HEADER, description="Tena
 JsonObject = Annotated[dict[str, Any], Depends(_json_object)]
 """The body, read as that of the NGSI-LD API: of a limited size, as strict about JSON, with the same errors."""
 
+QUALITIES: Final = "Only values of these: good (or nothing is said), suspect, missing, estimated, maintenance"
+"""What a parameter with words for quality is."""
+
 _LARGEST_ROW: Final = 2**63 - 1
 RowNumber = Annotated[int, Field(ge=0, le=_LARGEST_ROW)]
 """The number of a row of the database, or a position among rows."""
@@ -63,6 +67,16 @@ def parse_moment(text: str, name: str) -> datetime:
         return parse_time(text.replace(" ", "+"))
     except ValueError as exc:
         raise BadRequestData(f"{name}: {exc}") from exc
+
+
+def parse_qualities(text: str | None) -> tuple[str, ...] | None:
+    """The words for quality in a parameter, comma-separated; None: any. Raises BadRequestData."""
+    if text is None:
+        return None
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if unknown := [word for word in words if word not in set(Flag)]:
+        raise BadRequestData(f"quality is {unknown[0]!r}; the words are {', '.join(Flag)}")
+    return words
 
 
 def short_name(iri: str) -> str:

@@ -305,6 +305,16 @@ class Settings(BaseSettings):
         le=100,
     )
 
+    # quality
+    quality_max_values: int = setting(
+        10_000,
+        "quality",
+        "Most values that one decision of a person about their quality may be about.",
+        "品質の確認・訂正を 1 回で行える値の最大数。",
+        ge=1,
+        le=1_000_000,
+    )
+
     # delivery
     alert_webhooks: HttpUrls = setting(
         (), "delivery", "URLs that get every alert by POST.", "すべての警報を POST で受け取る URL。"

@@ -16,6 +16,7 @@ GROUPS: Final[dict[str, str]] = {
     "http": "HTTP and access / HTTP とアクセス",
     "ingest": "Ingest / 受信",
     "workers": "Workers and live view / ワーカーと画面表示",
+    "quality": "Quality and silence / 品質と途絶",
     "delivery": "Notifications and webhooks / 通知と Webhook",
     "cap": "CAP messages / CAP メッセージ",
     "context": "JSON-LD contexts / JSON-LD コンテキスト",

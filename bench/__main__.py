@@ -15,6 +15,7 @@ BENCHMARKS = (
     "memory",
     "history",
     "history_import",
+    "quality",
 )
 ALIASES = {"import": "history_import"}
 

@@ -3,8 +3,8 @@
 
     python -m bench.quality
 
-Levels of a river in flood with every test made, in the order of time; late readings; the past read out of a current
-attribute instance, which ingest does once for each series of a batch.
+The short way of a reading of which nothing is to be said, as nearly all are; levels of a river in flood with every test
+made, in the order of time; late readings; the past read out of a current attribute instance that is not plainly good.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from broker.quality import QualityParameters, checks_for, judge, judge_alone, past_of
+from broker.quality import QualityParameters, checks_for, is_unremarkable, judge, judge_alone, past_of
 
 _READINGS = 100_000
 _ROUNDS = 5
@@ -39,6 +39,7 @@ def fastest_us(work: Callable[[], None]) -> float:
 def main() -> int:
     """Print one line of JSON; 1 when judging costs more than 5 microseconds."""
     checks = checks_for("https://smartdatamodels.org/dataModel.Environment/waterLevel", "MTR", _PARAMETERS)
+    usual_checks = checks_for("https://smartdatamodels.org/dataModel.Environment/waterLevel", "MTR")
     moments = [_START + timedelta(minutes=10 * n) for n in range(_READINGS)]
     delay = timedelta(seconds=2)
     received = [moment + delay for moment in moments]
@@ -56,6 +57,13 @@ def main() -> int:
 
         return work
 
+    def usual() -> None:
+        before = (_START - timedelta(minutes=10), 1.0)
+        quick = usual_checks.quick
+        for value, at, received_at in zip(levels, moments, received, strict=True):
+            is_unremarkable(quick, before, value, at, received_at)
+            before = (at, value)
+
     def written() -> None:
         past = None
         for value, at, received_at in zip(levels, moments, received, strict=True):
@@ -72,6 +80,7 @@ def main() -> int:
             past_of(instance)
 
     found = {
+        "usual_reading_us": fastest_us(usual),
         "judge_us": fastest_us(in_order(levels)),
         "judge_and_attributes_us": fastest_us(written),
         "judge_still_water_us": fastest_us(in_order(still)),

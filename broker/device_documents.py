@@ -104,6 +104,9 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
     if interval is not None and interval.field is not None and interval.field not in device.by_field:
         fields = ", ".join(sorted(device.by_field))
         raise BadRequestData(f"device.profile.expectedInterval.field is {interval.field!r}; the device has: {fields}")
+    if unknown := sorted(set(device.profile.quality) - set(device.by_field)):
+        fields = ", ".join(sorted(device.by_field))
+        raise BadRequestData(f"device.profile.quality has {unknown[0]!r}; the device has: {fields}")
     return device
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from broker.errors import BadRequestData
+from broker.quality.parameters import GapRule, QualityParameters
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -63,14 +64,30 @@ class ExpectedInterval(Section):
         return self.active if value >= self.start_level else self.normal
 
 
+GAP_INTERVALS: Final = 3.0
+"""A pause of more than so many expected intervals is a gap, where a profile does not say otherwise."""
+
+
 class DeviceProfile(Section):
     """The sections of a profile; what is not given is not known."""
 
     expected_interval: ExpectedInterval | None = None
+    quality: dict[str, QualityParameters] = Field(default_factory=dict)
+    """Parameters of the tests of readings, by field of the message (:mod:`broker.quality.parameters`)."""
 
     def document(self) -> dict[str, Any]:
         """The JSON form, without members that have their default."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+    def usual_gap(self, field: str, first_field: str) -> GapRule | None:
+        """From which pause on there is a gap in the readings of ``field``; None: nothing is expected."""
+        interval = self.expected_interval
+        if interval is None:
+            return None
+        gap = GapRule(interval.normal * GAP_INTERVALS)
+        if interval.active is None or field != (interval.field or first_field):
+            return gap
+        return GapRule(gap.normal_s, interval.active * GAP_INTERVALS, interval.start_level)
 
 
 NO_PROFILE: Final = DeviceProfile()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import datetime
@@ -15,6 +15,7 @@ from broker.device_state import DEVICE_TYPE, OWNER, STATE_ATTRIBUTES
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.formats import DEFAULT_PROFILE, FormatProfile
 from broker.maintenance import MaintenanceWindow
+from broker.quality.parameters import Checks, checks_for
 from broker.times import to_text
 from broker.units import conversion
 from schemas.terms import LOCATION, NO_DATASET
@@ -52,6 +53,8 @@ class AttributeMapping:
     reference: float | None = None
     sentinels: tuple[float | str, ...] = ()
     words: tuple[tuple[str, float | str | bool], ...] = ()
+    checks: Checks | None = dataclass_field(default=None, repr=False, compare=False)
+    """The tests of its values; set by the device, which knows its profile. None: nothing is said of their quality."""
     scale: float = dataclass_field(init=False, repr=False, compare=False)
     shift: float = dataclass_field(init=False, repr=False, compare=False)
 
@@ -107,7 +110,7 @@ class Device:
     place in the topic. ``location`` is (longitude, latitude) in WGS 84 degrees. ``static_attributes`` are given to the
     entity when it is made. ``format`` says how its messages are to be read, ``profile`` what is expected of it; one
     that has state to tell feeds :func:`state_device` besides. ``maintenance`` are its windows, past and to come
-    (:func:`~broker.maintenance.in_maintenance`).
+    (:func:`~broker.maintenance.in_maintenance`). What it measures ``is_judged`` (:mod:`broker.quality`).
     """
 
     tenant_id: int
@@ -123,13 +126,23 @@ class Device:
     format: FormatProfile = DEFAULT_PROFILE
     profile: DeviceProfile = NO_PROFILE
     maintenance: tuple[MaintenanceWindow, ...] = ()
+    is_judged: bool = True
     by_field: Mapping[str, tuple[AttributeMapping, ...]] = dataclass_field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.is_judged:
+            object.__setattr__(self, "attributes", tuple(self._with_checks()))
         by_field: dict[str, tuple[AttributeMapping, ...]] = {}
         for mapping in self.attributes:
             by_field[mapping.field] = (*by_field.get(mapping.field, ()), mapping)
         object.__setattr__(self, "by_field", by_field)
+
+    def _with_checks(self) -> Iterator[AttributeMapping]:
+        profile, first = self.profile, self.attributes[0].field if self.attributes else ""
+        for mapping in self.attributes:
+            said = profile.quality.get(mapping.field)
+            gap = profile.usual_gap(mapping.field, first)
+            yield replace(mapping, checks=checks_for(mapping.attribute, mapping.unit_code, said, gap))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -161,6 +174,7 @@ def state_device(device: Device) -> Device:
         attributes=_STATE_MAPPINGS,
         location=device.location,
         static_attributes={OWNER: owner},
+        is_judged=False,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from broker.devices import AttributeMapping, Device
 from broker.formats import FormatProfile, Frame
+from broker.quality.flags import Reason as QualityReason
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -30,11 +31,17 @@ class Measurement(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """Values of one device at one moment, mapped to attributes and checked; ``values`` are in stored units."""
+    """Values of one device at one moment, mapped to attributes and checked; ``values`` are in stored units.
+
+    ``missing`` are the quantities that the message says have no value, and why (``quality.Reason``). ``received_at``
+    is when the hub got the message; None: nobody knows.
+    """
 
     device: Device
     observed_at: datetime
     values: tuple[tuple[AttributeMapping, float | str | bool], ...]
+    missing: tuple[tuple[AttributeMapping, QualityReason], ...] = ()
+    received_at: datetime | None = None
 
 
 class Reason(StrEnum):
@@ -89,7 +96,7 @@ class FormatDecoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommitSummary:
-    """What one committed batch did: counts of values by fate."""
+    """What one committed batch did: counts of values by fate; ``missing`` were sent as having no value."""
 
     values: int = 0
     current: int = 0
@@ -97,6 +104,7 @@ class CommitSummary:
     repeated: int = 0
     corrections: int = 0
     quarantined: int = 0
+    missing: int = 0
 
 
 class ReadingStore(Protocol):

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 
 from broker.entities import AttributeChange
 from context_store.arrays import bigints, cursor_for_arrays, integers, timestamps
-from context_store.history import InstanceRows, Place, RowKey
+from context_store.history import QUALITY_NUMBER, InstanceRows, Place, RowKey, free_key
 
 # entity_key, tenant_id, attribute_id, observed_at, dataset_id: a moment of an attribute, whoever tells of it.
 Slot = tuple[int, int, int, datetime, int]
@@ -56,7 +56,7 @@ LOOK_UNTIL: Final[LiteralString] = """
      where e.entity_key = r.entity_key
 """
 
-_LARGEST_HASH: Final = 2**63 - 1
+_GOOD: Final = QUALITY_NUMBER["good"]
 
 
 class PastRow(NamedTuple):
@@ -65,6 +65,11 @@ class PastRow(NamedTuple):
     key: RowKey
     believed: bool
     content: tuple[Any, ...] = ()
+
+    @property
+    def value(self) -> Any:
+        """The number it says; None when it says something else."""
+        return self.content[2] if self.content else None
 
     @property
     def place(self) -> Place:
@@ -120,13 +125,12 @@ def settle(rows: InstanceRows, past: Mapping[Slot, list[PastRow]], *, repeats: b
         key, content = row[:7], _content(row)
         if row[8]:  # has_observed_at: what has none is of the moment of writing, and nothing else is
             there = held.setdefault(row[:5], [])
-            same = [found for found in there if found.believed and found.content == content][:1] if repeats else []
+            same = [found for found in there if found.believed and _is_same(found, content)][:1] if repeats else []
             superseded += [found.key for found in there if found.believed and found not in same]
             there[:] = [found if found in same else found._replace(believed=False) for found in there]
             if same:
                 continue
-        while key in taken:  # the value was believed before, and is again
-            key = (*key[:6], key[6] + 1 if key[6] < _LARGEST_HASH else 0)
+        key = free_key(key, taken)
         taken.add(key)
         kept.append((*key, *row[7:]))
         if row[8]:
@@ -141,6 +145,13 @@ def _content(row: tuple[Any, ...]) -> tuple[Any, ...]:
     json_value = None if json_text is None else orjson.loads(json_text)
     beside = None if detail is None else orjson.loads(detail)
     return kind, removed, number, text, boolean, json_value, unit_code, beside, quality
+
+
+def _is_same(found: PastRow, content: tuple[Any, ...]) -> bool:
+    """Whether ``content`` says what ``found`` does; who says nothing of the quality does not deny that it is good."""
+    return found.content[:-1] == content[:-1] and (
+        found.content[-1] == content[-1] or (content[-1] is None and found.content[-1] == _GOOD)
+    )
 
 
 def hidden_until(changes: Iterable[AttributeChange]) -> datetime | None:

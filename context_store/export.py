@@ -19,6 +19,7 @@ from broker.history_rows import FORMULA_STARTS
 from broker.query import EntityQuery
 from context_store.compiled import to_psycopg
 from context_store.database import Database
+from context_store.history import quality_numbers
 from context_store.identities import entities_in_window, window_attributes
 from context_store.query_sql import select_entities
 from context_store.terms import TermIds
@@ -90,7 +91,8 @@ def _rows(*, corrections: bool, spreadsheet: bool) -> LiteralString:
         " and i.attribute_id = s.attribute_id and i.observed_at >= %(start)s::timestamptz"
         " and i.observed_at < %(end)s::timestamptz"
         + believed
-        + " order by i.observed_at, dataset nulls first, source nulls first, i.recorded_at, i.value_hash) i"
+        + " and (coalesce(i.quality, 1) = any(%(qualities)s::smallint[]) or %(qualities)s::smallint[] is null)"
+        " order by i.observed_at, dataset nulls first, source nulls first, i.recorded_at, i.value_hash) i"
         ") to stdout (format csv)"
     )
 
@@ -107,6 +109,7 @@ class ExportQuestion:
     """What is exported: entities that match in the range, these ``attributes`` of them (IRIs; None: all), from
     ``start`` until before ``end``, as believed now, at ``known_at``, or with ``corrections`` all that ever was.
 
+    ``qualities``: only values of these; of which nothing is said, they count as good.
     ``spreadsheet`` puts an apostrophe before texts that a spreadsheet would take for formulas; such a file does not
     say what the hub has.
     """
@@ -118,6 +121,7 @@ class ExportQuestion:
     known_at: datetime | None = None
     corrections: bool = False
     spreadsheet: bool = False
+    qualities: tuple[str, ...] | None = None
 
     @property
     def bounds(self) -> dict[str, Any]:
@@ -197,6 +201,7 @@ async def _copied(
         **question.bounds,
         "tenant_id": tenant_id,
         "formulas": FORMULA_STARTS,
+        "qualities": quality_numbers(question.qualities),
     }
     statement = _STATEMENTS[question.corrections, question.spreadsheet]
     waiting: list[bytes] = []

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
 
-from broker.entities import VALUE_MEMBER, AttributeKind, Instance
+from broker.entities import VALUE_MEMBER, AttributeKind, Attributes, Instance
+from broker.quality.flags import Flag, judgement_of
 from context_store.arrays import (
     PackedArray,
     bigints,
@@ -49,6 +50,7 @@ QUALITY_NAME: Final[dict[int, str]] = {number: name for name, number in QUALITY_
 
 # Integers up to here are exact as double precision; larger ones are kept as JSON beside the number.
 _EXACT_INTEGER: Final = 2**53
+_LARGEST_HASH: Final = 2**63 - 1
 _PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
 _PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
 
@@ -80,15 +82,15 @@ _INSERT: Final[LiteralString] = """
 _INSERT_NUMBERS: Final[LiteralString] = """
     insert into attribute_instance (
         entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, recorded_at,
-        number_value, unit_code)
+        number_value, unit_code, quality)
     select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, 1,
-           %(recorded_at)s, r.number_value, r.unit_code
+           %(recorded_at)s, r.number_value, r.unit_code, r.quality
       from unnest(
         %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
         %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(number_value)b::float8[],
-        %(unit_code)b::text[]
+        %(unit_code)b::text[], %(quality)b::smallint[]
       ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, number_value,
-              unit_code)
+              unit_code, quality)
 """
 _OR_REPEATS: Final[LiteralString] = " on conflict do nothing"
 
@@ -107,6 +109,28 @@ def value_hash(value: Any) -> int:
         return int(_unpack_long(_pack_double(value + 0.0))[0])
     text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+MISSING_HASH: Final = value_hash(None)
+"""The value_hash of rows that say that there is no value."""
+
+
+def free_key(key: RowKey, taken: Collection[RowKey]) -> RowKey:
+    """``key``, or the next that is not ``taken``: a value that was believed before, and is again, has another one."""
+    while key in taken:
+        key = (*key[:6], key[6] + 1 if key[6] < _LARGEST_HASH else 0)
+    return key
+
+
+def quality_numbers(words: Iterable[str] | None) -> list[int] | None:
+    """The numbers of these words for quality; None: any."""
+    return None if words is None else [QUALITY_NUMBER[word] for word in words]
+
+
+def quality_of(instance: Instance) -> str | None:
+    """What ``instance`` says of its quality, where that is one of the words for it."""
+    said = judgement_of(instance) if "attrs" in instance else None
+    return said.flag if said is not None and said.flag in QUALITY_NUMBER else None
 
 
 class _Rows:
@@ -136,12 +160,12 @@ class _Rows:
 class NumberRows(_Rows):
     """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
 
-    def add(self, place: Place, value: float, unit_code: str | None) -> None:
-        """Add a row."""
+    def add(self, place: Place, value: float, unit_code: str | None, quality: int | None = None) -> None:
+        """Add a row; ``quality`` is one of :data:`QUALITY_NUMBER`."""
         number = value + 0.0
         exact = -_EXACT_INTEGER <= number <= _EXACT_INTEGER
         hashed = _unpack_long(_pack_double(number))[0] if exact else value_hash(number)
-        self.rows.append((*place, hashed, number, unit_code))
+        self.rows.append((*place, hashed, number, unit_code, quality))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime, *, repeats: bool = True) -> int:
         """Insert the rows within the caller's transaction; returns how many were new.
@@ -150,7 +174,8 @@ class NumberRows(_Rows):
         """
         if not self.rows:
             return 0
-        keys, tenants, attributes, times, datasets, sources, hashes, numbers, units = zip(*self.rows, strict=True)
+        columns_of_rows = zip(*self.rows, strict=True)
+        keys, tenants, attributes, times, datasets, sources, hashes, numbers, units, qualities = columns_of_rows
         columns = {
             "entity_key": bigints(keys),
             "tenant_id": integers(tenants),
@@ -161,6 +186,7 @@ class NumberRows(_Rows):
             "value_hash": bigints(hashes),
             "number_value": doubles(numbers),
             "unit_code": texts(units),
+            "quality": small_integers(qualities),
         }
         cursor = cursor_for_arrays(connection)
         statement = _INSERT_NUMBERS + _OR_REPEATS if repeats else _INSERT_NUMBERS
@@ -205,19 +231,25 @@ class InstanceRows(_Rows):
         *,
         look: bool = False,
         quality: str | None = None,
+        taken: Collection[RowKey] = (),
         recorded_at: datetime | None = None,
         superseded_at: datetime | None = None,
     ) -> None:
-        """Add ``instance``; ``look`` when it may be a correction, ``recorded_at`` if not when inserted."""
+        """Add ``instance``; ``look`` when it may be a correction, ``recorded_at`` if not when inserted.
+
+        ``quality`` by default is what the instance says of itself (:mod:`broker.quality`). Its key is none of
+        those ``taken``.
+        """
         if look:
             self.look.add(place[:5])
         kind = instance["type"]
         value = instance.get(VALUE_MEMBER[kind])
         detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
+        quality = quality or quality_of(instance)
+        key = (*place, value_hash(value))
         self.rows.append(
             (
-                *place,
-                value_hash(value),
+                *(free_key(key, taken) if taken else key),
                 KIND_NUMBER[kind],
                 "observedAt" in instance,
                 False,
@@ -230,23 +262,54 @@ class InstanceRows(_Rows):
             )
         )
 
+    def replace(self, moment: tuple[Any, ...], hashed: int, instance: Instance) -> bool:
+        """Let ``instance`` take the place of the row of this moment (a place without the source) and value; False when
+        there is none."""
+        for number, row in enumerate(self.rows):
+            if row[:5] == moment and row[6] == hashed:
+                self.add(row[:6], instance)
+                self.rows[number] = (*row[:7], *self.rows.pop()[7:])
+                return True
+        return False
+
     def add_removed(
         self,
         place: Place,
         kind: str,
         *,
         observed: bool = False,
+        quality: str | None = None,
         recorded_at: datetime | None = None,
         superseded_at: datetime | None = None,
     ) -> None:
         """Add a tombstone: from its time on, the attribute instance was no more.
 
-        ``observed``: somebody said when it ended, which may correct what was said of that moment before.
+        ``observed``: somebody said when it ended, which may correct what was said of that moment before. With the
+        ``quality`` missing it is a moment without a value (:meth:`add_missing`).
         """
         if observed:
             self.look.add(place[:5])
-        nothing = (None,) * 7
-        self.rows.append((*place, 0, KIND_NUMBER[kind], observed, True, *nothing, recorded_at, superseded_at))
+        hashed = MISSING_HASH if quality == Flag.MISSING else 0
+        self._add_nothing(place, hashed, kind, None, quality, (observed, recorded_at, superseded_at))
+
+    def add_missing(self, place: Place, attributes: Attributes) -> None:
+        """Add a moment of which a device said that it has no value; ``attributes`` say why."""
+        detail = orjson.dumps({"attrs": attributes}).decode()
+        self._add_nothing(place, MISSING_HASH, AttributeKind.PROPERTY, detail, Flag.MISSING, (True, None, None))
+
+    def _add_nothing(
+        self,
+        place: Place,
+        hashed: int,
+        kind: str,
+        detail: str | None,
+        quality: str | None,
+        times: tuple[bool, datetime | None, datetime | None],
+    ) -> None:
+        observed, *known = times
+        number = QUALITY_NUMBER[quality] if quality else None
+        values = (None,) * 5  # and no unit
+        self.rows.append((*place, hashed, KIND_NUMBER[kind], observed, True, *values, detail, number, *known))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
         """Insert the rows within the caller's transaction; returns how many were new."""

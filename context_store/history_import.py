@@ -331,7 +331,12 @@ class _Work:
             look = target is rows
             if other.instance is None:
                 target.add_removed(
-                    place, series.kind, observed=other.observed, recorded_at=recorded, superseded_at=until
+                    place,
+                    series.kind,
+                    observed=other.observed,
+                    quality=series.quality,
+                    recorded_at=recorded,
+                    superseded_at=until,
                 )
             else:
                 target.add(

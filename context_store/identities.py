@@ -19,9 +19,10 @@ from psycopg import AsyncConnection
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.entities import ExpandedEntity
+from broker.quality.flags import QUALITY
 from broker.query import EntityQuery, attribute_names
 from context_store.query_sql import ENTITY
-from schemas.terms import LOCATION
+from schemas.terms import LOCATION, NO_DATASET
 
 # All lives of some ids, the newest last. The current state knows best when something was modified.
 _LIVES: Final[LiteralString] = """
@@ -53,6 +54,13 @@ _WINDOW: Final = """
 _TIME_TEXT: Final = (
     """rtrim(rtrim(to_char(timezone('UTC', a.%s), 'YYYY-MM-DD"T"HH24\\:MI\\:SS.US'), '0'), '.') || 'Z'"""
 )
+# What a row says of its quality, where its own sub-attributes do not.
+_NAME: Final = QUALITY.replace(":", "\\:")  # else SQLAlchemy would take it for a parameter
+_QUALITY: Final = f"""case when a.quality is null or a.detail -> 'attrs' -> '{_NAME}' is not null then '{{}}'::jsonb
+                      else jsonb_build_object('attrs', coalesce(a.detail -> 'attrs', jsonb_build_object())
+                        || jsonb_build_object('{_NAME}', jsonb_build_object('{NO_DATASET}', jsonb_build_object(
+                             'type', 'Property', 'value', (array['good', 'suspect', 'missing', 'estimated',
+                                                                 'maintenance'])[a.quality])))) end"""
 # The instances in the window as attributes of a document, each under its own number in place of a datasetId. Kinds
 # are numbered as in context_store.history.
 _DOCUMENT: Final = f"""
@@ -72,7 +80,7 @@ _DOCUMENT: Final = f"""
                       else jsonb_build_object() end
                    || case when a.unit_code is not null then jsonb_build_object('unitCode', a.unit_code)
                       else jsonb_build_object() end
-                   || coalesce(a.detail, jsonb_build_object())) as instances
+                   || coalesce(a.detail, jsonb_build_object()) || {_QUALITY}) as instances
             {_WINDOW} group by a.attribute_id) w) d on true
 """
 # A collection, which is what the query takes for several geometries of which any may match.

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
 from broker.entities import VALUE_MEMBER, Instance
+from broker.quality.flags import QUALITY, quality_attributes
 from broker.temporal import HistoricInstance, TemporalQuery, TimeProperty
 from broker.times import to_text
-from context_store.history import KIND_NAME, typed_value
+from context_store.history import KIND_NAME, QUALITY_NAME, typed_value
 from context_store.terms import NO_TERM
 from schemas.terms import NO_DATASET
 
@@ -31,7 +32,7 @@ _SUPERSEDED: Final[LiteralString] = " and i.superseded_at <= %(known_at)s::times
 _HEAD: Final[LiteralString] = """
     select i.entity_key, i.attribute_id, i.dataset_id, i.kind, i.observed_at, i.has_observed_at, i.removed,
            i.recorded_at, i.superseded_at, i.instance_key, i.number_value, i.text_value, i.boolean_value, i.json_value,
-           i.unit_code, i.detail
+           i.unit_code, i.detail, i.quality
       from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(since)s::timestamptz[], %(until)s::timestamptz[])
            as wanted (entity_key, attribute_id, since, until)
      cross join lateral (
@@ -39,6 +40,7 @@ _HEAD: Final[LiteralString] = """
          where i.entity_key = wanted.entity_key and i.tenant_id = %(tenant_id)s
            and i.attribute_id = wanted.attribute_id
            and (i.has_observed_at or not %(only_observed)s)
+           and not (i.removed and i.quality is not null)  -- moments without a value are none of NGSI-LD
            and (i.removed = %(removed)s::boolean or %(removed)s::boolean is null)
            and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)"""
 _IN_OBSERVED: Final[LiteralString] = """
@@ -129,7 +131,7 @@ def axis_of(query: TemporalQuery) -> LiteralString:
 def from_row(row: tuple[Any, ...], names: Mapping[int, str], *, by_observed: bool) -> HistoricInstance:
     """One row of :func:`history_statement`; times in UTC."""
     _, attribute_id, dataset_id, kind_number, observed_at, has_observed_at, removed, recorded_at, *rest = row
-    superseded_at, key, *typed, unit_code, detail = rest
+    superseded_at, key, *typed, unit_code, detail, quality = rest
     kind = KIND_NAME[kind_number]
     instance: Instance = {"type": kind}
     if not removed:
@@ -141,13 +143,20 @@ def from_row(row: tuple[Any, ...], names: Mapping[int, str], *, by_observed: boo
     return HistoricInstance(
         attribute=names[attribute_id],
         dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
-        instance=instance | (detail or {}),
+        instance=_with_quality(instance | (detail or {}), quality),
         key=key,
         recorded_at=_utc(recorded_at),
         place=_utc(observed_at if by_observed else recorded_at),
         removed=removed,
         superseded_at=None if superseded_at is None else _utc(superseded_at),
     )
+
+
+def _with_quality(instance: Instance, quality: int | None) -> Instance:
+    """``instance``, which says its quality if the row does; the reasons are in its own sub-attributes then."""
+    if quality is None or QUALITY in instance.get("attrs", {}):
+        return instance
+    return {**instance, "attrs": {**instance.get("attrs", {}), **quality_attributes(QUALITY_NAME[quality])}}
 
 
 def _utc(moment: datetime) -> datetime:

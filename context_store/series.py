@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 from broker.errors import ResourceNotFound
 from broker.series import Bucket, Point
 from context_store.database import Database
+from context_store.history import quality_numbers
 from context_store.series_rollups import RolledSeries, rolled_series
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
@@ -36,6 +37,7 @@ _ENTITY: Final[LiteralString] = """
 _BELIEVED: Final[LiteralString] = """
            and i.recorded_at <= %(known_at)s::timestamptz
            and (i.superseded_at is null or i.superseded_at > %(known_at)s::timestamptz)
+           and (coalesce(i.quality, 1) = any(%(qualities)s::smallint[]) or %(qualities)s::smallint[] is null)
 """
 _FROM: Final[LiteralString] = (
     """
@@ -93,6 +95,8 @@ class SeriesQuestion:
     buckets: int
     dataset: str = NO_DATASET
     known_at: datetime | None = None
+    qualities: tuple[str, ...] | None = None
+    """Only values of these; of which nothing is said, they count as good. Rollups do not tell them apart."""
 
     @property
     def width_s(self) -> float:
@@ -135,7 +139,7 @@ class SeriesStore:
             if question.attribute not in numbers or question.dataset not in numbers:
                 return FoundSeries((), expected_interval_s=interval_s)
             values = _values(tenant_id, keys, numbers, question)
-            if question.known_at is None:
+            if question.known_at is None and question.qualities is None:
                 rolled = await rolled_series(connection, values, question.start, question.end, question.width_s)
                 if rolled is not None and (rolled.is_all or sum(row[0] for row in rolled.rows) > question.most):
                     return _of_rollups(rolled, interval_s)
@@ -155,6 +159,7 @@ def _values(tenant_id: int, keys: Sequence[int], numbers: dict[str, int], questi
         "start": question.start,
         "end": question.end,
         "known_at": question.known_at.isoformat() if question.known_at else "infinity",
+        "qualities": quality_numbers(question.qualities),
         "limit": question.most + 1,
         "width": question.width_s,
     }

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from broker.device_state import STATE_QUANTITIES
 from broker.devices import AttributeMapping, Device, state_device
 from broker.formats import DEFAULT_PROFILE, MINAMO_JSON, FormatProfile, Frame, is_sentinel
+from broker.quality.flags import Reason as QualityReason
 from broker.readings import (
     FormatDecoder,
     Measurement,
@@ -146,7 +147,8 @@ class Decoder:
     ) -> None:
         observed_at, quantities, state, units = measurement
         self._check_time(observed_at, message.received_at)
-        values = []
+        values: list[tuple[AttributeMapping, float | str | bool]] = []
+        missing: list[tuple[AttributeMapping, QualityReason]] = []
         fault: _Fault | None = None
         by_field = device.by_field
         for name, raw in quantities.items():
@@ -160,8 +162,11 @@ class Decoder:
                     continue
                 if value is not None:
                     values.append((mapping, value))
-        if values:
-            observations.append(Observation(device, observed_at, tuple(values)))
+                else:
+                    missing.append((mapping, QualityReason.NULL if raw is None else QualityReason.SENTINEL))
+        if values or missing:
+            found = Observation(device, observed_at, tuple(values), tuple(missing), message.received_at)
+            observations.append(found)
         if state:
             observations.append(_state_observation(device, measurement))
         if fault is not None:

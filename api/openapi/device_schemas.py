@@ -23,6 +23,7 @@ from api.openapi.building import (
     one_of,
     ref,
 )
+from api.openapi.quality_schemas import PROFILE_SECTION
 from broker.devices import MEASURES, VALUE
 from broker.formats import MINAMO_JSON
 from broker.readings import Reason
@@ -109,7 +110,8 @@ _KNOWN_DEVICE: Final = _DEVICE | {
 
 DEVICES: Final[dict[str, Schema]] = {
     "DeviceProfile": members(
-        {"expectedInterval": _EXPECTED_INTERVAL}, description="What is expected of a device, a section for each subject"
+        {"expectedInterval": _EXPECTED_INTERVAL, "quality": PROFILE_SECTION},
+        description="What is expected of a device, a section for each subject",
     ),
     "DeviceInput": members(
         _DEVICE | {"newPassword": BOOLEAN, "@context": CONTEXT}, ["entityId", "entityType", "attributes"]

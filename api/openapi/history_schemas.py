@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.building import COUNT, NUMBER, TEXT, TIME, Schema, array, members, one_of
+from api.openapi.quality_schemas import QUALITY
 from broker.series import Method
 
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
@@ -58,5 +59,6 @@ _RESULT: Final[dict[str, Schema]] = {
 HISTORY: Final[dict[str, Schema]] = {
     "ChartSeries": members(_SERIES, _SERIES),
     "ImportResult": members(_RESULT, _RESULT),
+    **QUALITY,
 }
 """All of them."""

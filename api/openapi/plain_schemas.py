@@ -20,6 +20,7 @@ from api.openapi.building import (
 )
 from api.openapi.device_schemas import DEVICES
 from api.openapi.history_schemas import HISTORY
+from broker.quality import Flag
 from broker.stations import Freshness
 
 _NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
@@ -41,6 +42,8 @@ STATIONS: Final[dict[str, Schema]] = {
             "unitCode": _TEXT_OR_NULL,
             "value": ANY,
             "observedAt": _TIME_OR_NULL,
+            "quality": {"anyOf": [one_of(*Flag), {"type": "null"}]},
+            "qualityReasons": array(TEXT),
             "ageSeconds": _NUMBER_OR_NULL,
             "expectedIntervalSeconds": _NUMBER_OR_NULL,
             "status": one_of(*Freshness),

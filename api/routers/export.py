@@ -17,7 +17,7 @@ from adapters.history_parquet import ParquetWriter
 from api.hub import Hub
 from api.ngsild.queries import QueryInput, entity_query
 from api.openapi.plain import answers
-from api.requests import TenantId, parse_moment
+from api.requests import QUALITIES, TenantId, parse_moment, parse_qualities
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.history_rows import COLUMNS
 from broker.jsonld import TermMap
@@ -76,6 +76,7 @@ def export_router(hub: Hub) -> APIRouter:
             str | None, Query(alias="asKnownAt", description="What was believed at this time")
         ] = None,
         corrections: Annotated[bool, Query(description="Also what is believed no longer")] = False,
+        quality: Annotated[str | None, Query(description=QUALITIES)] = None,
         encoding: Annotated[Literal["utf-8", "utf-8-sig"], Query(description="utf-8-sig for Excel")] = "utf-8",
         spreadsheet: Annotated[bool, Query(description="Texts that look like formulas are made harmless")] = False,
     ) -> Response:
@@ -91,6 +92,7 @@ def export_router(hub: Hub) -> APIRouter:
             parse_moment(as_known_at, "asKnownAt") if as_known_at else None,
             corrections,
             spreadsheet,
+            parse_qualities(quality),
         )
         lines = ExportStore(hub.database, hub.terms, _names(terms)).lines(tenant_id, question)
         mark = _BYTE_ORDER_MARK if encoding == "utf-8-sig" else b""

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from api.hub import Hub
 from api.openapi.plain import answers
-from api.requests import TenantId, expand_name, parse_moment, short_name
+from api.requests import QUALITIES, TenantId, expand_name, parse_moment, parse_qualities, short_name
 from api.responses import Json
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.series import (
@@ -77,6 +77,7 @@ def series_router(hub: Hub) -> APIRouter:
         as_known_at: Annotated[
             str | None, Query(alias="asKnownAt", description="What was believed at this time")
         ] = None,
+        quality: Annotated[str | None, Query(description=QUALITIES)] = None,
         form: Annotated[Literal["json", "csv"] | None, Query(alias="format")] = None,
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
@@ -93,6 +94,7 @@ def series_router(hub: Hub) -> APIRouter:
             points if method == "lttb" else points // 2,
             dataset_id or NO_DATASET,
             parse_moment(as_known_at, "asKnownAt") if as_known_at else None,
+            parse_qualities(quality),
         )
         found = await store.read(tenant_id, question)
         plot = _plot(found, question, Method(method), gap, hub.settings.stale_factor)

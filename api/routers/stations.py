@@ -15,6 +15,7 @@ from api.requests import TenantId, expand_name, parse_moment, short_name
 from api.responses import Json
 from broker.alerts import AlertRule
 from broker.errors import BadRequestData
+from broker.quality import judgement_of
 from broker.stations import freshness
 from broker.times import to_text
 from context_store.stations import StationRow, StationStore
@@ -95,6 +96,7 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
     dataset = mapping.get("datasetId", NO_DATASET)
     instance = ((row.document or {}).get(attribute) or {}).get(dataset) or {}
     observed = instance.get("observedAt")
+    said = judgement_of(instance)
     observed_at = datetime.fromisoformat(observed) if observed else None
     watching = [
         rule for rule in rules if rule.attribute == attribute and rule.entities.matches(row.entity_id, tuple(row.types))
@@ -112,6 +114,8 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
         "unitCode": instance.get("unitCode") or mapping.get("unitCode"),
         "value": instance.get("value"),
         "observedAt": observed,
+        "quality": said.flag if said else None,
+        "qualityReasons": list(said.reasons) if said else [],
         "ageSeconds": round((now - observed_at).total_seconds()) if observed_at else None,
         "expectedIntervalSeconds": row.expected_interval_s,
         "status": freshness(observed_at, now, row.expected_interval_s, stale_factor).value,

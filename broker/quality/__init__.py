@@ -20,9 +20,9 @@ from broker.quality.flags import (
     judgement_of,
     quality_attributes,
 )
-from broker.quality.judging import Past, Verdict, judge, judge_alone, past_of
+from broker.quality.judging import Past, Verdict, is_plain, is_unremarkable, judge, judge_alone, past_of
 from broker.quality.kinds import Kind, kind_of
-from broker.quality.parameters import Checks, QualityParameters, checks_for
+from broker.quality.parameters import Checks, GapRule, QualityParameters, checks_for
 
 __all__ = [
     "CHECKED",
@@ -33,6 +33,7 @@ __all__ = [
     "UNCHANGED_SINCE",
     "Checks",
     "Flag",
+    "GapRule",
     "Judgement",
     "Kind",
     "Past",
@@ -41,6 +42,8 @@ __all__ = [
     "Verdict",
     "checks_for",
     "is_doubtful",
+    "is_plain",
+    "is_unremarkable",
     "judge",
     "judge_alone",
     "judgement_of",

@@ -24,6 +24,7 @@ from broker.quality.flags import (
     GOOD,
     JUMPS,
     LAST_GOOD,
+    QUALITY,
     UNCHANGED_SINCE,
     Flag,
     Judgement,
@@ -33,7 +34,7 @@ from broker.quality.flags import (
     quality_instance,
 )
 from broker.quality.gap import is_after_gap
-from broker.quality.parameters import Checks
+from broker.quality.parameters import Checks, QuickChecks
 from broker.quality.ranges import outside
 from broker.quality.rate import is_too_fast
 from broker.quality.spike import is_spike
@@ -41,6 +42,7 @@ from broker.quality.stuck import is_stuck
 from broker.times import parse_time
 from schemas.terms import NO_DATASET
 
+_GOOD: Final = Flag.GOOD
 _NO_REASONS: tuple[Reason, ...] = ()
 _WRONG: Final = frozenset({Reason.GROSS, Reason.RANGE})
 _SUSPECT: Final = frozenset({*_WRONG, Reason.SPIKE, Reason.RATE, Reason.STUCK, Reason.CLOCK})
@@ -67,22 +69,20 @@ class Verdict(NamedTuple):
 
     flag: Flag
     reasons: tuple[Reason, ...]
-    past: Past | None
+    past: Past
     confirms: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Good, and nothing more to be said."""
-        return self.flag is Flag.GOOD and not self.reasons
+        return not self.reasons and self.flag is _GOOD
 
     @property
     def attributes(self) -> Attributes:
         """The sub-attributes for the newest instance: they tell the past to whoever judges the next one."""
-        past = self.past
-        if past is None:
-            return self.said
-        last_good = None if past.good_at is None or past.good_at == past.at else (past.good_at, past.good_value)
-        since = None if past.since == past.at else past.since
+        at, _, good_at, good_value, unchanged_since, _ = self.past
+        last_good = None if good_at is None or good_at is at or good_at == at else (good_at, good_value)
+        since = None if unchanged_since is at or unchanged_since == at else unchanged_since
         if last_good is None and since is None:
             return self.said
         return quality_attributes(self.flag, self.reasons, last_good=last_good, unchanged_since=since)
@@ -93,13 +93,43 @@ class Verdict(NamedTuple):
         return GOOD if self.is_plain else quality_attributes(self.flag, self.reasons)
 
 
+def is_unremarkable(
+    quick: QuickChecks,
+    before: tuple[datetime, float],
+    value: float,
+    at: datetime,
+    received_at: datetime | None,
+) -> bool:
+    """Whether :func:`judge` would say that a reading is good, and nothing else, after one of which it said the same.
+
+    A short way for nearly all readings: False only means that they have to be judged.
+    """
+    low, high, step, pause, least_delay, most_delay, may_stay = quick
+    before_at, good_value = before
+    return (
+        low <= value <= high
+        and -step <= value - good_value <= step
+        and at - before_at <= pause
+        and (received_at is None or least_delay <= received_at - at <= most_delay)
+        and (may_stay or value != good_value)
+    )
+
+
+def is_plain(instance: Mapping[str, Any]) -> bool:
+    """Whether ``instance`` is a value of which nothing is said but that it is good, if anything."""
+    attributes = instance.get("attrs")
+    if attributes is None:
+        return True
+    group = attributes.get(QUALITY)
+    return group is None or group == GOOD[QUALITY]
+
+
 def judge(
     checks: Checks,
     past: Past | None,
     value: float,
     at: datetime,
     received_at: datetime | None,
-    *,
     maintenance: bool = False,
 ) -> Verdict:
     """Judge a reading that is newer than all before; ``received_at``: when the hub got it, if that is known."""
@@ -107,7 +137,7 @@ def judge(
     if past is None:
         return _verdict(reasons, Past(at, value, None if wrong or maintenance else at, value, at), maintenance)
     elapsed_s = (at - past.at).total_seconds()
-    if checks.gap_s is not None and is_after_gap(elapsed_s, checks.gap_s):
+    if checks.gap is not None and is_after_gap(elapsed_s, checks.gap.after(past.value)):
         reasons = (*reasons, Reason.GAP)
     jumped = confirms = False
     good_at, good_value = past.good_at, past.good_value
@@ -129,11 +159,19 @@ def judge(
 
 
 def judge_alone(
-    checks: Checks, value: float, at: datetime, received_at: datetime | None, *, maintenance: bool = False
+    checks: Checks,
+    value: float,
+    at: datetime,
+    received_at: datetime | None,
+    maintenance: bool = False,
 ) -> Verdict:
-    """Judge a reading that came after newer ones by its own value; it is no part of the past."""
-    reasons, _ = _alone(checks, value, at, received_at)
-    return _verdict((*reasons, Reason.NOT_COMPARED), None, maintenance)
+    """Judge a reading that is not newer than all before by its own value.
+
+    It is no part of the past, unless it corrects the newest: ``past`` of the verdict is that of such a one.
+    """
+    reasons, wrong = _alone(checks, value, at, received_at)
+    past = Past(at, value, None if wrong or maintenance else at, value, at)
+    return _verdict((*reasons, Reason.NOT_COMPARED), past, maintenance)
 
 
 def past_of(instance: Mapping[str, Any]) -> Past | None:
@@ -142,10 +180,11 @@ def past_of(instance: Mapping[str, Any]) -> Past | None:
     if text is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     at = datetime.fromisoformat(text)
-    said = judgement_of(instance)
-    if said is None:
+    quality = quality_instance(instance)
+    if quality is None or (quality.get("value") == "good" and "attrs" not in quality):
         return Past(at, value, at, value, at)
-    beside = (quality_instance(instance) or {}).get("attrs") or {}
+    said = judgement_of(instance) or Judgement(Flag.GOOD)
+    beside = quality.get("attrs") or {}
     jumped = not said.manual and not JUMPS.isdisjoint(said.reasons)
     since = _unchanged_since(beside) or at
     if (good := _last_good(beside)) is not None:
@@ -203,10 +242,8 @@ def _jump(checks: Checks, change: float, elapsed_s: float) -> Reason | None:
     return None
 
 
-def _verdict(
-    reasons: tuple[Reason, ...], past: Past | None, maintenance: bool = False, confirms: bool = False
-) -> Verdict:
+def _verdict(reasons: tuple[Reason, ...], past: Past, maintenance: bool = False, confirms: bool = False) -> Verdict:
     if maintenance:
         return Verdict(Flag.MAINTENANCE, reasons, past, False)
-    flag = Flag.GOOD if not reasons or _SUSPECT.isdisjoint(reasons) else Flag.SUSPECT
+    flag = _GOOD if not reasons or _SUSPECT.isdisjoint(reasons) else Flag.SUSPECT
     return Verdict(flag, reasons, past, confirms)

@@ -12,9 +12,11 @@ differences are in the unit of the stored value, times in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Final, Literal, Self
+from functools import lru_cache
+from math import inf
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,6 +81,32 @@ class QualityParameters(_Model):
 NOTHING_SAID: Final = QualityParameters()
 
 
+class GapRule(NamedTuple):
+    """From which pause on, in seconds, there is a gap: ``normal_s``, or after a value of at least ``start_level``
+    (None: there is no such mode) ``active_s``."""
+
+    normal_s: float
+    active_s: float = 0.0
+    start_level: float | None = None
+
+    def after(self, value: float) -> float:
+        """What a longer pause after ``value`` is."""
+        return self.normal_s if self.start_level is None or value < self.start_level else self.active_s
+
+
+class QuickChecks(NamedTuple):
+    """What a reading after a good one has to keep to so that no test can find anything: bounds of the value, of its
+    difference to the one before, of the pause, of the delay; and whether it may be the same as the one before."""
+
+    low: float
+    high: float
+    step: float
+    pause: timedelta
+    least_delay: timedelta
+    most_delay: timedelta
+    may_stay: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """The tests of one quantity, ready to be made; None: not made."""
@@ -88,35 +116,43 @@ class Checks:
     spike: tuple[float, float] | None = None  # jump, within_s
     rate: tuple[float, float] | None = None  # most, per_s
     stuck: tuple[float, float | None] | None = None  # after_s, above
-    gap_s: float | None = None
+    gap: GapRule | None = None
     late: timedelta = timedelta(seconds=LATE_S)
     ahead: timedelta = timedelta(seconds=AHEAD_S)
+    quick: QuickChecks = field(init=False, repr=False, compare=False)
 
-    @property
-    def compares(self) -> bool:
-        """Whether a value is compared with the last good one."""
-        return self.spike is not None or self.rate is not None
+    def __post_init__(self) -> None:
+        ranges = [bounds for bounds in (self.gross, self.valid) if bounds is not None]
+        changes = [change[0] for change in (self.spike, self.rate) if change is not None]
+        gap_s = None if self.gap is None else min(self.gap.normal_s, self.gap.after(inf))
+        quick = QuickChecks(
+            max((low for low, _ in ranges), default=-inf),
+            min((high for _, high in ranges), default=inf),
+            min(changes, default=inf),
+            timedelta.max if gap_s is None else timedelta(seconds=gap_s),
+            -self.ahead,
+            self.late,
+            self.stuck is None,
+        )
+        object.__setattr__(self, "quick", quick)
 
 
+@lru_cache(maxsize=4096)
 def checks_for(
-    attribute: str,
-    unit_code: str | None,
-    said: QualityParameters | None = None,
-    *,
-    default_gap_s: float | None = None,
+    attribute: str, unit_code: str | None, said: QualityParameters | None = None, usual_gap: GapRule | None = None
 ) -> Checks:
-    """The tests for values of ``attribute`` in ``unit_code``; ``default_gap_s`` when the profile names no gap."""
+    """The tests for values of ``attribute`` in ``unit_code``; ``usual_gap`` where ``said`` names no gap."""
     said = said or NOTHING_SAID
     kind = said.kind or kind_of(attribute, unit_code)
     defaults = DEFAULTS[kind]
-    gap = said.gap if said.gap is not None else default_gap_s
+    gap = usual_gap if said.gap is None else GapRule(said.gap) if said.gap else None
     return Checks(
         gross=_bounds(said.gross, defaults.get("gross"), kind, unit_code),
         valid=_bounds(said.valid, defaults.get("valid"), kind, unit_code),
         spike=(said.spike.jump, said.spike.within) if said.spike else _change(said.spike, "spike", kind, unit_code),
         rate=(said.rate.change, said.rate.seconds) if said.rate else _change(said.rate, "rate", kind, unit_code),
         stuck=(said.stuck.after, said.stuck.above) if said.stuck else _stuck(said.stuck, kind),
-        gap_s=gap or None,
+        gap=gap,
         late=timedelta(seconds=said.late or LATE_S),
         ahead=timedelta(seconds=said.ahead or AHEAD_S),
     )

@@ -44,6 +44,7 @@ TABLES = (
     "rollup_1d",
     "rollup_note",
     "retention_rule",
+    "quality_decision",
 )
 INSERT = """insert into entity (tenant_id, id, types, document, created_at, modified_at)
             values (%s, 'urn:x:1', '{urn:x:T}', '{}', now(), now())"""

@@ -5,6 +5,7 @@ import { createChart, isRain } from "./chart.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
 import { formatAge, formatDuration, formatFull, formatTime, formatValue } from "./format.js";
 import { t } from "./i18n.js";
+import { qualityText } from "./quality.js";
 import { changeOver, RANGES, usualStep, withGaps } from "./series.js";
 import { createSeriesFeed } from "./series_feed.js";
 import { isSilent, keyOf, nextThreshold, stageName, stageOf, stateOf, stateSentence } from "./stages.js";
@@ -145,6 +146,8 @@ function renderFacts(state, station, points, now) {
       silent ? "is-old" : "",
     ],
   ];
+  const doubt = qualityText(station);
+  if (doubt) facts.push([t("factQuality"), doubt, "is-doubtful"]);
   if (isRain(station)) {
     const sum = points.reduce((total, [, value]) => total + (value ?? 0), 0);
     facts.push([t("factSum"), points.length > 0 ? formatValue(sum, station.unitCode) : "—", ""]);

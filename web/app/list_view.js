@@ -4,6 +4,7 @@
 import { arrange, byId, el, setAttribute, setText } from "./dom.js";
 import { formatAge, formatTime, formatValue } from "./format.js";
 import { t } from "./i18n.js";
+import { qualityText } from "./quality.js";
 import { isSilent, keyOf, stateOf, stateSentence } from "./stages.js";
 import { lastStageNote, stateBadge, stateSymbol } from "./symbols.js";
 
@@ -110,8 +111,9 @@ function rowContent(station, look, state, now) {
   const age = station.ageSeconds === null ? null : station.ageSeconds + state.silence;
   const time = station.observedAt ? formatTime(new Date(station.observedAt), now) : "";
   const when = station.observedAt ? `${formatAge(age)} · ${time}` : t("never");
+  const doubt = qualityText(station);
   return {
-    look: [state.lang, station.name, stateSentence(look), look.stage?.code, value, when].join("|"),
+    look: [state.lang, station.name, stateSentence(look), look.stage?.code, value, when, doubt].join("|"),
     nodes: () => [
       el("span", { class: "row-symbol" }, stateSymbol(look)),
       el("span", { class: "row-name" }, station.name),
@@ -121,6 +123,7 @@ function rowContent(station, look, state, now) {
         { class: "row-more" },
         el("span", {}, stateBadge(look)),
         lastStageNote(look, "row-last"),
+        doubt !== "" && el("span", { class: "row-doubt" }, doubt),
         el("span", { class: "row-age" }, when),
       ),
     ],

@@ -26,6 +26,8 @@
  * @property {string|null} observedAt
  * @property {number|null} ageSeconds  at the time of the answer
  * @property {number|null} expectedIntervalSeconds
+ * @property {string|null} [quality]  good, suspect, missing, estimated or maintenance; null: nothing is said
+ * @property {string[]} [qualityReasons]
  * @property {"live"|"late"|"missing"} status
  * @property {string|null} stage
  * @property {Threshold[]} thresholds

@@ -13,9 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.quality import Flag, Past, QualityParameters, Reason, checks_for, judge
+from broker.quality import (
+    GOOD,
+    Checks,
+    Flag,
+    GapRule,
+    Past,
+    QualityParameters,
+    Reason,
+    checks_for,
+    is_unremarkable,
+    judge,
+)
 from broker.times import parse_time
-from tests.support.quality import JudgedSeries
+from support.quality import JudgedSeries
 
 LEVEL = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 RAIN = "https://smartdatamodels.org/dataModel.Weather/precipitation"
@@ -67,6 +78,14 @@ class TestDeterminism:
             verdicts[at] = (value, verdict.flag, verdict.reasons)
             in_memory = verdict.past
         assert judged(given_readings).verdicts == verdicts
+
+    @given(readings(), st.sampled_from([CHECKS, checks_for(LEVEL, "MTR"), Checks()]))
+    def test_the_short_way_says_what_the_long_one_does(self, given_readings: list[Reading], checks: Checks) -> None:
+        for (before_at, before, _), (at, value, received_at) in itertools.pairwise(given_readings):
+            past = Past(before_at, before, before_at, before, before_at)
+            if is_unremarkable(checks.quick, (before_at, before), value, at, received_at):
+                verdict = judge(checks, past, value, at, received_at)
+                assert (verdict.is_plain, verdict.attributes) == (True, GOOD)
 
     @given(readings(), st.randoms(use_true_random=False))
     def test_repeats_change_nothing(self, given_readings: list[Reading], chance: random.Random) -> None:
@@ -127,7 +146,7 @@ class TestRealFloods:
 
     def test_injected_faults_get_their_flags_and_nothing_is_lost(self) -> None:
         rows = hydrograph("dead_run.csv")[:3000]
-        series = JudgedSeries(checks_for(LEVEL, "MTR", QualityParameters(valid=(-0.5, 6.0)), default_gap_s=1200))
+        series = JudgedSeries(checks_for(LEVEL, "MTR", QualityParameters(valid=(-0.5, 6.0)), usual_gap=GapRule(1200)))
         expected: dict[datetime, set[Reason]] = {}
         sent: dict[datetime, float] = {}
         held_back: list[tuple[datetime, float]] = []

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from broker.quality import (
     Checks,
     Flag,
+    GapRule,
     Kind,
     QualityParameters,
     Reason,
@@ -24,7 +25,7 @@ from broker.quality import (
     past_of,
     quality_attributes,
 )
-from tests.support.quality import JudgedSeries, instance_of
+from support.quality import JudgedSeries, instance_of
 
 LEVEL = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -142,7 +143,7 @@ class TestClockAndGap:
         assert (verdict.flag, verdict.reasons) == (Flag.GOOD, (Reason.LATE,))
 
     def test_the_first_reading_after_a_pause_says_so(self) -> None:
-        checks = checks_for(LEVEL, "MTR", default_gap_s=1200)
+        checks = checks_for(LEVEL, "MTR", usual_gap=GapRule(1200))
         assert judged([1.0, 1.0], checks, step=21)[1] == ("good", ["gap"])
         assert judged([1.0, 1.0], checks, step=20)[1] == GOOD
 
@@ -222,8 +223,8 @@ class TestParameters:
 
     def test_false_switches_a_test_off(self) -> None:
         said = QualityParameters.model_validate_json('{"spike": false, "rate": false, "gross": false, "gap": false}')
-        checks = checks_for(LEVEL, "MTR", said, default_gap_s=100)
-        assert (checks.spike, checks.rate, checks.gross, checks.gap_s) == (None, None, None, None)
+        checks = checks_for(LEVEL, "MTR", said, usual_gap=GapRule(100))
+        assert (checks.spike, checks.rate, checks.gross, checks.gap) == (None, None, None, None)
 
     @pytest.mark.parametrize(
         "text", ['{"spik": false}', '{"spike": {"jump": -1}}', '{"valid": [2, 1]}', '{"valid": "high"}', '{"gap": -1}']

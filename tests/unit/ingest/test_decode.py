@@ -36,7 +36,7 @@ def reading(at: datetime = NOW, **values: Any) -> dict[str, Any]:
 
 def test_quantities_of_one_message_are_one_observation() -> None:
     found, fault = decode(reading(level=1.5, state="wet"))
-    assert found == [Observation(DEVICE, NOW, ((LEVEL, 1.5), (STATE, "wet")))]
+    assert found == [Observation(DEVICE, NOW, ((LEVEL, 1.5), (STATE, "wet")), (), NOW)]
     assert fault is None
 
 
@@ -51,8 +51,10 @@ def test_extra_quantities_are_ignored_beside_mapped_ones() -> None:
     assert fault is None
 
 
-def test_null_is_no_value_and_no_fault() -> None:
-    assert decode(reading(level=None)) == ([], None)
+def test_null_is_a_missing_value_and_no_fault() -> None:
+    found, fault = decode(reading(level=None))
+    assert [(observation.values, [why for _, why in observation.missing]) for observation in found] == [((), ["null"])]
+    assert fault is None
 
 
 def test_measured_up_to_five_minutes_ahead_is_accepted() -> None:

@@ -89,12 +89,16 @@ def test_what_is_sent_becomes_what_is_stored(mapping: dict[str, Any], sent: Any,
     assert (values(found), fault) == ([pytest.approx(stored)], None)
 
 
-@pytest.mark.parametrize("sent", [-9999, -9999.0, "-9999", "NaN", " nan ", 0, 0.0, None])
-def test_sentinels_are_no_value_and_no_fault(sent: Any) -> None:
+@pytest.mark.parametrize("sent", [-9999, -9999.0, "-9999", "NaN", " nan ", 0, 0.0])
+def test_sentinels_are_missing_values_and_no_fault(sent: Any) -> None:
     registered = device(
         {**LEVEL, "minimum": -1, "sentinels": [-9999, 0.0]}, format={"name": "json", "sentinels": ["nan"]}
     )
-    assert decode({"level": sent}, registered) == ([], None)
+    found, fault = decode({"level": sent}, registered)
+    assert [(observation.values, [why for _, why in observation.missing]) for observation in found] == [
+        ((), ["sentinel"])
+    ]
+    assert fault is None
 
 
 def test_missing_value_has_its_reason() -> None:

@@ -24,11 +24,13 @@ from api.openapi.entity_schemas import GEO_JSON_OF
 from api.openapi.ngsi_ld import wire_path
 from api.openapi.page import write_page
 from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAMETERS, request_headers
+from api.openapi.quality_schemas import PARAMETERS
 from api.settings import Settings
 from broker.alerts.rule_documents import _MEMBERS as RULE_MEMBERS
 from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
 from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.jsonld import ContextResolver
+from broker.quality import QualityParameters
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON
 
@@ -184,6 +186,7 @@ class TestSchemas:
         assert properties("DeviceProfile") == {field.alias for field in DeviceProfile.model_fields.values()}
         interval = SCHEMAS["DeviceProfile"]["properties"]["expectedInterval"]["properties"]
         assert set(interval) == {field.alias for field in ExpectedInterval.model_fields.values()}
+        assert set(PARAMETERS["properties"]) == set(QualityParameters.model_fields)
 
     def test_rule(self) -> None:
         assert properties("AlertRuleInput") == RULE_MEMBERS | {"@context"}
