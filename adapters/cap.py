@@ -223,7 +223,11 @@ def _parameters(event: CapEvent, open_stage: str | None) -> Iterable[tuple[str, 
     yield "entityId", document["entityId"]
     yield "stage", document["stage"]
     yield "value", str(document["value"])
-    yield "threshold", str(document["threshold"])
+    if document["threshold"] is not None:
+        yield "threshold", str(document["threshold"])
+    for measure in document.get("measures", ()):
+        if measure["value"] is not None:
+            yield measure["kind"], str(measure["value"])
     yield "unitCode", document["unitCode"]
     yield "observedAt", document["observedAt"]
     if open_stage in LEVELS:

@@ -44,7 +44,7 @@ def stations_router(hub: Hub, notice: Notice | None = None) -> APIRouter:
             {
                 "generatedAt": to_text(now),
                 "notice": notice,
-                "stages": [_stage(stage.code) for stage in ALL_STAGES if stage.code != NO_DATA],
+                "stages": [_stage(stage.code) for stage in ALL_STAGES],
                 "stations": [_station(row, rules, now, hub.settings.stale_factor) for row in rows],
             }
         )

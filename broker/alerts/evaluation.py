@@ -66,7 +66,9 @@ def evaluate(
 def withdraw(state: RuleState, at: datetime) -> tuple[RuleState, list[AlertDecision]]:
     """Close all that is raised: the rule is switched off, deleted or no longer watches the entity."""
     value = state.newest_value
-    return replace(state, levels={}, silent=False), [] if value is None else _withdrawals(state.levels, at, value)
+    if value is None:  # only other series have decided
+        value = max((level.peak for _, level in raised_levels(state.levels) if level.peak is not None), default=0.0)
+    return replace(state, levels={}, silent=False), _withdrawals(state.levels, at, value)
 
 
 def new_peaks(before: RuleState, after: RuleState) -> dict[str, tuple[datetime, float]]:

@@ -324,6 +324,32 @@ class TestConditions:
         (alert,) = (await city.get("/alerts"))["alerts"]
         assert (alert["threshold"], [measure["value"] for measure in alert["measures"]]) == (None, [1.5, 1.5])
 
+    async def test_what_only_others_decided_is_withdrawn_like_anything_else(self, city: City) -> None:
+        when = {"level": {"atLeast": 1.0, "entity": WEIR}}
+        await city.put_rule(entities={"ids": [BRIDGE]}, levels=[{"stage": "danger", "when": when}])
+        made = await city.http.post("/ngsi-ld/v1/entities", json={"id": BRIDGE, "type": MODEL + "WaterObserved"})
+        assert made.status_code == 201
+        await city.measure(WEIR, 1, 1.5)
+        assert await city.steps() == ["raised"]
+        await city.put_rule(entities={"ids": [BRIDGE]}, enabled=False)
+        assert await city.steps() == ["raised", "withdrawn"]
+
+    async def test_a_cap_message_of_a_condition_says_what_was_compared(self, city: City) -> None:
+        when = {"level": {"atLeast": 1.0}}
+        await city.put_rule(levels=[{"stage": "danger", "when": when}])
+        await city.measure(BRIDGE, 0, 1.5)
+        (alert,) = (await city.get("/alerts"))["alerts"]
+        text = (await city.http.get(f"/api/v1/alerts/{alert['id']}/cap")).text
+        assert "<valueName>level</valueName><value>1.5</value>" in text and "None" not in text
+
+    async def test_silence_is_no_cap_message(self, city: City) -> None:
+        await city.put_rule(noData={"after": 600})
+        await city.measure(BRIDGE, 0, 0.5)
+        await city.let_time_pass(at(90))
+        (alert,) = (await city.get("/alerts"))["alerts"]
+        assert alert["stage"] == "no_data"
+        assert (await city.http.get(f"/api/v1/alerts/{alert['id']}/cap")).status_code == 404
+
     async def test_a_scope_narrows_a_type(self, city: City) -> None:
         await city.put_rule(entities={"type": "WaterObserved", "scope": "/tomoe/#"})
         await city.measure(BRIDGE, 0, 1.5, scope="/abe")
