@@ -135,7 +135,8 @@ def test_flood_raises_alerts_on_every_way_out_once(
     hub: HubProcess, webhook: Webhook, credentials: dict[str, str]
 ) -> None:
     now = datetime.now(UTC)
-    send(hub, credentials, {"time": to_text(now - timedelta(minutes=2)), "level": 1.0})
+    send(hub, credentials, {"time": to_text(now - timedelta(minutes=3)), "level": 1.0})
+    send(hub, credentials, {"time": to_text(now - timedelta(minutes=2)), "level": 5.1})  # a jump: the next one decides
     send(hub, credentials, {"time": to_text(now - timedelta(minutes=1)), "level": 5.2})
     alerts = eventually(lambda: hub.http.get("/api/v1/alerts").json()["alerts"], lambda found: len(found) == 2)
     assert {alert["stage"] for alert in alerts} == {"caution", "danger"}
