@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access import TokenAccess
+from api.access import DEVICES_PAGE, TokenAccess
 from api.health import Health, health_routes
 from api.hub import Hub
 from api.middleware import Compression, RequestMetrics, SecurityHeaders
@@ -31,6 +31,9 @@ from api.routers.alerts import Wakes, alerts_router
 from api.routers.contexts import context_routes
 from api.routers.decoding import decoding_router
 from api.routers.deliveries import deliveries_router
+from api.routers.device_files import device_files_router
+from api.routers.device_models import device_models_router
+from api.routers.device_service import device_service_router
 from api.routers.devices import devices_router
 from api.routers.export import export_router
 from api.routers.history_import import import_router
@@ -90,6 +93,9 @@ def create_app(
     app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
     app.include_router(devices_router(hub))
+    app.include_router(device_models_router(hub))
+    app.include_router(device_service_router(hub))
+    app.include_router(device_files_router(hub))
     app.include_router(decoding_router(hub))
     app.include_router(readings_router(hub))
     app.router.routes.extend(document_routes(app))
@@ -164,5 +170,9 @@ def _pages(app: FastAPI) -> None:
     async def index() -> FileResponse:
         return FileResponse(root / "index.html", headers={"Cache-Control": "no-cache"})
 
+    async def devices() -> FileResponse:
+        return FileResponse(root / "devices" / "index.html", headers={"Cache-Control": "no-cache"})
+
     app.add_api_route("/", index, include_in_schema=False)
+    app.add_api_route(DEVICES_PAGE, devices, include_in_schema=False)
     app.mount("/static", _Assets(directory=root), name="static")

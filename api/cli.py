@@ -15,6 +15,7 @@ import orjson
 from api import (
     client_commands,
     delivery_commands,
+    device_commands,
     history_commands,
     quality_commands,
     rule_commands,
@@ -119,47 +120,6 @@ def replay(
 
 
 @main.group()
-def devices() -> None:
-    """Registered sensors / センサーの登録."""
-
-
-@devices.command("list")
-@client_options
-def list_devices(url: str | None, tenant: str | None) -> None:
-    """All devices."""
-    guarded(lambda: client_commands.print_devices(make_client(url, tenant)))
-
-
-@devices.command("add")
-@client_options
-@click.argument("file", type=click.File("rb"))
-def add_device(url: str | None, tenant: str | None, file: Any) -> None:
-    """Register or change the device (or the array of devices) in the JSON FILE; prints new MQTT passwords once."""
-    guarded(lambda: client_commands.add_devices(make_client(url, tenant), orjson.loads(file.read())))
-
-
-@devices.command("decode")
-@client_options
-@click.argument("device_id")
-@click.argument("file", type=click.File("rb"))
-@click.option("--topic", help="As if it came at this topic / このトピックで届いたものとして")
-@click.option("--hex", "is_hex", is_flag=True, help="FILE holds hexadecimal digits / FILE は16進数")
-def decode_frame(
-    url: str | None, tenant: str | None, device_id: str, file: Any, topic: str | None, is_hex: bool
-) -> None:
-    """What the message in FILE would become; nothing is stored / 試し読み（保存しない）."""
-    guarded(lambda: client_commands.print_decode(make_client(url, tenant), device_id, file.read(), topic, is_hex))
-
-
-@devices.command("remove")
-@client_options
-@click.argument("device_id")
-def remove_device(url: str | None, tenant: str | None, device_id: str) -> None:
-    """Remove a device; its entity and history stay."""
-    guarded(lambda: make_client(url, tenant).delete(f"/api/v1/devices/{device_id}"))
-
-
-@main.group()
 def quarantine() -> None:
     """Messages that could not be taken / 受け入れできなかったメッセージ."""
 
@@ -246,6 +206,7 @@ def _shower(settings: Settings) -> Callable[[Text | str], None]:
 for command in (
     delivery_commands.subscriptions,
     delivery_commands.dead_letters,
+    device_commands.devices,
     rule_commands.rules,
     rule_commands.alarms,
     store_commands.store,

@@ -64,6 +64,10 @@ class HubClient:
         """Post ``document``; returns the answer."""
         return self._request("POST", path, content=orjson.dumps(document), headers=_JSON)
 
+    def patch(self, path: str, document: Any) -> Any:
+        """Patch ``path`` with ``document``; returns the answer."""
+        return self._request("PATCH", path, content=orjson.dumps(document), headers=_JSON)
+
     def delete(self, path: str, **parameters: Any) -> None:
         """Delete ``path``."""
         given = {name: value for name, value in parameters.items() if value is not None}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 from collections.abc import Callable
@@ -39,30 +38,6 @@ def replay_demo(
 def print_json(document: Any) -> None:
     """Readable JSON on standard output."""
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
-
-
-def print_devices(client: HubClient) -> None:
-    """One line a device."""
-    for device in client.get("/api/v1/devices")["devices"]:
-        fields = ",".join(mapping["field"] for mapping in device["attributes"])
-        click.echo(f"{device['id']:24} {device['key']:24} {fields:16} {device['entityId']}  {device['name']}")
-
-
-def add_devices(client: HubClient, document: Any) -> None:
-    """Register one device or an array of them."""
-    for device in document if isinstance(document, list) else [document]:
-        answer = client.put(f"/api/v1/devices/{device.get('id')}", device)
-        click.echo(f"{answer['id']}: {answer['entityId']}")
-        if mqtt := answer.get("mqtt"):
-            click.echo(f"  topic    {mqtt['topic']}\n  username {mqtt['username']}\n  password {mqtt['password']}")
-            click.echo("  (the password is shown only now / パスワードは今だけ表示されます)")
-
-
-def print_decode(client: HubClient, device_id: str, frame: bytes, topic: str | None, is_hex: bool) -> None:
-    """What ``frame`` would become, as JSON."""
-    name, text = ("payloadHex", frame.decode()) if is_hex else ("payloadBase64", base64.b64encode(frame).decode())
-    body = {name: text.strip(), **({"topic": topic} if topic else {})}
-    print_json(client.send(f"/api/v1/devices/{device_id}/decode", body))
 
 
 def print_quarantine(client: HubClient, state: str, reason: str | None, limit: int) -> None:

@@ -24,11 +24,14 @@ from api.embedded import (
 from api.embedded.mosquitto_files import HUB_USER
 from api.health import PartDown
 from api.hub import Hub, open_hub
+from api.mqtt_files import Target, hub_password, keep_files
 from api.roles import Parts, add_api, add_health_only, add_ingest, add_workers, maintained, make_sender, run
 from api.settings import Settings
 from context_store.caches import CHANNEL as CACHE_CHANNEL
 from context_store.migrate import migrate
 from ingest.client import MqttAddress
+
+_CERTIFICATE_S = 600.0  # between two looks whether the certificate of the broker was renewed
 
 Progress = Callable[[Text | str], None]
 
@@ -96,13 +99,15 @@ def _add_credentials(parts: Parts, hub: Hub, services: Services) -> None:
 
     async def sync() -> None:
         while True:
-            await changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CERTIFICATE_S):
+                    await changed.wait()
             changed.clear()
-            devices = await hub.devices.everywhere()
+            await services.renew_mqtt_certificate()
             await services.sync_credentials(
-                MqttCredential(device.key, device.password_hash)
-                for device in devices
-                if device.password_hash and device.key != HUB_USER
+                MqttCredential(found.key, found.password_hash, found.address)
+                for found in await hub.devices.credentials()
+                if found.key != HUB_USER
             )
 
     parts.add("mqtt credentials", sync())
@@ -178,3 +183,9 @@ async def migrate_only(settings: Settings, progress: Progress) -> None:
         async with EmbeddedHub(settings, progress=progress) as services:
             revision = await asyncio.to_thread(migrate, services.database_url)
     progress(f"schema {revision}")
+
+
+async def mqtt_files(settings: Settings, target: Target, *, watch: bool, progress: Progress) -> None:
+    """Password file and access control list for the city's mosquitto."""
+    async with _own_hub(settings) as (hub, _):
+        await keep_files(hub.database, target, hub_password(settings), watch=watch, progress=progress)

@@ -9,7 +9,7 @@ from typing import Final
 
 from api.embedded.passwords import hash_password, password_matches
 from api.hub import Hub
-from api.ingest_parts import make_decoder
+from api.ingest_parts import make_decoder, make_state_keeper
 from broker.devices import Device
 from broker.readings import Observation, Quarantined, UnstorableBatch
 from context_store.readings import PostgresReadingStore
@@ -24,6 +24,7 @@ class DirectReadings:
 
     def __init__(self, hub: Hub) -> None:
         self._decoder = make_decoder(hub.settings)
+        self._device_state = make_state_keeper(hub.settings)
         self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
         self._devices = hub.devices
 
@@ -40,6 +41,7 @@ class DirectReadings:
         Raises :class:`~broker.errors.StoreUnavailable`: nothing was stored.
         """
         observations, fault = self._decoder.decode(message, lambda _: device)
+        observations = self._device_state.kept(observations, message.received_at)
         try:
             await self._commit(observations, fault)
         except UnstorableBatch as exc:

@@ -16,6 +16,7 @@ from context_store.devices import CachedDeviceDirectory
 from context_store.readings import PostgresReadingStore
 from ingest.client import MqttAddress, MqttClient
 from ingest.decode import Decoder, Limits
+from ingest.device_state import DeviceStateKeeper
 from ingest.pipeline import Pipeline
 
 
@@ -33,6 +34,11 @@ def make_decoder(settings: Settings) -> Decoder:
     return Decoder(minamo_json.decode, limits(settings), formats.decode)
 
 
+def make_state_keeper(settings: Settings) -> DeviceStateKeeper:
+    """What decides how often the entities of devices are written."""
+    return DeviceStateKeeper(timedelta(seconds=settings.device_state_interval_s))
+
+
 def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
     """The pipeline on the hub's stores, and its copy of the device registry."""
     directory = CachedDeviceDirectory(hub.database)
@@ -45,6 +51,7 @@ def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
         batch_max=hub.settings.batch_max_readings,
         batch_max_wait_s=hub.settings.batch_max_wait_ms / 1000,
         on_commit=_count,
+        device_state=make_state_keeper(hub.settings),
     )
     return pipeline, directory
 

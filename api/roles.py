@@ -100,14 +100,19 @@ def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Call
     """MQTT in; ``on_subscribed`` is called whenever the subscription is in place (again)."""
     pipeline, directory = make_pipeline(hub)
     client = make_client(hub.settings, address, pipeline, on_subscribed)
+    changed = asyncio.Event()
+    parts.wake_on(caches.CHANNEL, changed.set)
 
     async def refresh() -> None:
         while True:
+            changed.clear()
             with contextlib.suppress(Exception):
                 await directory.refresh()
             INGEST_WAITING.set(pipeline.waiting)
             MQTT_CONNECTED.set(client.connected)
-            await asyncio.sleep(_DIRECTORY_REFRESH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DIRECTORY_REFRESH_S):
+                    await changed.wait()
 
     parts.add("mqtt", client.run())
     parts.add("ingest", pipeline.run(client))

@@ -159,8 +159,8 @@ class Settings(BaseSettings):
     mqtt_host: str = setting(
         "127.0.0.1",
         "mqtt",
-        "Address on which the embedded mosquitto listens (there is no TLS: keep it on loopback or a closed network).",
-        "組み込み mosquitto が待ち受けるアドレス（TLS なし。ループバックか閉域網で使う）。",
+        "Address on which the embedded mosquitto listens without TLS: keep it on loopback or a closed network.",
+        "組み込み mosquitto が TLS なしで待ち受けるアドレス。ループバックか閉域網で使う。",
     )
     mqtt_port: int = setting(
         1883,
@@ -172,6 +172,30 @@ class Settings(BaseSettings):
         ge=1,
         le=65535,
     )
+    mqtt_tls_certificate: Path | None = setting(
+        None, "mqtt", "Certificate of the embedded mosquitto with its chain (PEM): with it and its key, devices "
+        "connect by TLS too. A renewed one is taken in within ten minutes.",
+        "組み込み mosquitto の TLS 証明書（PEM、中間証明書を含む）。鍵とともに指定すると TLS で接続できる。"
+        "更新は 10 分以内に反映。",
+    )  # fmt: skip
+    mqtt_tls_key: Path | None = setting(
+        None, "mqtt", "Its private key (PEM), without a pass phrase.", "その秘密鍵（PEM、パスフレーズなし）。"
+    )
+    mqtt_tls_host: str = setting(
+        "0.0.0.0",  # noqa: S104 - with a certificate only, for devices elsewhere
+        "mqtt",
+        "Address on which the embedded mosquitto listens with TLS.",
+        "組み込み mosquitto が TLS で待ち受けるアドレス。",
+    )
+    mqtt_tls_port: int = setting(
+        8883, "mqtt", "Port of the embedded mosquitto with TLS.", "組み込み mosquitto の TLS のポート。", ge=1, le=65535
+    )
+    mqtt_public_url: str | None = setting(
+        None, "mqtt", "Where devices find the MQTT broker, such as mqtts://mqtt.city.example:8883: for what people are "
+        "told when they register one.",
+        "機器から見た MQTT ブローカーの URL（例 mqtts://mqtt.city.example:8883）。登録時の案内に使う。",
+        pattern=r"^mqtts?://[^/@\s]+$",
+    )  # fmt: skip
     mqtt_keepalive_s: int = setting(
         30, "mqtt", "Keep alive of the hub's MQTT connection.", "MQTT 接続の keep alive 間隔。", ge=5, le=3600
     )
@@ -281,6 +305,12 @@ class Settings(BaseSettings):
     max_payload_bytes: int = setting(
         65_536, "ingest", "Largest payload that is decoded; larger ones are quarantined.",
         "解読するペイロードの上限。超えたら隔離する。", ge=64, le=1_048_576,
+    )  # fmt: skip
+
+    device_state_interval_s: float = setting(
+        60, "ingest", "How often at most a device's own entity is written: when it was last seen, battery, signal. "
+        "What rarely changes is written at once.",
+        "機器のエンティティ（最終受信、電池、電波）を書き込む最短間隔。まれに変わる項目は変化時に書く。", ge=0,
     )  # fmt: skip
 
     # workers
@@ -570,6 +600,15 @@ class Settings(BaseSettings):
                 f"127.0.0.1 / 認証なしで {self.http_host} を公開しようとしています。"
                 f"MINAMO_API_TOKENS_SHA256 を"
                 "設定するか、127.0.0.1 で待ち受けてください"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.mqtt_tls_certificate is None) != (self.mqtt_tls_key is None):
+            raise ValueError(
+                "mqtt_tls_certificate and mqtt_tls_key belong together / "
+                "mqtt_tls_certificate と mqtt_tls_key は両方指定してください"
             )
         return self
 

@@ -23,6 +23,11 @@ _MEMBERS: Final = frozenset({"@context", "id", "key", "name", "entityId", "entit
     "newPassword",
     "profile",
 }
+# What the registry has taken out before (see device_records).
+KNOWN_ELSEWHERE: Final = frozenset({"model", "reference", "startLevel", "owner", "serialNumber", "devEui"}) | {
+    "installedAt",
+    "notes",
+}
 _MAPPING_MEMBERS: Final = frozenset({"field", "attribute", "unitCode", "minimum", "maximum"}) | {
     "factor",
     "offset",
@@ -36,14 +41,18 @@ _MAPPING_MEMBERS: Final = frozenset({"field", "attribute", "unitCode", "minimum"
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 
-class _Reader:
-    """Takes members out of a device document and says precisely what is wrong with one."""
+class Reader:
+    """Takes members out of a device document and says precisely what is wrong with one.
 
-    def __init__(self, document: Any, path: str, members: frozenset[str]) -> None:
+    ``others`` are members that it names as known, though they are not to be there any more.
+    """
+
+    def __init__(self, document: Any, path: str, members: frozenset[str], others: frozenset[str] = frozenset()) -> None:
         if not isinstance(document, dict):
             raise BadRequestData(f"{path} is {document!r}; it has to be an object")
         if unknown := sorted(set(document) - members):
-            raise BadRequestData(f"{path}.{unknown[0]} is not known; the members are {', '.join(sorted(members))}")
+            known = ", ".join(sorted(members | others))
+            raise BadRequestData(f"{path}.{unknown[0]} is not known; the members are {known}")
         self._document = document
         self._path = path
 
@@ -76,8 +85,8 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
     :mod:`broker.device_profile`). ``expand`` turns the names of types and attributes into IRIs.
     Raises :class:`BadRequestData`.
     """
-    reader = _Reader(document, "device", _MEMBERS)
-    device_id = _identifier(reader.text("id"), "device.id")
+    reader = Reader(document, "device", _MEMBERS, KNOWN_ELSEWHERE)
+    device_id = identifier(reader.text("id"), "device.id")
     key = reader.text("key", device_id if tenant == "default" else f"{tenant}.{device_id}")
     entity_id = reader.text("entityId")
     if not _URI.fullmatch(entity_id):
@@ -91,10 +100,10 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
     device = Device(
         tenant_id=tenant_id,
         device_id=device_id,
-        key=_identifier(key, "device.key"),
+        key=identifier(key, "device.key"),
         name=reader.text("name", device_id),
         entity_id=entity_id,
-        entity_types=tuple(_expand(name, "device.entityType", expand) for name in names),
+        entity_types=tuple(expand_name(name, "device.entityType", expand) for name in names),
         attributes=_mappings(reader.list("attributes"), expand),
         location=_location(document.get("location")),
         format=parse_profile(document.get("format")),
@@ -110,12 +119,13 @@ def parse_device(document: Any, *, tenant: str, tenant_id: int, expand: Callable
     return device
 
 
-def _profile(document: Any, reader: _Reader) -> Any:
+def _profile(document: Any, reader: Reader) -> Any:
     interval = _positive(reader.number("expectedInterval"), "device.expectedInterval")
     return with_normal_interval(document, interval) if isinstance(document, dict | None) else document
 
 
-def _identifier(text: str, path: str) -> str:
+def identifier(text: str, path: str) -> str:
+    """``text``, when it can be the id or key of a device, or the id of a model."""
     if text in _RESERVED:
         raise BadRequestData(f"{path} is {text!r}, the hub's own name at the MQTT broker")
     if not _IDENTIFIER.fullmatch(text):
@@ -123,7 +133,8 @@ def _identifier(text: str, path: str) -> str:
     return text
 
 
-def _expand(name: Any, path: str, expand: Callable[[str], str]) -> str:
+def expand_name(name: Any, path: str, expand: Callable[[str], str]) -> str:
+    """``name`` of a type or an attribute as an IRI."""
     if not isinstance(name, str) or not name or " " in name:
         raise BadRequestData(f"{path} is {name!r}; it has to be a name or a URI")
     return expand(name)
@@ -142,13 +153,13 @@ def _mappings(documents: list[Any], expand: Callable[[str], str]) -> tuple[Attri
 
 
 def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> AttributeMapping:
-    reader = _Reader(document, path, _MAPPING_MEMBERS)
+    reader = Reader(document, path, _MAPPING_MEMBERS)
     minimum, maximum = reader.number("minimum"), reader.number("maximum")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise BadRequestData(f"{path}: minimum {minimum} is above maximum {maximum}")
     mapping = AttributeMapping(
         field=reader.text("field"),
-        attribute=_expand(reader.text("attribute"), f"{path}.attribute", expand),
+        attribute=expand_name(reader.text("attribute"), f"{path}.attribute", expand),
         unit_code=reader.text("unitCode") if document.get("unitCode") is not None else None,
         minimum=minimum,
         maximum=maximum,

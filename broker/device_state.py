@@ -4,18 +4,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 DEVICE_TYPE: Final = "https://smartdatamodels.org/dataModel.Device/Device"
-_MODEL: Final = "https://smartdatamodels.org/dataModel.Device/"
-OWNER: Final = _MODEL + "controlledAsset"  # of the Device entity: the entity its readings are of
+MODEL: Final = "https://smartdatamodels.org/dataModel.Device/"
+OWNER: Final = MODEL + "controlledAsset"  # of the Device entity: the entity its readings are of
 _OWN: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
+
+BATTERY: Final = MODEL + "batteryLevel"  # 0 to 1
+RSSI: Final = MODEL + "rssi"  # dBm
+LAST_SEEN: Final = MODEL + "dateLastValueReported"  # when a message of it came, whatever it said
+DEVICE_STATE: Final = MODEL + "deviceState"
+
+
+class DeviceState(StrEnum):
+    """How a device is: ``ok`` when it reports as expected; ``late``, ``silent`` and ``dead`` as it stays away."""
+
+    OK = "ok"
+    LATE = "late"
+    SILENT = "silent"
+    DEAD = "dead"
+
 
 # name in Measurement.state -> (attribute, unit by UN/CEFACT)
 STATE_ATTRIBUTES: Final[Mapping[str, tuple[str, str | None]]] = {
-    "batteryLevel": (_MODEL + "batteryLevel", None),  # 0 to 1, as the Smart Data Model says
+    "batteryLevel": (BATTERY, None),  # 0 to 1, as the Smart Data Model says
     "batteryVoltage": (_OWN + "batteryVoltage", "VLT"),
-    "rssi": (_MODEL + "rssi", "DBM"),
+    "rssi": (RSSI, "DBM"),
     "snr": (_OWN + "snr", "2N"),
     "gateway": (_OWN + "gateway", None),  # the one that heard it best
     "gatewayCount": (_OWN + "gatewayCount", "C62"),
@@ -24,10 +40,16 @@ STATE_ATTRIBUTES: Final[Mapping[str, tuple[str, str | None]]] = {
     "frequency": (_OWN + "frequency", "HTZ"),
     "spreadingFactor": (_OWN + "spreadingFactor", None),
     "devEui": (_OWN + "devEui", None),
-    "firmwareVersion": (_MODEL + "firmwareVersion", None),
-    "hardwareVersion": (_MODEL + "hardwareVersion", None),
-    "serialNumber": (_MODEL + "serialNumber", None),
+    "firmwareVersion": (MODEL + "firmwareVersion", None),
+    "hardwareVersion": (MODEL + "hardwareVersion", None),
+    "serialNumber": (MODEL + "serialNumber", None),
     "position": (_OWN + "position", None),  # "normal" or "tilt"
+}
+
+# Of these, what differs with each message.
+FAST_STATE: Final = frozenset({"batteryVoltage", "rssi", "snr", "gateway", "gatewayCount", "frameCounter"}) | {
+    "frequency",
+    "spreadingFactor",
 }
 
 # quantities of codecs that are state too: name of the quantity -> (name of the state, factor)

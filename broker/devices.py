@@ -26,6 +26,9 @@ VALUE: Final = "value"
 DISTANCE_DOWN: Final = "distanceDown"
 ELEVATION: Final = "elevation"
 MEASURES: Final = (VALUE, DISTANCE_DOWN, ELEVATION)
+# What is kept of the values of an attribute: by default each in history.
+ON_CHANGE: Final = "on change"  # only those that differ from the present one
+PRESENT_ONLY: Final = "present only"  # none in history
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class AttributeMapping:
     less the distance (reference: height of the sensor above gauge zero); or an elevation such as T.P., stored as the
     elevation less ``reference`` (the gauge zero in that datum). ``minimum`` and ``maximum`` bound the stored value,
     both inclusive. ``sentinels`` are sent values that mean "no value"; ``words`` are what sent texts stand for.
+    ``kept`` is for attributes of devices themselves: :data:`ON_CHANGE` or :data:`PRESENT_ONLY`.
     """
 
     field: str
@@ -55,6 +59,7 @@ class AttributeMapping:
     words: tuple[tuple[str, float | str | bool], ...] = ()
     checks: Checks | None = dataclass_field(default=None, repr=False, compare=False)
     """The tests of its values; set by the device, which knows its profile. None: nothing is said of their quality."""
+    kept: str | None = None
     scale: float = dataclass_field(init=False, repr=False, compare=False)
     shift: float = dataclass_field(init=False, repr=False, compare=False)
 
@@ -110,7 +115,9 @@ class Device:
     place in the topic. ``location`` is (longitude, latitude) in WGS 84 degrees. ``static_attributes`` are given to the
     entity when it is made. ``format`` says how its messages are to be read, ``profile`` what is expected of it; one
     that has state to tell feeds :func:`state_device` besides. ``maintenance`` are its windows, past and to come
-    (:func:`~broker.maintenance.in_maintenance`). What it measures ``is_judged`` (:mod:`broker.quality`).
+    (:func:`~broker.maintenance.in_maintenance`). What it measures ``is_judged`` (:mod:`broker.quality`). It serves its
+    station from ``service_from`` (inclusive) until ``service_until`` (exclusive); what it measured before or after is
+    not the station's.
     """
 
     tenant_id: int
@@ -126,6 +133,8 @@ class Device:
     format: FormatProfile = DEFAULT_PROFILE
     profile: DeviceProfile = NO_PROFILE
     maintenance: tuple[MaintenanceWindow, ...] = ()
+    service_from: datetime | None = None
+    service_until: datetime | None = None
     is_judged: bool = True
     by_field: Mapping[str, tuple[AttributeMapping, ...]] = dataclass_field(init=False, repr=False)
 
@@ -154,6 +163,12 @@ class Device:
         """Seconds between readings in the normal mode; None when it is not known."""
         interval = self.profile.expected_interval
         return None if interval is None else interval.normal
+
+    def in_service(self, moment: datetime) -> bool:
+        """Whether what it measured at ``moment`` is its station's."""
+        if self.service_from is not None and moment < self.service_from:
+            return False
+        return self.service_until is None or moment < self.service_until
 
     def with_password_hash(self, password_hash: str) -> Device:
         """The same device with a new MQTT password (its hash)."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MEMBERS = frozenset({"id", "from", "until", "reason"})
 MAX_REASON = 1000  # characters
+MAX_WINDOWS = 200  # of one device
 
 
 class MaintenanceWindow(NamedTuple):

@@ -39,7 +39,7 @@ class Observation(NamedTuple):
 
     device: Device
     observed_at: datetime
-    values: tuple[tuple[AttributeMapping, float | str | bool], ...]
+    values: tuple[tuple[AttributeMapping, float | str | bool | dict[str, str]], ...]
     missing: tuple[tuple[AttributeMapping, QualityReason], ...] = ()
     received_at: datetime | None = None
 
@@ -57,6 +57,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     IN_THE_FUTURE = "in_the_future"
     TOO_OLD = "too_old"
+    NOT_IN_SERVICE = "not_in_service"
     REFUSED_BY_STORE = "refused_by_store"
 
 

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 CHANNEL: Final = "minamo_cache"
 
 _VERSION: Final[LiteralString] = "select version from cache_version where name = %s"
-_BUMP: Final[LiteralString] = "update cache_version set version = version + 1 where name = %s"
+_BUMP: Final[LiteralString] = "update cache_version set version = version + 1 where name = %s returning version"
 _NOTIFY: Final[LiteralString] = "select pg_notify('minamo_cache', %s)"
 
 
@@ -20,7 +20,11 @@ async def version_of(connection: AsyncConnection, name: str) -> int:
     return int(row[0]) if row else 0
 
 
-async def bump(connection: AsyncConnection, name: str) -> None:
-    """Within the transaction that changes the table: make every copy of it stale."""
-    await connection.execute(_BUMP, (name,))
+async def bump(connection: AsyncConnection, name: str) -> int:
+    """Within the transaction that changes the table: make every copy of it stale; the new version.
+
+    Whoever writes versions into rows does this first: from here on until the commit no other writer gets one.
+    """
+    row = await (await connection.execute(_BUMP, (name,))).fetchone()
     await connection.execute(_NOTIFY, (name,))
+    return int(row[0]) if row else 0

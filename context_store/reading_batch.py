@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from broker.devices import AttributeMapping
+from broker.devices import PRESENT_ONLY, AttributeMapping
 from broker.entities import Attributes, Instance
 from broker.maintenance import in_maintenance
 from broker.quality import (
@@ -123,12 +123,18 @@ class ReadingBatch:
         term_ids = self._term_ids
         source_id = term_ids[device.key]
         maintained = bool(device.maintenance) and in_maintenance(device, observed_at) is not None
-        current = []
+        current: list[_Decided] = []
         for mapping, value in values:
             attribute, dataset = series = mapping.attribute, mapping.dataset
             newest = entity.newest.get(series, _OLDEST)
             place = (entity.key, entity.tenant_id, term_ids[attribute], observed_at, term_ids[dataset], source_id)
             fate = "current" if observed_at > newest else "late" if observed_at < newest else "corrections"
+            if mapping.kept is not None and not _is_wanted(mapping, value, fate, entity.values.get(series)):
+                continue
+            if mapping.kept == PRESENT_ONLY:
+                entity.newest[series] = observed_at
+                current.append((mapping, value, None))
+                continue
             if fate != "current" or observed_at <= entity.look_until:
                 present = entity.values.get(series) if fate == "corrections" else None
                 if self._is_repeat(place, value, present):
@@ -283,6 +289,11 @@ class ReadingBatch:
                 patch = {name: entity.attributes[name] for name in entity.changed}
                 patches.append(orjson.dumps(patch).decode())
         return keys, patches
+
+
+def _is_wanted(mapping: AttributeMapping, value: Any, fate: str, present: Any) -> bool:
+    """Whether a value of which not all are kept is written: a newer one, and one that differs if that counts."""
+    return fate == "current" and (mapping.kept == PRESENT_ONLY or value != present)
 
 
 def known_slots(

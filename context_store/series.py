@@ -29,7 +29,8 @@ from schemas.terms import NO_DATASET
 _ENTITY: Final[LiteralString] = """
     select array_agg(entity_key order by entity_key),
            (select extract(epoch from min(d.expected_interval))::float8 from device d
-             where d.tenant_id = %(tenant_id)s and d.entity_id = %(entity_id)s and d.attributes @> %(mapping)s::jsonb)
+             where d.tenant_id = %(tenant_id)s and d.entity_id = %(entity_id)s and d.attributes @> %(mapping)s::jsonb
+               and (d.service_until is null or d.service_until > now()))
       from entity_identity where tenant_id = %(tenant_id)s and id = %(entity_id)s
 """
 

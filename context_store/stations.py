@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from context_store.database import Database
 from context_store.terms import TermIds
 
-# Each device with the present document of its entity and the stages that are raised there.
+# Each device in service with the present document of its entity and the stages that are raised there.
 _STATIONS: Final[LiteralString] = """
     select d.device_id, d.name, d.entity_id, d.entity_types as types, d.attributes as mappings,
            extract(epoch from d.expected_interval)::float8 as expected_interval_s,
@@ -22,7 +22,8 @@ _STATIONS: Final[LiteralString] = """
                         and a.cleared_at is null), '{}') as raised
       from device d
       left join entity e on e.tenant_id = d.tenant_id and e.id = d.entity_id
-     where d.tenant_id = %(tenant_id)s
+     where d.tenant_id = %(tenant_id)s and (d.service_from is null or d.service_from <= now())
+       and (d.service_until is null or d.service_until > now())
      order by d.name, d.device_id
 """
 
@@ -67,7 +68,7 @@ class StationStore:
         self._terms = terms
 
     async def stations(self, tenant_id: int) -> list[StationRow]:
-        """All registered devices of a tenant by name."""
+        """The devices of a tenant that are in service, by name."""
         async with (
             self._database.transaction(tenant_id) as connection,
             connection.cursor(row_factory=class_row(StationRow)) as cursor,

@@ -15,7 +15,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from broker.device_state import STATE_QUANTITIES
+from broker.device_state import STATE_ATTRIBUTES, STATE_QUANTITIES
 from broker.devices import AttributeMapping, Device, state_device
 from broker.formats import DEFAULT_PROFILE, MINAMO_JSON, FormatProfile, Frame, is_sentinel
 from broker.quality.flags import Reason as QualityReason
@@ -28,9 +28,11 @@ from broker.readings import (
     Reason,
     UndecodablePayload,
 )
+from broker.times import to_text
 from broker.units import conversion
 from ingest.topics import FIWARE, Route, route_of
 
+_STATE_NAMES: Final = frozenset(STATE_ATTRIBUTES)
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -146,7 +148,7 @@ class Decoder:
         self, message: Message, device: Device, measurement: Measurement, observations: list[Observation]
     ) -> None:
         observed_at, quantities, state, units = measurement
-        self._check_time(observed_at, message.received_at)
+        self._check_time(observed_at, message.received_at, device)
         values: list[tuple[AttributeMapping, float | str | bool]] = []
         missing: list[tuple[AttributeMapping, QualityReason]] = []
         fault: _Fault | None = None
@@ -167,22 +169,33 @@ class Decoder:
         if values or missing:
             found = Observation(device, observed_at, tuple(values), tuple(missing), message.received_at)
             observations.append(found)
+        if not state and not _STATE_NAMES.isdisjoint(quantities):
+            state = _state_among(quantities, by_field)
+            measurement = measurement._replace(state=state)
         if state:
             observations.append(_state_observation(device, measurement))
         if fault is not None:
             raise fault
         if not values and not any(name in by_field for name in quantities):
-            if state and all(name in STATE_QUANTITIES for name in quantities):
+            if state and all(name in STATE_QUANTITIES or name in state for name in quantities):
                 return
             expected = ", ".join(sorted(by_field))
             raise _Fault(Reason.NO_MAPPED_QUANTITY, f"none of the quantities is mapped; the device has: {expected}")
 
-    def _check_time(self, observed_at: datetime, received_at: datetime) -> None:
+    def _check_time(self, observed_at: datetime, received_at: datetime, device: Device) -> None:
         if observed_at - received_at > self._limits.future:
             ahead = round((observed_at - received_at).total_seconds())
             raise _Fault(Reason.IN_THE_FUTURE, f"measured {ahead} s after its arrival; is the device's clock right?")
         if received_at - observed_at > self._limits.age:
             raise _Fault(Reason.TOO_OLD, f"measured at {observed_at.isoformat()}, before the oldest time accepted")
+        if not device.in_service(observed_at):
+            raise _Fault(Reason.NOT_IN_SERVICE, _out_of_service(device, observed_at))
+
+
+def _out_of_service(device: Device, observed_at: datetime) -> str:
+    since, until = (to_text(time) if time else None for time in (device.service_from, device.service_until))
+    span = " ".join(filter(None, (since and f"from {since}", until and f"until {until}")))
+    return f"measured at {to_text(observed_at)}; the device serves its station {span}"
 
 
 def _missing(measurements: list[Measurement], device: Device) -> Iterator[tuple[str, str]]:
@@ -218,6 +231,15 @@ def _profile(profile: FormatProfile, route: Route, payload: bytes) -> FormatProf
     if name == FIWARE:
         name = "iot-agent-json" if payload.lstrip()[:1] in (b"{", b"[") else "ultralight"
     return replace(profile, name=name)
+
+
+def _state_among(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> dict[str, Any]:
+    """What a message says of the device itself by the names that the hub has for it, where the device maps them not."""
+    return {
+        name: value
+        for name, value in quantities.items()
+        if name in _STATE_NAMES and name not in mapped and isinstance(value, int | float | str)
+    }
 
 
 def _state_observation(device: Device, measurement: Measurement) -> Observation:

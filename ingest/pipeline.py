@@ -33,6 +33,7 @@ from broker.readings import (
 )
 from broker.times import to_text
 from ingest.decode import Decoder, Message, find_by
+from ingest.device_state import DeviceStateKeeper
 from ingest.topics import route_of
 
 log = structlog.get_logger(__name__)
@@ -129,6 +130,7 @@ class Pipeline:
         batch_max: int = 1000,
         batch_max_wait_s: float = 0.0,
         on_commit: Callable[[CommitSummary, float], None] | None = None,
+        device_state: DeviceStateKeeper | None = None,
     ) -> None:
         self._decoder = decoder
         self._directory = directory
@@ -136,6 +138,7 @@ class Pipeline:
         self._batch_max = batch_max
         self._batch_max_wait_s = batch_max_wait_s
         self._on_commit = on_commit
+        self._device_state = device_state
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._lanes = [_Lane() for _ in range(lanes)]
@@ -212,11 +215,13 @@ class Pipeline:
             await self._insist(self._directory.refresh)
 
     def _decode(self, messages: list[Message]) -> None:
-        lanes, find, decode = self._lanes, self._directory.find, self._decoder.decode
+        lanes, find, decode, keeper = self._lanes, self._directory.find, self._decoder.decode, self._device_state
         for message in messages:
             lane = lanes[hash(message.topic) % len(lanes)]
             batch = lane.next
             found, fault = decode(message, find)
+            if keeper is not None:
+                found = keeper.kept(found, message.received_at)
             batch.observations += found
             if fault is not None:
                 batch.quarantined.append(fault)

@@ -24,6 +24,11 @@ TOPIC_FILTERS: Final = (
 )
 
 
+def own_topic(key: str) -> str:
+    """Where the device with this key publishes, in the hub's own way."""
+    return f"{TOPIC_PREFIX}{key}/readings"
+
+
 class Route(NamedTuple):
     """What a topic tells: by which names the device may be known (the first that is holds), the format it implies,
     the one attribute it names, and why messages of it are refused."""

@@ -20,7 +20,7 @@ from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 from api.embedded.mosquitto import EmbeddedMosquitto, MosquittoLimits, MqttAccess
-from api.embedded.mosquitto_files import MqttCredential
+from api.embedded.mosquitto_files import MqttCredential, TlsListener
 from api.embedded.passwords import hash_password, new_password
 from api.embedded.postgres import EmbeddedPostgres
 from api.embedded.state import DataFolder
@@ -61,6 +61,11 @@ class Services:
         With a broker of the city nothing is done: its users are kept there.
         """
         return await self.mosquitto.sync_credentials(devices) if self.mosquitto is not None else False
+
+    async def renew_mqtt_certificate(self) -> None:
+        """Have the embedded broker take in a certificate that was renewed."""
+        if self.mosquitto is not None:
+            await self.mosquitto.renew_certificate()
 
     def save_mqtt_state(self) -> None:
         """Have the embedded broker write sessions and queues to disk now, for instance after the hub subscribed."""
@@ -130,11 +135,21 @@ class EmbeddedHub:
                 max_queued_messages=settings.mqtt_max_queued_messages,
                 autosave_interval_s=settings.mqtt_autosave_interval_s,
             ),
+            tls=tls_listener(settings),
             progress=self._progress,
         )
         stack.push_async_callback(server.stop)
         await server.start()
         return server
+
+
+def tls_listener(settings: Settings) -> TlsListener | None:
+    """Where the embedded broker is to listen with TLS; None without a certificate."""
+    if settings.mqtt_tls_certificate is None or settings.mqtt_tls_key is None:
+        return None
+    return TlsListener(
+        settings.mqtt_tls_host, settings.mqtt_tls_port, settings.mqtt_tls_certificate, settings.mqtt_tls_key
+    )
 
 
 def mqtt_access(url: str) -> MqttAccess:

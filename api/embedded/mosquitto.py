@@ -7,15 +7,16 @@ import asyncio
 import signal
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from api.embedded import mqtt_probe
 from api.embedded.mosquitto_files import (
-    ACCESS_CONTROL,
     HUB_USER,
     MqttCredential,
+    TlsListener,
+    access_file,
     configuration,
     devices_in,
     password_file,
@@ -71,12 +72,14 @@ class EmbeddedMosquitto:
         host: str = "127.0.0.1",
         port: int = 1883,
         limits: MosquittoLimits | None = None,
+        tls: TlsListener | None = None,
         progress: Progress = lambda _text: None,
     ) -> None:
         self._folder = folder
         self._host = host
         self._wanted_port = port
         self._limits = limits or MosquittoLimits()
+        self._tls = tls
         self._progress = progress
         self._user = server_user("mosquitto")
         self._program: Path | None = None
@@ -87,6 +90,7 @@ class EmbeddedMosquitto:
         self._data = folder.mosquitto / "data"
         self._writing = asyncio.Lock()
         self._reload_wanted = False
+        self._certificate_changed = False
         self.supervisor = Supervisor(self)
 
     @property
@@ -122,7 +126,7 @@ class EmbeddedMosquitto:
         A device that is not among them any more, or whose password changed, is disconnected by the broker.
         """
         async with self._writing:
-            changed = await asyncio.to_thread(self._write_passwords, list(devices))
+            changed = await asyncio.to_thread(self._write_credentials, list(devices))
         if changed:
             self._reload_wanted = True
             if self.supervisor.state is ChildState.RUNNING:
@@ -134,6 +138,20 @@ class EmbeddedMosquitto:
         if self._reload_wanted:
             self._reload_wanted = False
             self.supervisor.send_signal(signal.SIGHUP)
+
+    async def renew_certificate(self) -> bool:
+        """Take in a certificate that was renewed, without a restart; whether it was."""
+        try:
+            await asyncio.to_thread(self._take_certificate)
+        except StartFailed as failure:
+            log.warning("mqtt_certificate_unreadable", error=failure.text.en)
+            return False
+        renewed, self._certificate_changed = self._certificate_changed, False
+        if renewed:
+            self._reload_wanted = True
+            if self.supervisor.state is ChildState.RUNNING:
+                self._reload()
+        return renewed
 
     def save(self) -> None:
         """Have the broker write what it holds now rather than at the next interval (SIGUSR1)."""
@@ -154,6 +172,8 @@ class EmbeddedMosquitto:
         """Implements :class:`api.embedded.supervisor.Service`."""
         assert self._program is not None  # noqa: S101 - start() found it
         await self.end_left_overs()
+        own_tls = await asyncio.to_thread(self._take_certificate)
+        self._certificate_changed = False
         text = configuration(
             host=self._host,
             port=self._port,
@@ -162,12 +182,13 @@ class EmbeddedMosquitto:
             receive_maximum=self._limits.receive_maximum,
             max_queued_messages=self._limits.max_queued_messages,
             autosave_interval_s=self._limits.autosave_interval_s,
+            tls=own_tls,
         )
         self._write(self._config_file, text)
-        self._write(self._config / "access", ACCESS_CONTROL)
         # Devices of the last run may connect before the hub has read them from the database again.
         async with self._writing:
-            self._write_passwords(devices_in(self._read(self._config / "passwords")))
+            known = devices_in(self._read(self._config / "passwords"), self._read(self._config / "access"))
+            self._write_credentials(known)
         return Launch(
             command=(str(self._program), "-c", str(self._config_file)),
             user=self._user,
@@ -221,13 +242,33 @@ class EmbeddedMosquitto:
             )
         )
 
-    def _write_passwords(self, devices: list[MqttCredential]) -> bool:
-        path = self._config / "passwords"
-        text = password_file(self._password_hash, devices)
+    def _write_credentials(self, devices: list[MqttCredential]) -> bool:
+        texts = {"passwords": password_file(self._password_hash, devices), "access": access_file(devices)}
+        changed = [self._write_changed(self._config / name, text) for name, text in texts.items()]
+        return any(changed)
+
+    def _write_changed(self, path: Path, text: str) -> bool:
         if text == self._read(path):
             return False
         self._write(path, text)
         return True
+
+    def _take_certificate(self) -> TlsListener | None:
+        """Copies of certificate and key that the broker's user may read; None: no TLS."""
+        if self._tls is None:
+            return None
+        own = replace(self._tls, certificate=self._config / "certificate.pem", key=self._config / "key.pem")
+        try:
+            for source, target in ((self._tls.certificate, own.certificate), (self._tls.key, own.key)):
+                self._certificate_changed |= self._write_changed(target, source.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartFailed(
+                Text(
+                    f"MQTT の TLS 証明書または鍵を読めません: {error}",
+                    f"The certificate or key of MQTT with TLS cannot be read: {error}",
+                )
+            ) from error
+        return own
 
     def _write(self, path: Path, text: str) -> None:
         # Owned by the server's user: newer versions of mosquitto refuse password files of anybody else.

@@ -24,8 +24,11 @@ from api.openapi.building import (
     ref,
 )
 from api.openapi.quality_schemas import PROFILE_SECTION
+from broker.device_records import DETAILS, CredentialState
+from broker.device_state import DeviceState
 from broker.devices import MEASURES, VALUE
 from broker.formats import MINAMO_JSON
+from broker.maintenance import MAX_REASON
 from broker.readings import Reason
 
 _NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
@@ -33,11 +36,12 @@ _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
 _ANYTHING: Final[Schema] = {"type": "object"}
+_MOMENT: Final[Schema] = {"type": "string", "format": "date-time", "examples": ["2026-11-21T16:40:00+09:00"]}
 
 _MAPPING: Final = members(
     {
         "field": TEXT,
-        "attribute": {"type": "string", "minLength": 1, "examples": ["waterLevel"]},
+        "attribute": {"type": ["string", "null"], "minLength": 1, "examples": ["waterLevel"]},
         "unitCode": {"type": "string", "minLength": 1, "examples": ["MTR"]},
         "minimum": NUMBER,
         "maximum": NUMBER,
@@ -50,8 +54,9 @@ _MAPPING: Final = members(
         "sentinels": array({"type": ["number", "string"]}),
         "words": {"description": "What sent texts stand for", "type": "object", "examples": [{"通行止": True}]},
     },
-    ["field", "attribute"],
-    description="One quantity of the device's messages and the attribute it feeds",
+    ["field"],
+    description="One quantity of the device's messages and the attribute it feeds. Of a device with a model: what "
+    "differs from the model's mapping of this field",
 )
 _FORMAT: Final = members(
     {
@@ -83,29 +88,84 @@ _EXPECTED_INTERVAL: Final = members(
     description="Seconds between readings; active from startLevel on (the last known stored value of field)",
 )
 _IDENTIFIER: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
+_DETAILS: Final[dict[str, Schema]] = {
+    name: {"type": "string", "minLength": 1, "maxLength": length} for name, length in DETAILS.items()
+}
+_SHARED: Final[dict[str, Schema]] = {
+    "entityType": {"anyOf": [TEXT, array(TEXT, 1)], "examples": ["WaterObserved"]},
+    "attributes": array(_MAPPING),
+    "expectedInterval": {"description": "Seconds between readings, short for that of the profile"} | _POSITIVE,
+    "format": {"anyOf": [one_of(*FORMATS), _FORMAT]},
+    "profile": ref("DeviceProfile"),
+}
 _DEVICE: Final[dict[str, Schema]] = {
     "id": _IDENTIFIER,
     "key": _IDENTIFIER,
     "name": TEXT,
     "entityId": URI,
-    "entityType": {"anyOf": [TEXT, array(TEXT, 1)], "examples": ["WaterObserved"]},
-    "attributes": array(_MAPPING, 1),
-    "expectedInterval": {"description": "Seconds between readings", "type": "number", "exclusiveMinimum": 0},
-    "format": {"anyOf": [one_of(*FORMATS), _FORMAT]},
-    "profile": ref("DeviceProfile"),
+    **_SHARED,
     "location": {
         "description": "[longitude, latitude] or a GeoJSON Point",
         "anyOf": [_LONGITUDE_LATITUDE, {"type": "object"}],
     },
+    "model": {
+        "description": "Id of a device model",
+        "type": "string",
+        "minLength": 1,
+        "examples": ["level-gauge-json"],
+    },
+    "reference": {"description": "That of all mappings that need one and have none", "type": "number"},
+    "startLevel": {"description": "That of the profile's expected interval", "type": "number"},
+    **_DETAILS,
 }
+_WINDOW: Final = ref("MaintenanceWindow")
+_WINDOW_INPUT: Final[dict[str, Schema]] = {
+    "from": _MOMENT,
+    "until": {"anyOf": [_MOMENT, {"type": "null"}], "description": "null: it goes on"},
+    "reason": {"type": "string", "minLength": 1, "maxLength": MAX_REASON},
+}
+_ACCESS: Final = members(
+    {"username": TEXT, "password": TEXT, "topic": TEXT, "url": TEXT | {"examples": ["mqtts://mqtt.city.example"]}},
+    ["username", "password", "topic"],
+    description="How the device reaches the MQTT broker, and the hub by HTTP; the password is told this once",
+)
 _KNOWN_DEVICE: Final = _DEVICE | {
     "expectedInterval": _NUMBER_OR_NULL,
     "location": {"anyOf": [_LONGITUDE_LATITUDE, {"type": "null"}]},
-    "mqtt": members(
-        {"username": TEXT, "password": TEXT, "topic": TEXT},
-        ["username", "password", "topic"],
-        description="How the device reaches the MQTT broker; the password is told this once",
+    "effective": members(
+        _SHARED | {"expectedInterval": _NUMBER_OR_NULL}, description="What it comes to with its model"
     ),
+    "credential": members(
+        {"state": one_of(*CredentialState), "changedAt": _TIME_OR_NULL},
+        ["state", "changedAt"],
+        description="Whether it may log in (MQTT, HTTP), and since when that is so",
+    ),
+    "maintenance": array(_WINDOW),
+    "service": members(
+        {"from": TIME, "until": TIME, "replaces": TEXT, "replacedBy": TEXT},
+        description="From when until when its readings are its station's",
+    ),
+    "status": members(
+        {
+            "state": one_of(*DeviceState, "neverSeen", "maintenance", "retired"),
+            "lastSeenAt": _TIME_OR_NULL,
+            "maintenance": {"anyOf": [_WINDOW, {"type": "null"}]},
+            "batteryLevel": {"description": "0 to 1", "type": ["number", "null"]},
+            "rssi": {"description": "dBm", "type": ["number", "null"]},
+        },
+        ["state", "lastSeenAt"],
+        others=True,
+    ),
+    "createdAt": TIME,
+    "modifiedAt": TIME,
+    "mqtt": _ACCESS,
+}
+_MODEL: Final[dict[str, Schema]] = {
+    "id": _IDENTIFIER,
+    "name": TEXT,
+    "manufacturer": TEXT,
+    "description": TEXT,
+    **_SHARED,
 }
 
 DEVICES: Final[dict[str, Schema]] = {
@@ -114,10 +174,57 @@ DEVICES: Final[dict[str, Schema]] = {
         description="What is expected of a device, a section for each subject",
     ),
     "DeviceInput": members(
-        _DEVICE | {"newPassword": BOOLEAN, "@context": CONTEXT}, ["entityId", "entityType", "attributes"]
+        _DEVICE | {"newPassword": BOOLEAN, "@context": CONTEXT},
+        ["entityId"],
+        description="entityType and attributes are needed where no model gives them",
     ),
-    "Device": members(_KNOWN_DEVICE, ["id", "key", "name", "entityId", "entityType", "attributes"]),
-    "Devices": members({"devices": array(ref("Device"))}, ["devices"]),
+    "Device": members(_KNOWN_DEVICE, ["id", "key", "name", "entityId"]),
+    "Devices": members(
+        {
+            "devices": array(ref("Device")),
+            "next": _TEXT_OR_NULL | {"description": "What to give as after; null: the end"},
+        },
+        ["devices", "next"],
+    ),
+    "DevicesInput": members({"devices": array(ref("DeviceInput"))}, ["devices"]),
+    "DeviceResults": members(
+        {
+            "created": COUNT,
+            "changed": COUNT,
+            "refused": COUNT,
+            "dryRun": BOOLEAN,
+            "results": array(
+                members(
+                    {
+                        "number": {"description": "Of the line, or of the entry; from 1"} | COUNT,
+                        "id": _TEXT_OR_NULL,
+                        "status": one_of("created", "changed", "refused"),
+                        "detail": {"description": "Why it was refused", "type": "string"},
+                        "mqtt": _ACCESS,
+                    },
+                    ["number", "id", "status"],
+                )
+            ),
+        },
+        ["created", "changed", "refused", "dryRun", "results"],
+    ),
+    "DeviceAccess": members({"mqtt": _ACCESS}, ["mqtt"]),
+    "ReplacementInput": members(
+        _DEVICE | {"newPassword": BOOLEAN, "at": _MOMENT},
+        ["id"],
+        description="The new device, as far as it differs from the old one; at: when it took over, default now",
+    ),
+    "MaintenanceWindow": members(
+        {"id": TEXT, "from": TIME, "until": _TIME_OR_NULL, "reason": TEXT},
+        ["id", "from", "until", "reason"],
+        description="A time of maintenance; until null: it goes on",
+    ),
+    "MaintenanceInput": members(_WINDOW_INPUT, ["reason"], description="from: default now"),
+    "MaintenanceChange": members(_WINDOW_INPUT),
+    "Maintenance": members({"windows": array(ref("MaintenanceWindow"))}, ["windows"]),
+    "DeviceModelInput": members(_MODEL | {"@context": CONTEXT}, description="What devices of one kind have in common"),
+    "DeviceModel": members(_MODEL | {"builtIn": BOOLEAN, "devices": COUNT}, ["id", "name", "builtIn"]),
+    "DeviceModels": members({"models": array(ref("DeviceModel"))}, ["models"]),
     "DecodeInput": members(
         {
             "payloadText": {"type": "string"},

@@ -10,13 +10,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api.device_registration import try_document
 from api.hub import Hub
 from api.ingest_parts import make_decoder
 from api.openapi.plain import NEEDED, answers, takes
 from api.requests import JsonObject, TenantId, parse_moment
 from api.responses import Json
-from api.routers.devices import read_document
-from broker.device_documents import device_document
+from broker.device_records import record_document
 from broker.devices import Device
 from broker.errors import BadRequestData
 from broker.times import to_text
@@ -49,12 +49,13 @@ def decoding_router(hub: Hub) -> APIRouter:
 
 
 async def _device(hub: Hub, tenant_id: int, device_id: str, changes: Any) -> Device:
-    device = await hub.devices.get(tenant_id, device_id)
+    record = (await hub.devices.listed(tenant_id, device_id)).record
     if changes is None:
-        return device
+        return record.device
     if not isinstance(changes, dict):
         raise BadRequestData(f"device is {changes!r}; it has to be an object with members of the registration")
-    return await read_document(hub, tenant_id, {**device_document(device), **changes, "id": device_id})
+    document = {**record_document(record), **changes, "id": device_id}
+    return (await try_document(hub, tenant_id, document)).device
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:

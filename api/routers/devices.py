@@ -4,50 +4,26 @@
 from __future__ import annotations
 
 import base64
-import secrets
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from adapters.formats import check_profile
-from api.embedded.passwords import hash_password
+from api.device_registration import register
+from api.device_views import registered_document, shown
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
 from api.quarantine import ReplayResult, drop, replay
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
-from broker.device_documents import device_document, parse_device
-from broker.devices import Device
-from broker.errors import ResourceNotFound
+from broker.errors import AlreadyExists, Conflict
 from broker.times import to_text
+from context_store.devices import DeviceFilter
 from context_store.quarantine import QuarantineEntry
-from context_store.tenants import DEFAULT_TENANT
-from schemas.contexts import MINAMO_CONTEXT
 
-
-async def read_document(hub: Hub, tenant_id: int, document: Any) -> Device:
-    """The device in ``document``; raises :class:`~broker.errors.BadRequestData`."""
-    tenant = DEFAULT_TENANT if tenant_id == 1 else await hub.tenants.name(tenant_id)
-    terms = await hub.contexts.resolve(document.get("@context", MINAMO_CONTEXT), tenant)
-    device = parse_device(document, tenant=tenant, tenant_id=tenant_id, expand=terms.expand_term)
-    check_profile(device.format)
-    return device
-
-
-async def register(hub: Hub, tenant_id: int, document: Any) -> tuple[Device, str | None]:
-    """Register or change the device in ``document``; a new one gets a password, returned only this once."""
-    device = await read_document(hub, tenant_id, document)
-    try:
-        known = await hub.devices.get(tenant_id, device.device_id)
-    except ResourceNotFound:
-        known = None
-    if known is not None and known.password_hash is not None and not document.get("newPassword"):
-        await hub.devices.put(device)
-        return device, None
-    password = secrets.token_urlsafe(18)
-    await hub.devices.put(device.with_password_hash(hash_password(password)))
-    return device, password
+DEFAULT_PAGE: Final = 1000
+MAX_PAGE: Final = 10_000
 
 
 def devices_router(hub: Hub) -> APIRouter:
@@ -55,29 +31,37 @@ def devices_router(hub: Hub) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["devices"])
 
     @router.get("/devices", summary="Registered devices / 登録済みのセンサー", responses=answers("Devices"))
-    async def devices(tenant_id: TenantId) -> Json:
-        return Json({"devices": [device_document(d) for d in await hub.devices.page(tenant_id)]})
+    async def devices(
+        tenant_id: TenantId,
+        text: Annotated[str | None, Query(description="In id, key, name, entity, serial number or DevEUI")] = None,
+        model: Annotated[str | None, Query(description="Id of a device model")] = None,
+        entity_id: Annotated[str | None, Query(alias="entityId", description="The station it feeds")] = None,
+        owner: Annotated[str | None, Query(description="Exactly so")] = None,
+        retired: Annotated[bool, Query(description="Also those out of service")] = True,
+        after: Annotated[str, Query(description="Behind this id: next of the page before")] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
+    ) -> Json:
+        wanted = DeviceFilter(model=model, entity_id=entity_id, owner=owner, text=text, retired=retired)
+        found = await hub.devices.page(tenant_id, wanted, after=after, limit=limit + 1)
+        now = datetime.now(UTC)
+        page = [shown(entry, now) for entry in found[:limit]]
+        return Json({"devices": page, "next": page[-1]["id"] if len(found) > limit else None})
 
     @router.get("/devices/{device_id}", summary="One device / センサー一件", responses=answers("Device", *NEEDED))
     async def device(tenant_id: TenantId, device_id: str) -> Json:
-        return Json(device_document(await hub.devices.get(tenant_id, device_id)))
+        return Json(shown(await hub.devices.listed(tenant_id, device_id), datetime.now(UTC)))
 
     @router.put(
         "/devices/{device_id}",
         summary="Register or change a device / センサーの登録・変更",
-        responses=answers("Device", statuses=(200, 201)),
+        responses=answers("Device", AlreadyExists, Conflict, statuses=(200, 201)),
         openapi_extra=takes("DeviceInput"),
     )
     async def put_device(tenant_id: TenantId, device_id: str, body: JsonObject) -> Response:
-        found, password = await register(hub, tenant_id, {**body, "id": device_id})
-        answer = device_document(found)
-        if password is not None:
-            answer["mqtt"] = {
-                "username": found.key,
-                "password": password,
-                "topic": f"minamo/v1/{found.key}/readings",
-            }
-        return Json(answer, status_code=201 if password is not None else 200)
+        found = await register(hub, tenant_id, {**body, "id": device_id})
+        return Json(
+            registered_document(hub.settings, found), status_code=201 if found.created or found.password else 200
+        )
 
     @router.delete(
         "/devices/{device_id}",

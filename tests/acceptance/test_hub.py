@@ -177,8 +177,7 @@ def test_late_reading_is_history_and_neither_current_nor_an_alert(hub: HubProces
 
 def test_message_of_an_unknown_device_is_kept_and_taken_once_the_device_is_known(hub: HubProcess) -> None:
     first = hub.put("/api/v1/devices/katsura", {**DEVICE, "entityId": "urn:ngsi-ld:WaterObserved:katsura"})["mqtt"]
-    hub.sql("delete from device where device_id = 'katsura' returning 1")
-    hub.sql("update cache_version set version = version + 1 where name = 'devices' returning 1")
+    assert hub.http.delete("/api/v1/devices/katsura").status_code == 204
     hub.sql("select pg_sleep(1.5)")
     send_as_hub(hub, first["topic"], {"time": to_text(datetime.now(UTC)), "level": 2.5})
     held = eventually(lambda: hub.http.get("/api/v1/quarantine").json()["messages"], lambda m: len(m) == 1)[0]

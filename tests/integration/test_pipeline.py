@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from api.device_registration import register
 from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from api.replay.device import SimulatedDevice
-from api.routers.devices import register
 from broker.errors import StoreUnavailable
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from broker.times import to_text
@@ -49,7 +49,8 @@ class FlakyStore:
         self.calls += 1
         if self.away:
             raise StoreUnavailable("away for the test")
-        if self.refuses_above is not None and any(o.values[0][1] > self.refuses_above for o in observations):
+        levels = [o.values[0][1] for o in observations if isinstance(o.values[0][1], float)]
+        if self.refuses_above is not None and any(level > self.refuses_above for level in levels):
             raise UnstorableBatch("refused for the test")
         return await self._store.commit(observations, quarantined)
 

@@ -25,6 +25,7 @@ TABLES = (
     "delivery_stream",
     "delivery",
     "device",
+    "device_model",
     "quarantine",
     "alert_rule",
     "alert_state",

@@ -7,11 +7,17 @@ const STORAGE_KEY = "minamo.lang";
 /** @type {Record<string, Record<string, string>>} */
 const catalogues = {};
 let current = "ja";
+let folder = new URL("../i18n/", import.meta.url);
+
+/** Where another page has its texts. @param {URL} place */
+export function textsFrom(place) {
+  folder = place;
+}
 
 /** @param {string} lang */
 async function load(lang) {
   if (catalogues[lang]) return;
-  const answer = await fetch(new URL(`../i18n/${lang}.json`, import.meta.url));
+  const answer = await fetch(new URL(`${lang}.json`, folder));
   if (!answer.ok) throw new Error(`texts ${lang}: ${answer.status}`);
   catalogues[lang] = await answer.json();
 }

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from api.embedded.mosquitto_files import HUB_USER, MqttCredential, configuration, devices_in, password_file
+from api.embedded.mosquitto_files import (
+    HUB_USER,
+    MqttCredential,
+    TlsListener,
+    access_file,
+    configuration,
+    devices_in,
+    password_file,
+)
 from api.embedded.passwords import hash_password
 
 HASH = hash_password("x", salt=b"twelve bytes")
@@ -60,3 +68,43 @@ def test_nobody_connects_without_a_password() -> None:
     )
     assert "allow_anonymous false" in text.splitlines()
     assert "listener 1883 127.0.0.1" in text.splitlines()
+
+
+def test_device_with_an_address_may_publish_under_that_name() -> None:
+    lines = access_file([MqttCredential("gauge", HASH, "key/weather7"), MqttCredential("b", HASH)]).splitlines()
+    own = lines[lines.index("user gauge") :]
+    assert "topic write /ul/key/weather7/attrs" in own
+    assert not [line for line in own if "+/weather7" in line or "application" in line]
+    assert "user b" not in lines
+
+
+def test_address_without_an_api_key_holds_for_every_one_and_for_network_servers() -> None:
+    lines = access_file([MqttCredential("gauge", HASH, "24e124")]).splitlines()
+    assert {"topic write json/+/24e124/attrs", "topic write application/+/device/24e124/event/up"} <= set(lines)
+
+
+@pytest.mark.parametrize("address", ["#", "+/x", "a/b/c", "a b", "x\nuser minamo-hub", ""])
+def test_address_that_would_reach_beyond_its_own_topic_is_left_out(address: str) -> None:
+    assert access_file([MqttCredential("gauge", HASH, address)]) == access_file([])
+
+
+def test_addresses_are_read_back() -> None:
+    devices = [MqttCredential("a", HASH, "key/x"), MqttCredential("b", HASH)]
+    assert devices_in(password_file(HASH, devices), access_file(devices)) == devices
+
+
+def test_listener_with_tls_has_its_certificate() -> None:
+    text = configuration(
+        host="127.0.0.1",
+        port=1883,
+        config_folder=Path("/c"),
+        data_folder=Path("/d"),
+        receive_maximum=1,
+        max_queued_messages=2,
+        autosave_interval_s=3,
+        tls=TlsListener("::", 8883, Path("/c/certificate.pem"), Path("/c/key.pem")),
+    )
+    lines = text.splitlines()
+    place = lines.index("listener 8883 ::")
+    assert lines[place + 1 : place + 3] == ["certfile /c/certificate.pem", "keyfile /c/key.pem"]
+    assert lines.index("listener 1883 127.0.0.1") < place

@@ -28,13 +28,15 @@ from api.openapi.quality_schemas import PARAMETERS
 from api.settings import Settings
 from broker.alerts.rule_documents import _MEMBERS as RULE_MEMBERS
 from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
+from broker.device_models import _MEMBERS as MODEL_MEMBERS
 from broker.device_profile import DeviceProfile, ExpectedInterval
+from broker.device_records import MEMBERS
 from broker.jsonld import ContextResolver
 from broker.quality import QualityParameters
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON
 
-PAGES = {"/", "/docs", "/openapi.json"}  # for people, and the document itself
+PAGES = {"/", "/devices", "/docs", "/openapi.json"}  # for people, and the document itself
 
 
 @cache
@@ -179,8 +181,11 @@ class TestSchemas:
         assert set(notification["endpoint"]["properties"]) == set(subscription_document._ENDPOINT)
 
     def test_device(self) -> None:
-        assert properties("DeviceInput") == _MEMBERS
+        assert properties("DeviceInput") == _MEMBERS | MEMBERS
         assert set(SCHEMAS["DeviceInput"]["properties"]["attributes"]["items"]["properties"]) == _MAPPING_MEMBERS
+
+    def test_device_model(self) -> None:
+        assert properties("DeviceModelInput") == MODEL_MEMBERS
 
     def test_profile_of_a_device(self) -> None:
         assert properties("DeviceProfile") == {field.alias for field in DeviceProfile.model_fields.values()}
