@@ -40,6 +40,7 @@ from api.routers.history_import import import_router
 from api.routers.quality import quality_router
 from api.routers.readings import readings_router
 from api.routers.series import series_router
+from api.routers.silence import silence_router
 from api.routers.stations import Notice, stations_router
 from api.routers.streams import streams_router
 from api.routers.subscriptions import subscription_routes
@@ -93,6 +94,7 @@ def create_app(
     app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
     app.include_router(devices_router(hub))
+    app.include_router(silence_router(hub))
     app.include_router(device_models_router(hub))
     app.include_router(device_service_router(hub))
     app.include_router(device_files_router(hub))

@@ -19,6 +19,7 @@ from api import (
     history_commands,
     quality_commands,
     rule_commands,
+    silence_commands,
     store_commands,
 )
 from api.embedded import Text
@@ -213,6 +214,7 @@ for command in (
     history_commands.export_history,
     history_commands.import_history,
     quality_commands.quality,
+    silence_commands.silence,
 ):
     main.add_command(command)
 

@@ -39,6 +39,7 @@ from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
 from api.workers.rollups import RollupWorker
 from api.workers.subscriptions import SubscriptionWorker
+from api.workers.supervision import SupervisionWorker
 from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
 from context_store import alerts as alert_channel
@@ -84,8 +85,6 @@ def add_api(parts: Parts, hub: Hub, notice: Notice | None = None) -> None:
     readers = make_readers(hub)
     parts.wake_on(deliveries.KEPT_CHANNEL, readers.wake)
     parts.add("streams", readers.run())
-    parts.wake_on(caches.CHANNEL, hub.registrations.wake)
-    parts.add("registrations", hub.registrations.run())
     guard = make_guard(hub)
     parts.add("overload", guard.run())
     app = create_app(hub, parts.health, wakes, notice, readers, guard)
@@ -153,6 +152,9 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     rollup_worker = RollupWorker(Rollups(hub.database), Retention(hub.database, hub.settings.kept))
     parts.health.add("rollups", rollup_worker.check)
     parts.add("rollups", rollup_worker.run())
+    supervision = SupervisionWorker(hub)
+    parts.health.add("supervision", supervision.check)
+    parts.add("supervision", supervision.run())
     parts.add("expiry", collect_expired(hub))
     parts.add("backlog gauges", watch_backlogs(hub))
 

@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from broker.errors import BadRequestData
 from broker.quality.parameters import GapRule, QualityParameters
+from broker.silence import Limits, Meaning
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -64,6 +65,31 @@ class ExpectedInterval(Section):
         return self.active if value >= self.start_level else self.normal
 
 
+class SilenceRules(Section):
+    """When silence of the device is too long, and what it says; see :mod:`broker.silence`.
+
+    ``late``, ``silent`` and ``dead`` are numbers of expected intervals. ``means``: what silence says of what is
+    measured. ``group``: what the device is heard through, where that is not the gateway that its messages name.
+    """
+
+    late: Annotated[float, Field(gt=0)] | None = None
+    silent: Annotated[float, Field(gt=0)] | None = None
+    dead: Annotated[float, Field(gt=0)] | None = None
+    means: Meaning = Field(default=Meaning.NOTHING, strict=False)
+    group: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+    def limits(self, late: float) -> Limits:
+        """After how many intervals it is late, silent, dead; ``late`` is that of the hub."""
+        return Limits.of(late, (self.late, self.silent, self.dead))
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        given = [limit for limit in (self.late, self.silent, self.dead) if limit is not None]
+        if given != sorted(given):
+            raise ValueError("late, silent and dead have to ascend")
+        return self
+
+
 GAP_INTERVALS: Final = 3.0
 """A pause of more than so many expected intervals is a gap, where a profile does not say otherwise."""
 
@@ -74,6 +100,7 @@ class DeviceProfile(Section):
     expected_interval: ExpectedInterval | None = None
     quality: dict[str, QualityParameters] = Field(default_factory=dict)
     """Parameters of the tests of readings, by field of the message (:mod:`broker.quality.parameters`)."""
+    silence: SilenceRules = SilenceRules()
 
     def document(self) -> dict[str, Any]:
         """The JSON form, without members that have their default."""

@@ -6,6 +6,9 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from broker.device_state import DeviceState
+from broker.silence import Limits
+
 
 class Freshness(StrEnum):
     """``live``: a reading within the expected time; ``late``: overdue; ``missing``: long overdue, or none ever."""
@@ -15,20 +18,17 @@ class Freshness(StrEnum):
     MISSING = "missing"
 
 
-# A sensor that is overdue by this many times what makes it late is called missing.
-MISSING_AFTER_LATE = 4.0
 # Expected interval of a device that declares none, in seconds.
 DEFAULT_INTERVAL_S = 600.0
 
 
 def freshness(
-    observed_at: datetime | None, now: datetime, expected_interval_s: float | None, stale_factor: float
+    observed_at: datetime | None, now: datetime, expected_interval_s: float | None, limits: Limits
 ) -> Freshness:
-    """Grade the age of the newest reading: late past ``stale_factor`` intervals, missing past four times that."""
+    """Grade the age of the newest reading by ``limits``: missing is what a device would be called silent for."""
     if observed_at is None:
         return Freshness.MISSING
-    late_after = (expected_interval_s or DEFAULT_INTERVAL_S) * stale_factor
-    age = (now - observed_at).total_seconds()
-    if age <= late_after:
+    state = limits.grade(now - observed_at, expected_interval_s or DEFAULT_INTERVAL_S)
+    if state is DeviceState.OK:
         return Freshness.LIVE
-    return Freshness.LATE if age <= late_after * MISSING_AFTER_LATE else Freshness.MISSING
+    return Freshness.LATE if state is DeviceState.LATE else Freshness.MISSING

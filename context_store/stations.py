@@ -15,7 +15,7 @@ from context_store.terms import TermIds
 # Each device in service with the present document of its entity and the stages that are raised there.
 _STATIONS: Final[LiteralString] = """
     select d.device_id, d.name, d.entity_id, d.entity_types as types, d.attributes as mappings,
-           extract(epoch from d.expected_interval)::float8 as expected_interval_s,
+           d.profile,
            st_x(d.location) as longitude, st_y(d.location) as latitude, e.document,
            coalesce((select jsonb_object_agg(a.rule_id || '/' || a.stage, a.threshold)
                        from alert a where a.tenant_id = d.tenant_id and a.entity_key = e.entity_key
@@ -53,7 +53,7 @@ class StationRow:
     entity_id: str
     types: list[str]
     mappings: list[dict[str, Any]]
-    expected_interval_s: float | None
+    profile: dict[str, Any]
     longitude: float | None
     latitude: float | None
     document: dict[str, Any] | None

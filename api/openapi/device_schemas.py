@@ -23,7 +23,7 @@ from api.openapi.building import (
     one_of,
     ref,
 )
-from api.openapi.quality_schemas import PROFILE_SECTION
+from api.openapi.quality_schemas import PROFILE_SECTION, SILENCE_SECTION
 from broker.device_records import DETAILS, CredentialState
 from broker.device_state import DeviceState
 from broker.devices import MEASURES, VALUE
@@ -170,7 +170,7 @@ _MODEL: Final[dict[str, Schema]] = {
 
 DEVICES: Final[dict[str, Schema]] = {
     "DeviceProfile": members(
-        {"expectedInterval": _EXPECTED_INTERVAL, "quality": PROFILE_SECTION},
+        {"expectedInterval": _EXPECTED_INTERVAL, "quality": PROFILE_SECTION, "silence": SILENCE_SECTION},
         description="What is expected of a device, a section for each subject",
     ),
     "DeviceInput": members(

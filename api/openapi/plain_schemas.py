@@ -47,6 +47,8 @@ STATIONS: Final[dict[str, Schema]] = {
             "ageSeconds": _NUMBER_OR_NULL,
             "expectedIntervalSeconds": _NUMBER_OR_NULL,
             "status": one_of(*Freshness),
+            "reception": _TEXT_OR_NULL | {"description": "ok, late, silent, dead, floodedUnknown"},
+            "floodSign": {"type": "boolean"},
             "stage": {"anyOf": [STAGE, {"type": "null"}]},
             "stagesRaised": array(STAGE),
             "thresholds": array(members({"stage": STAGE, "value": NUMBER}, ["stage", "value"])),

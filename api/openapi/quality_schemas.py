@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.building import COUNT, NUMBER, TEXT, TIME, Schema, array, members, one_of
+from broker.device_state import DeviceState
 from broker.quality import Kind
 from broker.quality.decisions import FLAGS, MAX_TEXT
+from broker.silence import Meaning
 
 _ABOVE_0: Final[Schema] = {"type": "number", "exclusiveMinimum": 0}
 _OFF: Final[Schema] = {"const": False}
@@ -62,9 +64,41 @@ _DECISION: Final[dict[str, Schema]] = {
 }
 _DECIDED: Final = members(_DECISION, sorted(set(_DECISION) - {"value", "offset", "datasetId"}))
 
+SILENCE_SECTION: Final = members(
+    {
+        "late": _ABOVE_0,
+        "silent": _ABOVE_0,
+        "dead": _ABOVE_0,
+        "means": one_of(*Meaning) | {"description": "What silence says of what is measured"},
+        "group": {"type": "string", "minLength": 1, "maxLength": 200, "description": "What it is heard through"},
+    },
+    description="After how many expected intervals it is late, silent, dead, and what silence means",
+)
+_SILENCE: Final[dict[str, Schema]] = {
+    "generatedAt": TIME,
+    "counts": members({state.value: COUNT for state in DeviceState}),
+    "groups": array(members({"group": TEXT, "since": TIME, "devices": array(TEXT)}, ["group", "since", "devices"])),
+    "devices": array(
+        members(
+            {
+                "deviceId": TEXT,
+                "name": TEXT,
+                "entityId": TEXT,
+                "state": one_of(*DeviceState),
+                "since": TIME,
+                "lastSeenAt": {"anyOf": [TIME, {"type": "null"}]},
+                "expectedIntervalSeconds": NUMBER,
+                "floodSign": {"type": "boolean"},
+            },
+            ["deviceId", "entityId", "state", "since", "floodSign"],
+        )
+    ),
+}
+
 QUALITY: Final[dict[str, Schema]] = {
     "QualityDecisionInput": members(_DECISION_INPUT, ["from", "to", "reason"]),
     "QualityDecision": _DECIDED,
+    "Silence": members(_SILENCE, _SILENCE),
     "QualityDecisions": members({"decisions": array(_DECIDED)}, ["decisions"]),
 }
 """All of them."""

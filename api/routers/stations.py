@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Query
 
 from api.hub import Hub
@@ -14,8 +16,10 @@ from api.openapi.plain import answers
 from api.requests import TenantId, expand_name, parse_moment, short_name
 from api.responses import Json
 from broker.alerts import AlertRule
+from broker.device_profile import DeviceProfile, parse_device_profile
 from broker.errors import BadRequestData
 from broker.quality import judgement_of
+from broker.silence import FLOODED_UNKNOWN, RECEPTION
 from broker.stations import freshness
 from broker.times import to_text
 from context_store.stations import StationRow, StationStore
@@ -90,6 +94,22 @@ def _stage(code: str) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)
+def _profile(document: bytes) -> DeviceProfile:
+    return parse_device_profile(orjson.loads(document))
+
+
+def _interval_s(profile: DeviceProfile, row: StationRow) -> float | None:
+    """How often a reading should come in the present mode; None: it is not known."""
+    interval = profile.expected_interval
+    if interval is None:
+        return None
+    mapping = next((one for one in row.mappings if one["field"] == interval.field), row.mappings[0])
+    group = (row.document or {}).get(mapping["attribute"]) or {}
+    value = (group.get(mapping.get("datasetId", NO_DATASET)) or {}).get("value")
+    return interval.at(value if isinstance(value, int | float) and not isinstance(value, bool) else None)
+
+
 def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_factor: float) -> dict[str, Any]:
     mapping = row.mappings[0]
     attribute = mapping["attribute"]
@@ -97,6 +117,9 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
     instance = ((row.document or {}).get(attribute) or {}).get(dataset) or {}
     observed = instance.get("observedAt")
     said = judgement_of(instance)
+    profile = _profile(orjson.dumps(row.profile))
+    interval_s = _interval_s(profile, row)
+    reception = ((row.document or {}).get(RECEPTION) or {}).get(NO_DATASET, {}).get("value")
     observed_at = datetime.fromisoformat(observed) if observed else None
     watching = [
         rule for rule in rules if rule.attribute == attribute and rule.entities.matches(row.entity_id, tuple(row.types))
@@ -117,8 +140,10 @@ def _station(row: StationRow, rules: Iterable[AlertRule], now: datetime, stale_f
         "quality": said.flag if said else None,
         "qualityReasons": list(said.reasons) if said else [],
         "ageSeconds": round((now - observed_at).total_seconds()) if observed_at else None,
-        "expectedIntervalSeconds": row.expected_interval_s,
-        "status": freshness(observed_at, now, row.expected_interval_s, stale_factor).value,
+        "expectedIntervalSeconds": interval_s,
+        "status": freshness(observed_at, now, interval_s, profile.silence.limits(stale_factor)).value,
+        "reception": reception,
+        "floodSign": reception == FLOODED_UNKNOWN,
         "stage": raised[-1] if raised else None,
         "stagesRaised": raised,
         "thresholds": [

@@ -11,6 +11,8 @@ export const SILENT_COLOUR = "#AAAAAA";
 export const URGENT_ORDER = 4;
 // A station whose answer we lost is overdue after this many of its intervals.
 const OVERDUE_INTERVALS = 2.5;
+// A road that seems to be under water stands beside 避難判断水位.
+const FLOOD_SIGN = 29;
 
 /** @param {Station} station */
 export function keyOf(station) {
@@ -53,6 +55,7 @@ export function stageName(stage) {
 export function stateOf(station, stages, silence = 0) {
   const stage = station.stage === null ? null : stageOf(station.stage, stages);
   const severity = stage ? stage.order * 10 : 0;
+  if (station.floodSign) return { kind: "flooded", stage, severity: Math.max(severity - 1, FLOOD_SIGN) };
   if (station.status === "missing" || station.value === null) {
     return { kind: "missing", stage, severity: stage ? severity - 1 : 6 };
   }
@@ -75,7 +78,7 @@ function isOverdue(station, silence) {
 
 /** @param {StationState} state */
 export function isSilent(state) {
-  return state.kind === "late" || state.kind === "missing";
+  return state.kind === "late" || state.kind === "missing" || state.kind === "flooded";
 }
 
 /** @param {StationState} state */
@@ -89,6 +92,8 @@ export function stateName(state) {
       return t("stateNoThresholds");
     case "late":
       return t("stateLate");
+    case "flooded":
+      return t("stateFlooded");
     default:
       return t("stateMissing");
   }

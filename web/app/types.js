@@ -29,6 +29,8 @@
  * @property {string|null} [quality]  good, suspect, missing, estimated or maintenance; null: nothing is said
  * @property {string[]} [qualityReasons]
  * @property {"live"|"late"|"missing"} status
+ * @property {string|null} [reception]
+ * @property {boolean} [floodSign]  silent, and its silence says that it is under water
  * @property {string|null} stage
  * @property {Threshold[]} thresholds
  *
@@ -75,7 +77,7 @@
  * @property {Alarm[]} alarms
  *
  * @typedef {object} StationState  What a station looks like; see stages.js.
- * @property {"stage"|"normal"|"noThresholds"|"late"|"missing"} kind
+ * @property {"stage"|"normal"|"noThresholds"|"late"|"missing"|"flooded"} kind
  * @property {Stage|null} stage  the present stage, or the last known one when late or missing
  * @property {number} severity  for sorting, higher is worse
  *

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from broker.silence import Limits
 from broker.stations import Freshness, freshness
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -23,12 +24,12 @@ NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     ],
 )
 def test_age_in_expected_intervals_decides(age_s: int, expected: Freshness) -> None:
-    assert freshness(NOW - timedelta(seconds=age_s), NOW, 600, 2.5) is expected
+    assert freshness(NOW - timedelta(seconds=age_s), NOW, 600, Limits.of(2.5)) is expected
 
 
 def test_no_reading_ever_is_missing() -> None:
-    assert freshness(None, NOW, 600, 2.5) is Freshness.MISSING
+    assert freshness(None, NOW, 600, Limits.of(2.5)) is Freshness.MISSING
 
 
 def test_without_a_declared_interval_ten_minutes_are_expected() -> None:
-    assert freshness(NOW - timedelta(minutes=26), NOW, None, 2.5) is Freshness.LATE
+    assert freshness(NOW - timedelta(minutes=26), NOW, None, Limits.of(2.5)) is Freshness.LATE
