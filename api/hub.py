@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from adapters.context_loader import HttpContextLoader
+from adapters.context_source import SourceClient
 from api.settings import Settings
 from broker.jsonld import ContextLimits, ContextResolver
 from context_store.alarms import AlarmStore
@@ -23,6 +24,7 @@ from context_store.entities import EntityWriter
 from context_store.hosted_contexts import HostedContexts
 from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.quarantine import QuarantineStore
+from context_store.registration_directory import RegistrationDirectory
 from context_store.tenants import Tenants
 from context_store.terms import TermIds
 
@@ -50,6 +52,8 @@ class Hub:
     alerts: AlertStore
     alarms: AlarmStore
     deliveries: DeliveryStore
+    registrations: RegistrationDirectory
+    source_client: SourceClient
 
 
 @asynccontextmanager
@@ -60,6 +64,14 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     http = HttpContextLoader(
         timeout_s=settings.context_fetch_timeout_s,
         max_bytes=settings.context_max_bytes,
+        allow_private=settings.allow_private_endpoints,
+        allow_loopback=settings.loopback_endpoints_allowed,
+        ca_file=settings.ca_file,
+    )
+    sources = SourceClient(
+        timeout_s=settings.csource_timeout_s,
+        max_bytes=settings.csource_max_bytes,
+        concurrency=settings.csource_concurrency,
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
         ca_file=settings.ca_file,
@@ -88,7 +100,10 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             alerts=AlertStore(),
             alarms=AlarmStore(timedelta(hours=settings.incident_reopen_hours)),
             deliveries=DeliveryStore(database, lease_s=settings.delivery_timeout_s + _LEASE_MARGIN_S),
+            registrations=RegistrationDirectory(database),
+            source_client=sources,
         )
     finally:
         await http.aclose()
+        await sources.aclose()
         await database.close()

@@ -85,6 +85,8 @@ def add_api(parts: Parts, hub: Hub, notice: Notice | None = None) -> None:
     readers = make_readers(hub)
     parts.wake_on(deliveries.KEPT_CHANNEL, readers.wake)
     parts.add("streams", readers.run())
+    parts.wake_on(caches.CHANNEL, hub.registrations.wake)
+    parts.add("registrations", hub.registrations.run())
     guard = make_guard(hub)
     parts.add("overload", guard.run())
     app = create_app(hub, parts.health, wakes, notice, readers, guard)

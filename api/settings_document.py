@@ -20,6 +20,7 @@ GROUPS: Final[dict[str, str]] = {
     "delivery": "Notifications and webhooks / 通知と Webhook",
     "cap": "CAP messages / CAP メッセージ",
     "context": "JSON-LD contexts / JSON-LD コンテキスト",
+    "context sources": "Context sources / コンテキストソース",
     "query": "Queries / 検索",
     "history": "History / 履歴",
 }

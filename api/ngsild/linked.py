@@ -12,9 +12,8 @@ from api.ngsild.projection import Projection
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, TooComplexQuery
 from broker.jsonld import TermMap
-from broker.linked import MAX_JOIN_LEVEL, Inliner, Join, LinkedRetrieval, flattened, linked_entities
+from broker.linked import MAX_JOIN_LEVEL, Fetch, Inliner, Join, LinkedRetrieval, flattened, linked_entities
 from broker.query import parse_ids
-from context_store.entity_store import EntityStore
 
 
 def retrieval_of_parameters(parameters: Parameters) -> LinkedRetrieval:
@@ -46,10 +45,9 @@ def _retrieval(join: str | None, level: int | None, contained_by: Sequence[str])
 
 @dataclass(frozen=True, slots=True)
 class LinkedWriter:
-    """Writes entities of one tenant, with linked ones as ``retrieval`` says."""
+    """Writes entities, with linked ones as ``retrieval`` says, which ``fetch`` gets by their ids."""
 
-    store: EntityStore
-    tenant_id: int
+    fetch: Fetch
     retrieval: LinkedRetrieval
 
     async def write(
@@ -59,9 +57,7 @@ class LinkedWriter:
         retrieval = self.retrieval
         if retrieval.join is Join.NONE:
             return [projection.write(root, terms, media_type) for root in roots]
-        linked = await linked_entities(
-            roots, projection.form, retrieval, lambda ids: self.store.get_all(self.tenant_id, ids)
-        )
+        linked = await linked_entities(roots, projection.form, retrieval, self.fetch)
         if retrieval.join is Join.FLAT:
             entities = flattened(roots, projection.form, linked)
             return [projection.write(entity, terms, media_type, form) for entity, form in entities]

@@ -23,13 +23,21 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from api.negotiation import REPRESENTATIONS
-from broker.errors import AlreadyExists, NgsiLdError, NonexistentTenant, ResourceNotFound
+from broker.errors import (
+    AlreadyExists,
+    Conflict,
+    NgsiLdError,
+    NonexistentTenant,
+    OperationNotSupported,
+    ResourceNotFound,
+)
+from schemas.terms import JSON
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 _Method = TypeVar("_Method", bound=Callable[..., Awaitable[Response]])
 
 LOCAL: Final = frozenset({"local"})
-"""Known to every operation (clause 6.3.18); without context sources it makes no difference."""
+"""Known to every operation (clause 6.3.18): no context source has a part in it."""
 
 _DOCSTRING: Final = re.compile(r"(?P<name>[^:]+): implements (?P<clause>[\d.]+\d)\.\s*(?P<description>.*)", re.DOTALL)
 _ATTRIBUTE: Final = "__operation__"
@@ -53,6 +61,10 @@ DONE: Final = Answer(204)
 CREATED: Final = Answer(201, headers=("Location",))
 
 
+PARTLY: Final = Answer(207, "BatchOperationResult", (JSON,))
+"""Of a change that context sources have a part in, some parts were made and some not."""
+
+
 def found(schema: str, media_types: tuple[str, ...] = REPRESENTATIONS, *headers: str, status: int = 200) -> Answer:
     """What :func:`api.negotiation.answer` writes."""
     return Answer(status, schema, media_types, ("Link", "Preference-Applied", *headers))
@@ -62,6 +74,10 @@ CREATION: Final = (AlreadyExists,)
 LOOKUP: Final = (ResourceNotFound, NonexistentTenant)
 READING: Final = (NonexistentTenant,)
 """Errors of an operation that creates something, that needs something to be there, and that reads what there is."""
+
+
+DISTRIBUTED: Final = (Conflict, OperationNotSupported)
+"""Errors of a change that context sources have a part in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from api.ngsild.parameters import Parameters
 from broker.errors import BadRequestData
 from broker.jsonld import TermMap
@@ -26,6 +28,7 @@ from broker.query import (
     parse_scopes,
     parse_types,
 )
+from broker.registrations.requests import Filters
 from broker.temporal import TemporalQuery, temporal_query
 from broker.validation import check_time
 from schemas.terms import NGSI_LD
@@ -34,8 +37,7 @@ FILTER_PARAMETERS: Final = frozenset(
     ("id", "idPattern", "type", "q", "georel", "geometry", "coordinates", "geoproperty", "scopeQ", "csf",
      "expandValues", "jsonKeys", "splitEntities")
 )  # fmt: skip
-"""What selects entities. ``csf`` and ``splitEntities`` are about context sources, of which there are none: any of them
-would be passed over, and all entities are whole. Both are checked and change nothing (5.2.23, 5.7.2.4)."""
+"""What selects entities; ``csf`` and ``splitEntities`` are about the context sources that are asked (5.7.2.4)."""
 _MEMBERS: Final[dict[str, type | tuple[type, ...]]] = {
     "type": str, "entities": list, "q": str, "geoQ": dict, "scopeQ": str, "attrs": list, "pick": list, "omit": list,
     "lang": str, "datasetId": (list, str), "expandValues": (list, str), "jsonKeys": (list, str), "csf": str,
@@ -73,12 +75,17 @@ class QueryInput:
     order_geometry: str | None = None
     collation: str | None = None
     csf: str | None = None
+    split: bool | None = None
     local: bool | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no context source is to be asked; ``*`` as the type implies it (Table 6.4.3.2-1)."""
+        return bool(self.local) or "*" in (self.types, *(selector.get("type") for selector in self.selectors))
 
 
 def query_of_parameters(parameters: Parameters) -> QueryInput:
     """The query of a GET."""
-    parameters.flag("splitEntities")
     return QueryInput(
         ids=parameters.text("id"),
         id_pattern=parameters.text("idPattern"),
@@ -96,6 +103,7 @@ def query_of_parameters(parameters: Parameters) -> QueryInput:
         order_geometry=parameters.text("orderGeometry"),
         collation=parameters.text("collation"),
         csf=parameters.text("csf"),
+        split=parameters.flag("splitEntities") if "splitEntities" in parameters else None,
         local=read_local(parameters),
     )
 
@@ -152,6 +160,7 @@ def query_of_body(body: Mapping[str, Any], local: bool | None) -> QueryInput:
         order_geometry=ordering.get("geometry"),
         collation=ordering.get("collation"),
         csf=body.get("csf"),
+        split=body.get("splitEntities"),
         local=local,
     )
 
@@ -164,6 +173,23 @@ def _ordering_of_body(given: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(value, _ORDERING[name]) or (name == "orderBy" and not _is_filled(value, str)):
             raise BadRequestData(f"Member {name!r} of ordering has a value of the wrong type")
     return given
+
+
+def filters_of(given: QueryInput) -> Filters:
+    """The filters as they are passed on to context sources."""
+    place = given.coordinates
+    texts = {
+        "q": given.q,
+        "expandValues": ",".join(given.expand_values),
+        "jsonKeys": ",".join(given.json_keys),
+        "georel": given.georel,
+        "geometry": given.geometry,
+        "coordinates": orjson.dumps(place).decode() if isinstance(place, list) else place,
+        "geoproperty": given.geoproperty,
+        "scopeQ": given.scope_q,
+    }
+    filled = {name: text for name, text in texts.items() if text}
+    return Filters(filled, needs_context="q" in filled or "geoproperty" in filled)
 
 
 def requested_order(given: QueryInput, terms: TermMap) -> Ordering | None:
@@ -214,7 +240,7 @@ def entity_query(given: QueryInput, terms: TermMap, *, attributes: tuple[str, ..
     ``depth`` is how many Relationships ``q`` may follow. Raises ``BadRequestData`` and ``TooComplexQuery``.
     """
     if given.csf is not None:
-        parse_q(given.csf, terms.expand_term, name="csf")  # without context sources, nothing is left to do with it
+        parse_q(given.csf, terms.expand_term, name="csf")  # faults are told whether or not a source is asked
     return EntityQuery(
         ids=parse_ids(given.ids) if given.ids else (),
         id_pattern=parse_id_pattern(given.id_pattern) if given.id_pattern else None,

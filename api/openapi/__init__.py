@@ -14,9 +14,21 @@ from api.openapi.answers import SHARED
 from api.openapi.building import PARTS
 from api.openapi.entity_schemas import INPUT, OUTPUT
 from api.openapi.plain_schemas import PLAIN
+from api.openapi.registration_schemas import REGISTRATIONS
 from api.openapi.resource_schemas import CONTEXTS, DISCOVERY, ERRORS, QUERIES, SUBSCRIPTIONS
 
-SCHEMAS: Final = {**PARTS, **INPUT, **OUTPUT, **QUERIES, **SUBSCRIPTIONS, **DISCOVERY, **CONTEXTS, **ERRORS, **PLAIN}
+SCHEMAS: Final = {
+    **PARTS,
+    **INPUT,
+    **OUTPUT,
+    **QUERIES,
+    **SUBSCRIPTIONS,
+    **REGISTRATIONS,
+    **DISCOVERY,
+    **CONTEXTS,
+    **ERRORS,
+    **PLAIN,
+}
 """All schemas by name."""
 
 _DESCRIPTION: Final = """\

@@ -158,6 +158,10 @@ OUTPUT: Final[dict[str, Schema]] = {
         _WRITTEN, others=True, description="An entity whose attributes are arrays of instances, values, or aggregates"
     ),
     "TemporalEvolutions": array(ref("TemporalEvolution")),
+    "PartlyUpdated": {
+        "description": "Attributes that were not written, or with context sources the parts not made",
+        "anyOf": [ref("UpdateResult"), ref("BatchOperationResult")],
+    },
     "UpdateResult": members(
         {
             "updated": array(TEXT),

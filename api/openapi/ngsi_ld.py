@@ -14,19 +14,21 @@ from api.openapi.answers import responses
 from api.openapi.building import Schema, ref, with_context
 from api.openapi.entity_schemas import INPUT
 from api.openapi.parameters import header_parameter, path_parameter, query_parameter, request_headers, wire_name
+from api.openapi.registration_schemas import REGISTRATIONS
 from api.openapi.resource_schemas import QUERIES, SUBSCRIPTIONS
 from schemas.terms import JSON, JSON_LD, MERGE_PATCH
 
 _SEGMENT: Final = re.compile(r"{(\w+)}")
 _NOT_A_WORD: Final = re.compile(r"[^A-Za-z]+")
 _AS_IT_IS: Final = frozenset(("EntityIds", "ContextDocument"))  # without names, or a context itself
-_EXPANDED: Final = {**INPUT, **QUERIES, **SUBSCRIPTIONS}
+_EXPANDED: Final = {**INPUT, **QUERIES, **SUBSCRIPTIONS, **REGISTRATIONS}
 
 TAGS: Final = {
     "entities": ("entities", "Entities and their attributes / エンティティと属性"),
     "entityOperations": ("batch", "Many entities at once, and queries by POST / 一括操作と POST による検索"),
     "temporal": ("temporal", "How entities evolved / 履歴"),
     "subscriptions": ("subscriptions", "Being notified of changes / 通知の購読"),
+    "csourceRegistrations": ("context sources", "Other brokers that are asked too / 他のブローカーの登録"),
     "types": ("discovery", "What there is to query / 型と属性の一覧"),
     "attributes": ("discovery", "What there is to query / 型と属性の一覧"),
     "entityMaps": ("entity maps", "Pages of a moving target / 検索結果の固定"),

@@ -12,6 +12,7 @@ from api.ngsild.entity_maps import ENTITY_MAP_HEADER
 from api.ngsild.operation import Operation
 from api.ngsild.paging import COUNT_HEADER
 from api.ngsild.projection import ENTITY_MAP_PARAMETERS
+from api.ngsild.sources import WARNING_HEADER
 from api.openapi.building import NAME, TEXT, TIME, URI, Schema, array, one_of
 from api.problem_details import TENANT_HEADER
 from broker.aggregation import AggregationMethod
@@ -48,7 +49,10 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     ),
     "corrections": (_FLAG, "What is believed no longer, too, as urn:minamo:superseded; of the hub's own"),
     "count": (_FLAG, f"Answer with the number of results in {COUNT_HEADER} (6.3.13)"),
-    "csf": (_example("endpoint==1"), "Filter of context sources, of which the hub has none (4.9)"),
+    "csf": (
+        _example('sourceType=="sensor"'),
+        "Filter of context sources by their properties: only those that match are asked (4.9)",
+    ),
     "datasetId": (
         {"type": "array", "items": {"anyOf": [URI, {"const": "@none"}]}, "minItems": 1},
         "Attribute instances by their datasetId; @none is the default instance (4.5.5)",
@@ -96,7 +100,10 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     "q": (_example('waterLevel>1.0;status=="open"'), "Query over attributes (4.9)"),
     "reload": (_FLAG, "Fetch the copy of a context again instead of deleting it"),
     "scopeQ": (_example("/Japan/#"), "Query over scopes (4.19)"),
-    "splitEntities": (_FLAG, "About context sources, of which the hub has none"),
+    "splitEntities": (
+        _FLAG,
+        "Whether an entity may be in parts at several context sources: filters are then applied here (5.2.23)",
+    ),
     "timeAt": (TIME, "Time, or begin of the time interval (4.11)"),
     "timeproperty": (one_of(*TimeProperty), "Which time is compared; observedAt when absent (4.8)"),
     "timerel": (one_of("before", "after", "between"), "Relation to timeAt (4.11)"),
@@ -111,6 +118,7 @@ PATH_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
     "instance_id": (URI, "The instanceId of an attribute instance in history"),
     "map_id": (URI, "The EntityMap's id"),
     "name": (NAME, "The name of an entity type or attribute, short or as IRI"),
+    "registration_id": (URI, "The registration's id"),
     "subscription_id": (URI, "The subscription's id"),
     "context_id": (TEXT, "The context's local id or its URL"),
 }
@@ -119,6 +127,7 @@ WIRE_NAMES: Final = {
     "attribute": "attrId",
     "instance_id": "instanceId",
     "map_id": "entityMapId",
+    "registration_id": "registrationId",
     "subscription_id": "subscriptionId",
     "context_id": "contextId",
 }
@@ -150,6 +159,10 @@ ANSWER_HEADERS: Final[dict[str, tuple[Schema, str]]] = {
     "Location": ({"type": "string"}, "Where the new resource is"),
     COUNT_HEADER: ({"type": "integer", "minimum": 0}, "The number of results, with count=true"),
     ENTITY_MAP_HEADER: (TEXT, "Where the EntityMap is"),
+    WARNING_HEADER: (
+        _example('199 minamo-1a2b "urn:ngsi-ld:ContextSourceRegistration:1: no answer within 5 s"'),
+        "Context sources that gave nothing, and why; the rest is in the answer (6.3.17)",
+    ),
     "Content-Range": (
         _example("date-time 2026-01-01T00:00:00Z-2026-01-02T00:00:00Z/*"),
         "Which time of what was asked for is in the answer",

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.hub import Hub
-from api.negotiation import existing_tenant, linked_terms, read_document
-from api.ngsild.operation import DONE, LOOKUP, Answer, operation
+from api.negotiation import Document, existing_tenant, linked_terms, read_document
+from api.ngsild.changes import DistributedChanges
+from api.ngsild.operation import DISTRIBUTED, DONE, LOOKUP, PARTLY, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
-from api.routers.entities import check_same_id, entity_id_of
+from api.ngsild.sources import ContextSources
+from api.routers.bodies import attribute_iris, check_same_id, entity_id_of
+from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData
 from broker.expansion import expand_attribute, expand_fragment
 from broker.jsonld import TermMap
@@ -32,105 +37,151 @@ from context_store.entity_store import EntityStore
 from schemas.terms import JSON, NO_DATASET
 
 _NO_OVERWRITE: Final = "noOverwrite"
-_UPDATED: Final = (DONE, Answer(207, "UpdateResult", (JSON,)))
+_ERRORS: Final = (*LOOKUP, *DISTRIBUTED)
+_MADE: Final = (DONE, PARTLY)
+_UPDATED: Final = (DONE, Answer(207, "PartlyUpdated", (JSON,)))
+Update = Callable[[ExpandedEntity, datetime], UpdateOutcome]
 
 
 class EntityAttributes:
     """The operations on attributes of one entity."""
 
-    def __init__(self, hub: Hub, store: EntityStore) -> None:
+    def __init__(self, hub: Hub, store: EntityStore, sources: ContextSources) -> None:
         self._hub = hub
         self._store = store
+        self._changes = DistributedChanges(sources)
         self._max_bytes = hub.settings.max_request_bytes
 
-    @operation(("type", "options"), options=(_NO_OVERWRITE,), body="EntityFragment", answers=_UPDATED, errors=LOOKUP)
+    @operation(("type", "options"), options=(_NO_OVERWRITE,), body="EntityFragment", answers=_UPDATED, errors=_ERRORS)
     async def append(self, request: Request) -> Response:
         """Append Attributes: implements 6.6.3.1."""
         parameters = Parameters(request)
-        entity_id = entity_id_of(request)
         overwrite = _NO_OVERWRITE not in parameters.options()
-        document = await read_document(request, self._hub.contexts, self._max_bytes)
-        check_same_id(document.body.get("id", entity_id), entity_id)
-        fragment = expand_fragment(document.body, document.terms)
-        outcome = await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: append_attributes(stored, fragment, now, overwrite=overwrite),
-            types=parameters.types(document.terms),
-        )
-        return _update_result(outcome)
+        document = await self._read(request)
 
-    @operation(("type",), body="EntityFragment", answers=_UPDATED, errors=LOOKUP)
+        def change(body: dict[str, Any]) -> Update:
+            fragment = expand_fragment(body, document.terms)
+            return lambda stored, now: append_attributes(stored, fragment, now, overwrite=overwrite)
+
+        return await self._change_some(request, "appendAttrs", document, parameters, change)
+
+    @operation(("type",), body="EntityFragment", answers=_UPDATED, errors=_ERRORS)
     async def update(self, request: Request) -> Response:
         """Update Attributes: implements 6.6.3.2."""
         parameters = Parameters(request)
-        entity_id = entity_id_of(request)
-        document = await read_document(request, self._hub.contexts, self._max_bytes)
-        check_same_id(document.body.get("id", entity_id), entity_id)
-        fragment = expand_fragment(document.body, document.terms, allow_null=True)
-        outcome = await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: update_attributes(stored, fragment, now),
-            types=parameters.types(document.terms),
-        )
-        return _update_result(outcome)
+        document = await self._read(request)
 
-    @operation(("type",), body="AttributeFragment", errors=LOOKUP)
+        def change(body: dict[str, Any]) -> Update:
+            fragment = expand_fragment(body, document.terms, allow_null=True)
+            return lambda stored, now: update_attributes(stored, fragment, now)
+
+        return await self._change_some(request, "updateEntity", document, parameters, change)
+
+    @operation(("type",), body="AttributeFragment", answers=_MADE, errors=_ERRORS)
     async def partial_update(self, request: Request) -> Response:
         """Partial Attribute Update: implements 6.7.3.1."""
         parameters = Parameters(request)
-        entity_id = entity_id_of(request)
+        entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         name = _writable_name(request, document.terms)
         instances = expand_attribute(name, document.body, document.terms, partial=True)
         attribute = document.terms.expand_term(name)
-        await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: partial_update_attribute(stored, attribute, instances, now),
-            types=parameters.types(document.terms),
-        )
-        return Response(status_code=204)
 
-    @operation(("type",), body="AttributeReplacement", errors=LOOKUP)
+        def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
+            return partial_update_attribute(stored, attribute, instances, now)
+
+        return await self._change_one(request, "updateAttrs", document.terms, parameters, change, document.body)
+
+    @operation(("type",), body="AttributeReplacement", answers=_MADE, errors=_ERRORS)
     async def replace(self, request: Request) -> Response:
         """Replace Attribute: implements 6.7.3.3."""
         parameters = Parameters(request)
-        entity_id = entity_id_of(request)
+        entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
         name = _writable_name(request, document.terms)
         instances = expand_attribute(name, document.body, document.terms)
         attribute = document.terms.expand_term(name)
-        await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: replace_attribute(stored, attribute, instances, now),
-            types=parameters.types(document.terms),
-        )
-        return Response(status_code=204)
 
-    @operation(("type", "datasetId", "deleteAll"), errors=LOOKUP)
+        def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
+            return replace_attribute(stored, attribute, instances, now)
+
+        return await self._change_one(request, "replaceAttrs", document.terms, parameters, change, document.body)
+
+    @operation(("type", "datasetId", "deleteAll"), answers=_MADE, errors=_ERRORS)
     async def delete(self, request: Request) -> Response:
         """Delete Attribute: implements 6.7.3.2."""
         parameters = Parameters(request)
-        entity_id = entity_id_of(request)
+        entity_id_of(request)
         dataset = check_dataset(parameters.text("datasetId") or NO_DATASET, "datasetId")
         delete_all = parameters.flag("deleteAll")
         terms = await linked_terms(request, self._hub.contexts)
         attribute = _expanded_name(request, terms)
-        await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: delete_attribute(stored, attribute, now, dataset=dataset, delete_all=delete_all),
-            types=parameters.types(terms),
-        )
-        return Response(status_code=204)
+
+        def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
+            return delete_attribute(stored, attribute, now, dataset=dataset, delete_all=delete_all)
+
+        return await self._change_one(request, "deleteAttrs", terms, parameters, change)
+
+    async def _read(self, request: Request) -> Document:
+        """The body of a request about several attributes of the entity in its path."""
+        entity_id = entity_id_of(request)
+        document = await read_document(request, self._hub.contexts, self._max_bytes)
+        check_same_id(document.body.get("id", entity_id), entity_id)
+        return document
+
+    async def _change_some(
+        self,
+        request: Request,
+        operation: str,
+        document: Document,
+        parameters: Parameters,
+        change: Callable[[dict[str, Any]], Update],
+    ) -> Response:
+        """Do ``change`` of the body, here and at the sources that have a part in it."""
+        update, terms = change(document.body), document.terms
+        entity_id, types = entity_id_of(request), parameters.types(terms)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        names = attribute_iris(document.body, terms) if await self._changes.applies(request, tenant_id) else ()
+        shared = await self._changes.of(request, tenant_id, operation, entity_id, types=types, attributes=names)
+        if shared is None:
+            return _update_result(await self._store.change(tenant_id, entity_id, update, types=types))
+        part = shared.part_here(document.body, terms)
+
+        async def local() -> Response:
+            return _update_result(await self._store.change(tenant_id, entity_id, change(part or {}), types=types))
+
+        path, ours = ("entities", entity_id, "attrs"), None if part is None else local
+        return await self._changes.make(request, shared, terms, path, ours, body=document.body)
+
+    async def _change_one(
+        self,
+        request: Request,
+        operation: str,
+        terms: TermMap,
+        parameters: Parameters,
+        change: Callable[[ExpandedEntity, datetime], EntityChange],
+        body: Any = None,
+    ) -> Response:
+        """Do ``change`` to the attribute in the path, here and at the sources that have a part in it."""
+        entity_id, types, attribute = entity_id_of(request), parameters.types(terms), _expanded_name(request, terms)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+
+        async def local() -> Response:
+            await self._store.change(tenant_id, entity_id, change, types=types)
+            return Response(status_code=204)
+
+        names = (attribute,)
+        shared = await self._changes.of(request, tenant_id, operation, entity_id, types=types, attributes=names)
+        if shared is None:
+            return await local()
+        path = ("entities", entity_id, "attrs", request.path_params["attribute"])
+        ours = local if shared.is_here(attribute) else None
+        return await self._changes.make(request, shared, terms, path, ours, attribute=body)
 
 
-def attribute_routes(hub: Hub, store: EntityStore) -> list[Resource]:
+def attribute_routes(hub: Hub, store: EntityStore, sources: ContextSources) -> list[Resource]:
     """The resources of attributes."""
-    attributes = EntityAttributes(hub, store)
+    attributes = EntityAttributes(hub, store, sources)
     return [
         Resource(
             "/entities/{entity_id}/attrs/{attribute}",

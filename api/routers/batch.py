@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,10 +22,13 @@ from api.negotiation import (
     read_json,
     tenant_name,
 )
+from api.ngsild.changes import DistributedChanges
 from api.ngsild.operation import DONE, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
+from api.ngsild.sources import ContextSources
 from api.problem_details import UnacceptableRequest, problem
+from api.routers.bodies import attribute_iris
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
@@ -41,6 +44,8 @@ from broker.operations import (
     replace_entity,
     update_attributes,
 )
+from broker.query import EntitySelector
+from broker.registrations.matching import Wanted
 from broker.validation import check_uri
 from context_store.entity_batch import BatchItem, EntityBatch, Operation
 from schemas.terms import JSON, JSON_LD
@@ -95,15 +100,16 @@ class _Result:
 class EntityOperations:
     """The batch operations. An entity that cannot be processed is reported, and the others are processed."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, sources: ContextSources) -> None:
         self._hub = hub
+        self._changes = DistributedChanges(sources)
         self._batch = EntityBatch(hub.database, hub.terms, hub.history)
 
     @operation(body="EntityArray", answers=_CREATED, errors=())
     async def create(self, request: Request) -> Response:
         """Batch Entity Creation: implements 6.14.3.1."""
         Parameters(request)
-        return await self._run(request, _creation, created_tenant)
+        return await self._run(request, "createBatch", _creation, created_tenant)
 
     @operation(("options",), options=(_REPLACE, _UPDATE), body="EntityArray", answers=_CREATED, errors=())
     async def upsert(self, request: Request) -> Response:
@@ -111,19 +117,20 @@ class EntityOperations:
         options = Parameters(request).options()
         if len(options) > 1:
             raise BadRequestData(f"Only one of {_REPLACE} and {_UPDATE} can be given")
-        return await self._run(request, _creation_or_update if _UPDATE in options else _replacement, created_tenant)
+        reader = _creation_or_update if _UPDATE in options else _replacement
+        return await self._run(request, "upsertBatch", reader, created_tenant)
 
     @operation(("options",), options=(_NO_OVERWRITE,), body="EntityFragmentArray", answers=(DONE, _SOME))
     async def update(self, request: Request) -> Response:
         """Batch Entity Update: implements 6.16.3.1."""
         overwrite = _NO_OVERWRITE not in Parameters(request).options()
-        return await self._run(request, _addition(overwrite), existing_tenant)
+        return await self._run(request, "updateBatch", _addition(overwrite), existing_tenant)
 
     @operation(body="EntityFragmentArray", answers=(DONE, _SOME))
     async def merge(self, request: Request) -> Response:
         """Batch Entity Merge: implements 6.31.3.1."""
         Parameters(request)
-        return await self._run(request, _merge, existing_tenant)
+        return await self._run(request, "mergeBatch", _merge, existing_tenant)
 
     @operation(body="EntityIds", uses_context=False, answers=(DONE, _SOME))
     async def delete(self, request: Request) -> Response:
@@ -138,10 +145,12 @@ class EntityOperations:
                 items.append(BatchItem(check_uri(given, "The entity id"), _deletion(given)))
             except BadRequestData as error:
                 result.fail(given, error)
-        return await self._finish(await existing_tenant(request, self._hub.tenants), items, result)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        parts = {item.entity_id: Wanted((EntitySelector((item.entity_id,)),)) for item in items}
+        return await self._finish(request, tenant_id, "deleteBatch", items, parts, result)
 
     async def _run(
-        self, request: Request, reader: Reader, find_tenant: Callable[[Request, Any], Awaitable[int]]
+        self, request: Request, name: str, reader: Reader, find_tenant: Callable[[Request, Any], Awaitable[int]]
     ) -> Response:
         media_type = content_type(request)
         entities = await self._read_array(request)
@@ -149,21 +158,28 @@ class EntityOperations:
             raise BadRequestData(
                 f"A body of type {JSON_LD} carries its own @context; a Link header cannot name another"
             )
-        result, items = _Result(), []
+        result, items, parts = _Result(), [], dict[str, Wanted]()
         for given in entities:
             if not isinstance(given, dict):
                 raise BadRequestData("An entry of the array is not an entity")
             try:
-                items.append(await self._read_item(request, media_type, given, reader))
+                item, part = await self._read_item(request, media_type, given, reader)
+                items.append(item)
+                known = parts.get(item.entity_id, part)  # an id may be in the array more than once
+                parts[item.entity_id] = replace(part, attributes=part.attributes | known.attributes)
             except NgsiLdError as error:
                 result.fail(given.get("id", given.get("@id")), error)
-        return await self._finish(await find_tenant(request, self._hub.tenants), items, result)
+        return await self._finish(request, await find_tenant(request, self._hub.tenants), name, items, parts, result)
 
-    async def _read_item(self, request: Request, media_type: str, given: dict[str, Any], reader: Reader) -> BatchItem:
+    async def _read_item(
+        self, request: Request, media_type: str, given: dict[str, Any], reader: Reader
+    ) -> tuple[BatchItem, Wanted]:
+        """What is to be done to one entity, and what it is about."""
         terms = await self._hub.contexts.resolve(body_context(request, media_type, given), tenant_name(request))
         entity_id = check_uri(given.get("id", given.get("@id")), "id")
         body = {name: value for name, value in given.items() if name != "@context"}
-        return BatchItem(entity_id, reader(entity_id, body, terms))
+        item = BatchItem(entity_id, reader(entity_id, body, terms))
+        return item, Wanted((EntitySelector((entity_id,)),), frozenset(attribute_iris(body, terms)))
 
     async def _read_array(self, request: Request) -> list[Any]:
         """The body: an array of at least one entry (clause 5.6.7.4), of no more than the hub's limit."""
@@ -176,16 +192,41 @@ class EntityOperations:
             raise UnacceptableRequest(413, {**refusal, "status": 413})
         return entries
 
-    async def _finish(self, tenant_id: int, items: Sequence[BatchItem], result: _Result) -> Response:
+    async def _finish(
+        self,
+        request: Request,
+        tenant_id: int,
+        name: str,
+        items: Sequence[BatchItem],
+        parts: Mapping[str, Wanted],
+        result: _Result,
+    ) -> Response:
+        if await self._changes.applies(request, tenant_id):
+            items = [item for item in items if await self._is_ours(request, tenant_id, name, item, parts, result)]
         outcomes = await self._batch.run(tenant_id, items) if items else []
         for item, outcome in zip(items, outcomes, strict=True):
             result.add(item.entity_id, outcome)
         return result.answer()
 
+    async def _is_ours(
+        self,
+        request: Request,
+        tenant_id: int,
+        name: str,
+        item: BatchItem,
+        parts: Mapping[str, Wanted],
+        result: _Result,
+    ) -> bool:
+        """Whether no context source has a part in the entity; it is reported otherwise."""
+        error = await self._changes.refusal(request, tenant_id, name, parts[item.entity_id])
+        if error is not None:
+            result.fail(item.entity_id, error)
+        return error is None
 
-def batch_routes(hub: Hub) -> list[Resource]:
+
+def batch_routes(hub: Hub, sources: ContextSources) -> list[Resource]:
     """The resources of batch operations."""
-    operations = EntityOperations(hub)
+    operations = EntityOperations(hub, sources)
     return [
         Resource("/entityOperations/create", POST=operations.create),
         Resource("/entityOperations/upsert", POST=operations.upsert),

@@ -15,6 +15,7 @@ from api.ngsild.operation import LOOKUP, found, operation
 from api.ngsild.paging import COUNT_HEADER, count_header
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
+from api.ngsild.sources import WARNING_HEADER, ContextSources
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import ENTITY_MEMBERS
 from broker.jsonld import TermMap
@@ -26,11 +27,12 @@ _LIST: Final = ("details", "count")
 class Discoveries:
     """The operations of discovery. Names come back short where the request's ``@context`` has them."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, sources: ContextSources) -> None:
         self._hub = hub
+        self._sources = sources
         self._discovery = Discovery(hub.database)
 
-    @operation(_LIST, answers=(found("EntityTypes", REPRESENTATIONS, COUNT_HEADER),))
+    @operation(_LIST, answers=(found("EntityTypes", REPRESENTATIONS, COUNT_HEADER, WARNING_HEADER),))
     async def types(self, request: Request) -> Response:
         """Retrieve Available Entity Types: implements 6.25.3.1. With ``details`` the attributes of each."""
         media_type = negotiate(request)
@@ -38,22 +40,26 @@ class Discoveries:
         in_detail = parameters.flag("details")
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
+        warned = await self._sources.not_asked(
+            request, tenant_id, "retrieveEntityTypeDetails" if in_detail else "retrieveEntityTypes"
+        )
         if in_detail:
             found = await self._discovery.types_in_detail(tenant_id)
             payload: Any = [_entity_type(name, attributes, terms) for name, attributes in found.items()]
-            return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)))
+            return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)) | warned)
         names = await self._discovery.types(tenant_id)
         payload = _name_list("EntityTypeList", "typeList", tenant_id, names, terms)
-        return answer(request, payload, terms, media_type, headers=_count(parameters, len(names)))
+        return answer(request, payload, terms, media_type, headers=_count(parameters, len(names)) | warned)
 
-    @operation(answers=(found("EntityTypeInfo"),), errors=LOOKUP)
+    @operation(answers=(found("EntityTypeInfo", REPRESENTATIONS, WARNING_HEADER),), errors=LOOKUP)
     async def type(self, request: Request) -> Response:
         """Retrieve Available Entity Type Information: implements 6.26.3.1."""
         media_type = negotiate(request)
         Parameters(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         name = _expanded(request, terms)
-        info = await self._discovery.type(await existing_tenant(request, self._hub.tenants), name)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        info = await self._discovery.type(tenant_id, name)
         if info is None:
             raise ResourceNotFound(f"No entity has the type {name}")
         payload = {
@@ -66,9 +72,10 @@ class Discoveries:
                 for attribute, kinds in info.attributes.items()
             ],
         }
-        return answer(request, payload, terms, media_type)
+        warned = await self._sources.not_asked(request, tenant_id, "retrieveEntityTypeInfo")
+        return answer(request, payload, terms, media_type, headers=warned)
 
-    @operation(_LIST, answers=(found("Attributes", REPRESENTATIONS, COUNT_HEADER),))
+    @operation(_LIST, answers=(found("Attributes", REPRESENTATIONS, COUNT_HEADER, WARNING_HEADER),))
     async def attributes(self, request: Request) -> Response:
         """Retrieve Available Attributes: implements 6.27.3.1. With ``details`` the types of each."""
         media_type = negotiate(request)
@@ -77,15 +84,18 @@ class Discoveries:
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         found = await self._discovery.attributes(tenant_id)
+        warned = await self._sources.not_asked(
+            request, tenant_id, "retrieveAttrTypeDetails" if in_detail else "retrieveAttrTypes"
+        )
         payload: Any = _name_list("AttributeList", "attributeList", tenant_id, list(found), terms)
         if in_detail:
             payload = [
                 {**_attribute(attribute, terms), "typeNames": [terms.compact_iri(name) for name in types]}
                 for attribute, types in found.items()
             ]
-        return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)))
+        return answer(request, payload, terms, media_type, headers=_count(parameters, len(found)) | warned)
 
-    @operation(answers=(found("AttributeInfo"),), errors=LOOKUP)
+    @operation(answers=(found("AttributeInfo", REPRESENTATIONS, WARNING_HEADER),), errors=LOOKUP)
     async def attribute(self, request: Request) -> Response:
         """Retrieve Available Attribute Information: implements 6.28.3.1."""
         media_type = negotiate(request)
@@ -94,7 +104,8 @@ class Discoveries:
         if request.path_params["name"] in ENTITY_MEMBERS:
             raise ResourceNotFound(f"{request.path_params['name']} is a member of entities, not an attribute")
         name = _expanded(request, terms)
-        info = await self._discovery.attribute(await existing_tenant(request, self._hub.tenants), name)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        info = await self._discovery.attribute(tenant_id, name)
         if info is None:
             raise ResourceNotFound(f"No entity has the attribute {name}")
         payload = {
@@ -103,12 +114,13 @@ class Discoveries:
             "attributeTypes": info.kinds,
             "typeNames": [terms.compact_iri(kind) for kind in info.types],
         }
-        return answer(request, payload, terms, media_type)
+        warned = await self._sources.not_asked(request, tenant_id, "retrieveAttrTypeInfo")
+        return answer(request, payload, terms, media_type, headers=warned)
 
 
-def discovery_routes(hub: Hub) -> list[Resource]:
+def discovery_routes(hub: Hub, sources: ContextSources) -> list[Resource]:
     """The resources of discovery."""
-    discoveries = Discoveries(hub)
+    discoveries = Discoveries(hub, sources)
     return [
         Resource("/types", GET=discoveries.types),
         Resource("/types/{name}", GET=discoveries.type),

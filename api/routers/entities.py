@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,12 +15,12 @@ from api.negotiation import (
     GEO_REPRESENTATIONS,
     answer,
     answering_terms,
-    created_tenant,
     existing_tenant,
     linked_terms,
     negotiate,
     read_document,
 )
+from api.ngsild.distributed import DistributedReads
 from api.ngsild.entity_maps import (
     ENTITY_MAP_HEADER,
     MappedEntities,
@@ -32,7 +31,7 @@ from api.ngsild.entity_maps import (
     map_of_parameters,
 )
 from api.ngsild.linked import LinkedWriter, retrieval_of_body, retrieval_of_parameters
-from api.ngsild.operation import CREATED, CREATION, LOOKUP, READING, found, operation
+from api.ngsild.operation import LOOKUP, READING, found, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import (
@@ -59,19 +58,19 @@ from api.ngsild.queries import (
     requested_order,
 )
 from api.ngsild.remembered import Remembered
-from api.ngsild.resource import Resource, location
+from api.ngsild.resource import Resource
+from api.ngsild.sources import WARNING_HEADER, ContextSources, warning_header
+from api.problem_details import error_response
+from api.routers.bodies import entity_id_of
+from api.routers.entity_changes import EntityChanges
 from api.routers.purge import PurgeEntities
-from broker.entities import EntityChange, ExpandedEntity
-from broker.errors import BadRequestData, ResourceNotFound, TooComplexQuery
-from broker.expansion import expand_entity, expand_fragment
+from broker.entities import ExpandedEntity
+from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults
 from broker.jsonld import TermMap
 from broker.linked import Join, LinkedRetrieval
-from broker.operations import delete_entity, merge_entity, replace_entity
+from broker.operations import existing
 from broker.query import TypeTree
-from broker.representations import Form, feature_collection
-from broker.simplified import expand_simplified
-from broker.times import to_text
-from broker.validation import check_uri
+from broker.representations import feature_collection
 from context_store.entity_maps import EntityMapStore
 from context_store.entity_store import EntityStore
 from schemas.terms import GEO_JSON
@@ -79,10 +78,8 @@ from schemas.terms import GEO_JSON
 _RETRIEVE: Final = PROJECTION_PARAMETERS | JOIN_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}
 QUERY_PARAMETERS: Final = _RETRIEVE | FILTER_PARAMETERS | ORDER_PARAMETERS | PAGE_PARAMETERS
 POST_QUERY_PARAMETERS: Final = PAGE_PARAMETERS | {"options", "format", "geometryProperty"}
-_MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
-_SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))
 _COLLECTION: Final = (
-    found("Entities", GEO_REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER),
+    found("Entities", GEO_REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER, WARNING_HEADER),
     found("Entities", GEO_REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER, status=201),
 )
 
@@ -107,6 +104,7 @@ class _Retrieval:
     retrieval: LinkedRetrieval
     types: TypeTree | None
     entity_map: MapRequest
+    local: bool
 
 
 def _read_retrieval(request: Request, terms: TermMap) -> _Retrieval:
@@ -116,35 +114,27 @@ def _read_retrieval(request: Request, terms: TermMap) -> _Retrieval:
     form = entity_form(parameters)
     projection = projection_of_parameters(parameters, terms, media_type, form, depth=retrieval.depth)
     entity_map = map_of_parameters(request, parameters)
-    return _Retrieval(media_type, projection, retrieval, parameters.types(terms), entity_map)
+    local = bool(read_local(parameters))
+    return _Retrieval(media_type, projection, retrieval, parameters.types(terms), entity_map, local)
 
 
 class Entities:
-    """The operations on whole entities."""
+    """The operations that read whole entities."""
 
-    def __init__(self, hub: Hub, store: EntityStore, maps: EntityMapStore) -> None:
+    def __init__(self, hub: Hub, store: EntityStore, maps: EntityMapStore, sources: ContextSources) -> None:
         self._hub = hub
         self._store = store
         self._mapped = MappedEntities(maps, store)
+        self._reads = DistributedReads(hub, store, sources)
         self._max_bytes = hub.settings.max_request_bytes
         self._retrievals = Remembered(_read_retrieval)
-
-    @operation(body="Entity", answers=(CREATED,), errors=CREATION)
-    async def create(self, request: Request) -> Response:
-        """Create Entity: implements 6.4.3.1."""
-        Parameters(request)
-        document = await read_document(request, self._hub.contexts, self._max_bytes)
-        entity = expand_entity(document.body, document.terms)
-        tenant_id = await created_tenant(request, self._hub.tenants)
-        await self._store.create(tenant_id, entity)
-        return Response(status_code=201, headers={"Location": location("entities", entity.id)})
 
     @operation(
         _RETRIEVE,
         options=FORM_OPTIONS,
         formats=FORMATS,
-        answers=(found("EntityOrLinked", GEO_REPRESENTATIONS, ENTITY_MAP_HEADER),),
-        errors=(*LOOKUP, TooComplexQuery),
+        answers=(found("EntityOrLinked", GEO_REPRESENTATIONS, ENTITY_MAP_HEADER, WARNING_HEADER),),
+        errors=(*LOOKUP, OperationNotSupported, TooComplexQuery),
     )
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Entity: implements 6.5.3.1."""
@@ -152,71 +142,54 @@ class Entities:
         terms = await linked_terms(request, self._hub.contexts)
         asked = self._retrievals.get(request, terms)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        entity = await self._store.get(tenant_id, entity_id, types=asked.types)
-        writer = LinkedWriter(self._store, tenant_id, asked.retrieval)
+        if asked.local or not await self._reads.sources.any_of(tenant_id):
+            entity = await self._store.get(tenant_id, entity_id, types=asked.types)
+            return await self._answer_retrieval(request, tenant_id, entity, asked, terms, [])
+        found = await self._reads.entity(
+            request,
+            tenant_id,
+            entity_id,
+            terms,
+            types=asked.types,
+            attributes=asked.projection.required_attributes,
+            mapped=asked.entity_map.in_use,
+        )
+        warnings = list(found.warnings)
+        try:
+            entity = existing(found.entity, entity_id)
+            return await self._answer_retrieval(request, tenant_id, entity, asked, terms, warnings)
+        except ResourceNotFound as error:  # maybe because a source gave nothing
+            response = await error_response(request, error)
+            response.headers.update(warning_header(warnings))
+            return response
+
+    async def _answer_retrieval(
+        self,
+        request: Request,
+        tenant_id: int,
+        entity: ExpandedEntity,
+        asked: _Retrieval,
+        terms: TermMap,
+        warnings: list[str],
+    ) -> Response:
+        fetch = self._reads.fetching(request, tenant_id, terms, warnings, local=asked.local)
+        writer = LinkedWriter(fetch, asked.retrieval)
         written = await writer.write([entity], asked.projection, terms, asked.media_type)
         payload = _collection(written, asked.media_type) if asked.retrieval.join is Join.FLAT else written[0]
         if not written[0] or not _has_any(entity, asked.projection.required_attributes):
-            raise ResourceNotFound(f"Entity {entity_id} has none of the members asked for")
+            raise ResourceNotFound(f"Entity {entity.id} has none of the members asked for")
         through = asked.entity_map
-        headers = {}
+        headers = warning_header(warnings)
         if through.in_use:
-            headers = map_header(request, await map_of_one(self._mapped.maps, tenant_id, entity_id, through))
+            headers |= map_header(request, await map_of_one(self._mapped.maps, tenant_id, entity.id, through))
         return answer(request, payload, terms, asked.media_type, headers=headers)
-
-    @operation(("type",), errors=LOOKUP)
-    async def delete(self, request: Request) -> Response:
-        """Delete Entity: implements 6.5.3.2."""
-        parameters = Parameters(request)
-        entity_id = entity_id_of(request)
-        terms = await linked_terms(request, self._hub.contexts)
-        tenant_id = await existing_tenant(request, self._hub.tenants)
-        await self._store.change(
-            tenant_id, entity_id, lambda stored, _now: delete_entity(stored), types=parameters.types(terms)
-        )
-        return Response(status_code=204)
-
-    @operation(("type",), body="EntityReplacement", errors=LOOKUP)
-    async def replace(self, request: Request) -> Response:
-        """Replace Entity: implements 6.5.3.3."""
-        parameters = Parameters(request)
-        entity_id = entity_id_of(request)
-        document = await read_document(request, self._hub.contexts, self._max_bytes)
-        entity = expand_entity({"id": entity_id, **document.body}, document.terms)
-        check_same_id(entity.id, entity_id)
-        await self._store.change(
-            await existing_tenant(request, self._hub.tenants),
-            entity_id,
-            lambda stored, now: replace_entity(stored, entity, now),
-            types=parameters.types(document.terms),
-        )
-        return Response(status_code=204)
-
-    @operation(_MERGE, options=_SIMPLIFIED, formats=_SIMPLIFIED, body="EntityFragment", errors=LOOKUP)
-    async def merge(self, request: Request) -> Response:
-        """Merge Entity: implements 6.5.3.4."""
-        parameters = Parameters(request)
-        entity_id = entity_id_of(request)
-        simplified = _is_simplified(parameters)
-        language, observed_at = parameters.text("lang"), parameters.time("observedAt")
-        document = await read_document(request, self._hub.contexts, self._max_bytes)
-        check_same_id(document.body.get("id", entity_id), entity_id)
-        fragment = None if simplified else expand_fragment(document.body, document.terms, partial=True)
-
-        def merged(stored: ExpandedEntity, now: datetime) -> EntityChange:
-            given = fragment or expand_simplified(document.body, document.terms, stored, language=language)
-            return merge_entity(stored, given, now, observed_at=to_text(observed_at) if observed_at else None)
-
-        tenant_id = await existing_tenant(request, self._hub.tenants)
-        await self._store.change(tenant_id, entity_id, merged, types=parameters.types(document.terms))
-        return Response(status_code=204)
 
     @operation(
         QUERY_PARAMETERS,
         options=FORM_OPTIONS,
         formats=FORMATS,
         answers=_COLLECTION,
-        errors=(*READING, TooComplexQuery),
+        errors=(*READING, OperationNotSupported, TooComplexQuery, TooManyResults),
     )
     async def query(self, request: Request) -> Response:
         """Query Entities: implements 6.4.3.2."""
@@ -237,7 +210,7 @@ class Entities:
         formats=FORMATS,
         body="Query",
         answers=_COLLECTION,
-        errors=(*READING, TooComplexQuery),
+        errors=(*READING, OperationNotSupported, TooComplexQuery, TooManyResults),
     )
     async def post_query(self, request: Request) -> Response:
         """Query Entities by POST: implements 6.23.3.1."""
@@ -262,8 +235,18 @@ class Entities:
         check_width(asked.entities, query)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         ordering = requested_order(asked.entities, terms)
-        status, headers = 200, {}
-        if asked.entity_map.in_use:
+        given, local, warnings = asked.entities, asked.entities.is_local, list[str]()
+        status, headers = 200, dict[str, str]()
+        distributed = None
+        if not local and await self._reads.sources.any_of(tenant_id):
+            mapped = asked.entity_map.in_use
+            distributed = await self._reads.query(
+                request, tenant_id, given, query, page, terms, ordered=ordering is not None, mapped=mapped
+            )
+        if distributed is not None:
+            result, told = distributed
+            warnings += told
+        elif asked.entity_map.in_use:
             result, entity_map, new = await self._mapped.query(tenant_id, query, ordering, page, asked.entity_map)
             status, headers = 201 if new else 200, map_header(request, entity_map)
         else:
@@ -272,9 +255,9 @@ class Entities:
             )
         links = page_links(request, page, media_type, more=result.more) if request.method == "GET" else []
         written = answering_terms(terms, media_type)
-        writer = LinkedWriter(self._store, tenant_id, asked.retrieval)
+        writer = LinkedWriter(self._reads.fetching(request, tenant_id, terms, warnings, local=local), asked.retrieval)
         payload = _collection(await writer.write(result.entities, projection, written, media_type), media_type)
-        headers |= count_header(result.total)
+        headers |= count_header(result.total) | warning_header(warnings)
         return answer(request, payload, written, media_type, status=status, links=links, headers=headers)
 
     def _page(self, parameters: Parameters) -> Page:
@@ -282,39 +265,21 @@ class Entities:
         return read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
 
 
-def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore) -> list[Resource]:
+def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore, sources: ContextSources) -> list[Resource]:
     """The resources of whole entities."""
-    entities = Entities(hub, store, maps)
+    entities = Entities(hub, store, maps, sources)
+    changes = EntityChanges(hub, store, sources)
     return [
         Resource(
             "/entities/{entity_id}",
             GET=entities.retrieve,
-            PUT=entities.replace,
-            PATCH=entities.merge,
-            DELETE=entities.delete,
+            PUT=changes.replace,
+            PATCH=changes.merge,
+            DELETE=changes.delete,
         ),
-        Resource("/entities", GET=entities.query, POST=entities.create, DELETE=PurgeEntities(hub).purge),
+        Resource("/entities", GET=entities.query, POST=changes.create, DELETE=PurgeEntities(hub, sources).purge),
         Resource("/entityOperations/query", POST=entities.post_query),
     ]
-
-
-def entity_id_of(request: Request) -> str:
-    """The entity id in the path; raises ``BadRequestData`` when it is not a URI."""
-    return check_uri(request.path_params["entity_id"], "The entity id")
-
-
-def check_same_id(given: Any, entity_id: str) -> None:
-    """A body may repeat the id of its entity; it cannot name another one."""
-    if given != entity_id:
-        raise BadRequestData(f"The body is about {given}, the request about {entity_id}")
-
-
-def _is_simplified(parameters: Parameters) -> bool:
-    form = parameters.text("format")
-    options = parameters.options()
-    if form is not None and form not in _SIMPLIFIED:
-        raise BadRequestData(f"format is {form!r}; {Form.SIMPLIFIED} or keyValues is expected")
-    return form is not None or bool(options)
 
 
 def _has_any(entity: ExpandedEntity, attributes: Iterable[str]) -> bool:

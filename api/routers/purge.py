@@ -12,14 +12,17 @@ from starlette.responses import Response
 
 from api.hub import Hub
 from api.negotiation import existing_tenant, linked_terms
-from api.ngsild.operation import READING, operation
+from api.ngsild.changes import DistributedChanges
+from api.ngsild.operation import DISTRIBUTED, READING, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.queries import FILTER_PARAMETERS, check_width, entity_query, query_of_parameters
+from api.ngsild.sources import ContextSources
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, TooComplexQuery
 from broker.jsonld import TermMap
 from broker.operations import delete_entity, drop_attributes, keep_attributes
 from broker.query import linked_depth
+from broker.registrations.matching import wanted_by
 from context_store.entity_batch import EntityBatch
 from context_store.purge import Purge
 
@@ -32,11 +35,12 @@ Change = Callable[[ExpandedEntity, datetime], EntityChange]
 class PurgeEntities:
     """The operation Purge Entities."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, sources: ContextSources) -> None:
         self._hub = hub
+        self._changes = DistributedChanges(sources)
         self._purge = Purge(hub.database, EntityBatch(hub.database, hub.terms, hub.history))
 
-    @operation(_PARAMETERS, errors=(*READING, TooComplexQuery))
+    @operation(_PARAMETERS, errors=(*READING, *DISTRIBUTED, TooComplexQuery))
     async def purge(self, request: Request) -> Response:
         """Purge Entities: implements 6.4.3.3."""
         parameters = Parameters(request)
@@ -47,7 +51,12 @@ class PurgeEntities:
             raise BadRequestData("A purge cannot follow Relationships to other entities")
         check_width(given, query)
         change = _change(parameters, terms)
-        await self._purge.run(await existing_tenant(request, self._hub.tenants), query, change)
+        tenant_id = await existing_tenant(request, self._hub.tenants)
+        if await self._changes.applies(request, tenant_id) and not given.is_local:
+            refusal = await self._changes.refusal(request, tenant_id, "purgeEntity", wanted_by(query))
+            if refusal is not None:
+                raise refusal
+        await self._purge.run(tenant_id, query, change)
         return Response(status_code=204)
 
 

@@ -32,7 +32,7 @@ from api.ngsild.paging import COUNT_HEADER, Page, count_header, page_links, read
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import TEMPORAL_FORMATS, TEMPORAL_OPTIONS
 from api.ngsild.resource import Resource
-from api.routers.entities import entity_id_of
+from api.routers.bodies import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
 from broker.aggregation import represent_aggregated
 from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults

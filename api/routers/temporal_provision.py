@@ -11,7 +11,7 @@ from api.negotiation import created_tenant, existing_tenant, linked_terms, read_
 from api.ngsild.operation import CREATED, DONE, LOOKUP, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
-from api.routers.entities import check_same_id, entity_id_of
+from api.routers.bodies import check_same_id, entity_id_of
 from broker.errors import BadRequestData
 from broker.temporal_input import expand_one_instance, expand_temporal, instance_key
 from broker.validation import check_dataset

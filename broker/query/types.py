@@ -8,11 +8,12 @@ Beyond the grammar, parentheses may be nested and ``;`` may stand without them (
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from broker.query.formula import parse_formula
 from broker.query.tokens import Limits, Scanner
-from broker.query.tree import Expand, TypeName, TypeTree
+from broker.query.tree import And, Expand, Or, TypeName, TypeTree
 
 _NAME: Final = re.compile(r"[^\W\d_]\w*(?::[^\W\d_]\w*)?(?![^,;|()])")  # clause 4.6.2
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s,;|()<>\"\\^`{}]+")
@@ -34,3 +35,16 @@ def parse_types(text: str, expand: Expand, *, limits: Limits | None = None) -> T
         return TypeName(expand(name))
 
     return parse_formula(Scanner(text, "type", limits or Limits()), entity_type, "|,")
+
+
+def types_text(tree: TypeTree, compact: Callable[[str], str]) -> str:
+    """The selection as text with the names that ``compact`` makes of IRIs: what :func:`parse_types` reads."""
+    return _text(tree, compact, inside=False)
+
+
+def _text(tree: TypeTree, compact: Callable[[str], str], *, inside: bool) -> str:
+    if not isinstance(tree, And | Or):
+        return compact(tree.iri)
+    sign = "|" if isinstance(tree, Or) else ";"
+    text = sign.join(_text(part, compact, inside=True) for part in tree.operands)
+    return f"({text})" if inside else text

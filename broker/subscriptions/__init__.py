@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions: their documents, which changes concern them, and their notifications (clauses 5.2.12 and 5.8)."""
 
-from broker.subscriptions.document import Document, compact_document, expand_subscription, merge
+from broker.document_members import Document, merge
+from broker.subscriptions.document import compact_document, expand_subscription
 from broker.subscriptions.index import Concern, Indexed, SubscriptionIndex, indexed
 from broker.subscriptions.matching import EntityEvent, state_after, state_before
 from broker.subscriptions.model import (

@@ -11,13 +11,14 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.document_members import Document
 from broker.errors import BadRequestData
 from broker.jsonld import TermMap
 from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
-from broker.subscriptions.document import DEFAULT_TRIGGERS, Document, compact_document, names_of_values, read_types
+from broker.subscriptions.document import DEFAULT_TRIGGERS, compact_document, names_of_values, read_types
 from broker.subscriptions.projection import StoredMember, linked_form, selection_depth
 from broker.subscriptions.sending import PULLED_URI
 from broker.times import parse_time, to_text

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from broker.subscriptions.document import Document
+from broker.document_members import Document
 from broker.validation import fault
 
 MQTT_SCHEMES: Final = frozenset({"mqtt", "mqtts"})

@@ -46,6 +46,7 @@ TABLES = (
     "rollup_note",
     "retention_rule",
     "quality_decision",
+    "csource_registration",
 )
 INSERT = """insert into entity (tenant_id, id, types, document, created_at, modified_at)
             values (%s, 'urn:x:1', '{urn:x:T}', '{}', now(), now())"""

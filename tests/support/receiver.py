@@ -31,13 +31,15 @@ class Receiver:
     """``async with Receiver() as receiver``: listens on a free port of 127.0.0.1 at ``receiver.url``.
 
     ``status`` is what it answers with: a number, or a function of the request (then the answer may differ each time).
-    ``delay_s`` passes before it answers. A request counts as received when it was read completely, whatever is
+    With ``reply``, status and body (JSON) are what that function makes of the request. ``delay_s`` passes before it
+    answers. A request counts as received when it was read completely, whatever is
     answered; ``accepted`` are those that got a 2xx.
     """
 
     def __init__(self) -> None:
         self.status: int | Callable[[Received], int] = 200
         self.delay_s = 0.0
+        self.reply: Callable[[Received], tuple[int, bytes]] | None = None
         self.received: list[Received] = []
         self.accepted: list[Received] = []
         self.under_way = 0
@@ -113,7 +115,11 @@ class Receiver:
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
             status = self.status(request) if callable(self.status) else self.status
-            writer.write(f"HTTP/1.1 {status} Answer\r\nContent-Length: 0\r\n\r\n".encode())
+            body = b""
+            if self.reply is not None:
+                status, body = self.reply(request)
+            kind = "Content-Type: application/json\r\n" if body else ""
+            writer.write(f"HTTP/1.1 {status} Answer\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
         finally:
             self.under_way -= 1
