@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ways out, by the scheme of the destination: HTTP and MQTT, signed where the receiver wants it."""
+"""The ways out, by the scheme of the destination: HTTP and MQTT, signed where the receiver wants it, and services."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from adapters.mqtt import SCHEMES, MqttOptions, MqttSender, read_target
+from adapters.services import SCHEMES as SERVICE_SCHEMES
+from adapters.services import ServiceOptions, Services
 from adapters.signing import signature_headers
 from adapters.webhook import HttpSender, SendResult, check_url
 from broker.subscriptions.sending import Sending
@@ -31,7 +33,7 @@ class Senders:
     """Makes one attempt at a delivery, by whatever its destination speaks.
 
     ``timeout_s`` bounds it; at most ``connections`` are kept by each of both ways; ``ca_file`` has authorities to
-    believe besides the well-known ones.
+    believe besides the well-known ones; ``services`` are those that reach people.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Senders:
         allow_loopback: bool = False,
         connections: int = 64,
         ca_file: Path | None = None,
+        services: ServiceOptions | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._services = Services(services or ServiceOptions(), timeout_s=timeout_s, ca_file=ca_file)
         self._http = HttpSender(
             timeout_s=timeout_s,
             allow_private=allow_private,
@@ -63,6 +67,7 @@ class Senders:
     async def __aenter__(self) -> Senders:
         await self._opened.enter_async_context(self._http)
         await self._opened.enter_async_context(self._mqtt)
+        await self._opened.enter_async_context(self._services)
         return self
 
     async def __aexit__(
@@ -75,7 +80,10 @@ class Senders:
     ) -> SendResult:
         """One attempt; never raises for what the receiver or the network does."""
         timeout_s = None if sending.timeout_ms is None else min(sending.timeout_ms / 1000, self._timeout_s)
-        if urlsplit(destination).scheme in SCHEMES:
+        scheme = urlsplit(destination).scheme
+        if scheme in SERVICE_SCHEMES:
+            return await self._services.send(scheme, body, headers[ID_HEADER])
+        if scheme in SCHEMES:
             options = MqttOptions(
                 password=sending.password,
                 qos=sending.qos,

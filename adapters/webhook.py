@@ -23,7 +23,8 @@ _HEADERS: Final = {"User-Agent": "minamo", "Accept": "*/*"}
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong.
+    """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong, ``final`` that it
+    will always go wrong.
 
     ``status`` is that of HTTP or, by MQTT, the reason code (0, or from 128 to 255); None when nobody answered.
     """
@@ -31,6 +32,7 @@ class SendResult:
     ok: bool
     status: int | None = None
     error: str | None = None
+    final: bool = False
 
     @property
     def gone(self) -> bool:

@@ -28,6 +28,7 @@ from api.overload import Limits, LoadGuard, WriteShedding
 from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
 from api.routers.alerts import Wakes, alerts_router
+from api.routers.contacts import contacts_router
 from api.routers.contexts import context_routes
 from api.routers.decoding import decoding_router
 from api.routers.deliveries import deliveries_router
@@ -87,6 +88,7 @@ def create_app(
     app.include_router(import_router(hub))
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(alarms_router(hub))
+    app.include_router(contacts_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
     tokens = Tokens(hub.settings.api_tokens_sha256)

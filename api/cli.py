@@ -14,6 +14,7 @@ import orjson
 
 from api import (
     client_commands,
+    contact_commands,
     delivery_commands,
     device_commands,
     history_commands,
@@ -210,6 +211,8 @@ for command in (
     device_commands.devices,
     rule_commands.rules,
     rule_commands.alarms,
+    contact_commands.contacts,
+    contact_commands.notices,
     store_commands.store,
     history_commands.export_history,
     history_commands.import_history,

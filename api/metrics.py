@@ -22,6 +22,9 @@ ALERT_DECISIONS: Final = Counter(
     "minamo_alert_decisions_total", "Alerts raised and cleared, by kind and stage", ["kind", "stage"]
 )
 ALARM_STEPS: Final = Counter("minamo_alarm_steps_total", "Steps of alarms, by kind", ["kind"])
+NOTICES: Final = Counter(
+    "minamo_notices_total", "Messages to contacts, by channel and whether they were sent or held", ["channel", "fate"]
+)
 ALERT_LATENCY: Final = Histogram(
     "minamo_alert_seconds", "From the commit of a reading to the decision of its alert", buckets=_LATENCY_BUCKETS
 )

@@ -20,9 +20,11 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from psycopg import AsyncConnection
+from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from adapters.sending import Senders
+from adapters.services import ServiceOptions
 from api.alert_rules import make_evaluator
 from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
@@ -33,6 +35,7 @@ from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
 from api.routers.stations import Notice
 from api.settings import Settings
+from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
@@ -151,6 +154,10 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
+    contact_worker = ContactWorker(hub.database, poll_s=poll_s)
+    parts.wake_on(alert_channel.CHANNEL, contact_worker.wake)
+    parts.health.add("contacts", contact_worker.check)
+    parts.add("contacts", contact_worker.run())
     rollup_worker = RollupWorker(Rollups(hub.database), Retention(hub.database, hub.settings.kept))
     parts.health.add("rollups", rollup_worker.check)
     parts.add("rollups", rollup_worker.run())
@@ -169,7 +176,20 @@ def make_sender(settings: Settings) -> Senders:
         allow_loopback=settings.loopback_endpoints_allowed,
         connections=settings.delivery_places,
         ca_file=settings.ca_file,
+        services=ServiceOptions(
+            smtp_url=_secret(settings.smtp_url),
+            smtp_from=settings.smtp_from,
+            line_token=_secret(settings.line_channel_token),
+            line_url=settings.line_api_url,
+            sms_url=_secret(settings.sms_gateway_url),
+            sms_token=_secret(settings.sms_gateway_token),
+            sms_template=settings.sms_gateway_template,
+        ),
     )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None
 
 
 @contextlib.asynccontextmanager

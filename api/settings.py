@@ -25,6 +25,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from adapters.line import API_URL
+from adapters.mail import MailServer
+from adapters.sms import DEFAULT_TEMPLATE, read_template
 from adapters.trust import http_context
 from api.settings_base import (
     HttpUrls,
@@ -381,6 +384,36 @@ class Settings(BaseSettings):
         ge=0,
         le=168,
     )
+    smtp_url: SecretStr | None = setting(
+        None,
+        "delivery",
+        "Mail server for contacts: smtp://user:password@host:587 (STARTTLS) or smtps://...; empty: no mail.",
+        "連絡先へのメールを送るサーバー（smtp://ユーザー:パスワード@ホスト:587 または smtps://）。空ならメールなし。",
+    )
+    smtp_from: str = setting(
+        "", "delivery", "Address that mail to contacts comes from.", "連絡先へのメールの差出人アドレス。"
+    )
+    line_channel_token: SecretStr | None = setting(
+        None,
+        "delivery",
+        "Channel access token of the LINE Messaging API.",
+        "LINE Messaging API のチャネルアクセストークン。",
+    )
+    line_api_url: str = setting(
+        API_URL, "delivery", "Where messages to LINE are posted.", "LINE へのメッセージの送信先 URL。"
+    )
+    sms_gateway_url: SecretStr | None = setting(
+        None, "delivery", "HTTP gateway for text messages.", "SMS を送る HTTP ゲートウェイの URL。"
+    )
+    sms_gateway_token: SecretStr | None = setting(
+        None, "delivery", "Bearer token for that gateway.", "そのゲートウェイのベアラートークン。"
+    )
+    sms_gateway_template: str = setting(
+        DEFAULT_TEMPLATE,
+        "delivery",
+        "What is posted to that gateway: JSON with {to} and {text}.",
+        "そのゲートウェイに送る JSON（{to} は番号、{text} は本文）。",
+    )
     delivery_timeout_s: float = setting(
         10, "delivery", "Longest wait for a receiver to answer.", "受信側の応答を待つ最長時間。", gt=0, le=300
     )
@@ -602,6 +635,18 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("sms_gateway_template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        read_template(value)
+        return value
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> Self:
+        if self.smtp_url is not None:
+            MailServer.of_url(self.smtp_url.get_secret_value(), self.smtp_from)
+        return self
 
     @field_validator("ca_file")
     @classmethod

@@ -14,29 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
-from broker.errors import BadRequestData
 from broker.quality.parameters import GapRule, QualityParameters
+from broker.sections import Section, read_document, write_document
 from broker.silence import Limits, Meaning
 
 Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A part of a profile: no member that is not known, numbers that are numbers, never changed once made."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
 
 
 class ExpectedInterval(Section):
@@ -104,7 +88,7 @@ class DeviceProfile(Section):
 
     def document(self) -> dict[str, Any]:
         """The JSON form, without members that have their default."""
-        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return write_document(self)
 
     def usual_gap(self, field: str, first_field: str) -> GapRule | None:
         """From which pause on there is a gap in the readings of ``field``; None: nothing is expected."""
@@ -124,11 +108,7 @@ def parse_device_profile(document: Any, path: str = "device.profile") -> DeviceP
     """Read a profile from its JSON form. Raises :class:`BadRequestData` with the place of what is wrong first."""
     if not document and (document is None or isinstance(document, dict)):
         return NO_PROFILE
-    try:
-        # As JSON: a strict model takes no list for a tuple otherwise.
-        return DeviceProfile.model_validate_json(orjson.dumps(document))
-    except ValidationError as exc:
-        raise BadRequestData(_told(exc, path)) from exc
+    return read_document(DeviceProfile, document, path)
 
 
 def with_normal_interval(document: Mapping[str, Any] | None, seconds: float | None) -> dict[str, Any]:
@@ -138,13 +118,3 @@ def with_normal_interval(document: Mapping[str, Any] | None, seconds: float | No
         interval = changed.get("expectedInterval")
         changed["expectedInterval"] = {**(interval if isinstance(interval, dict) else {}), "normal": seconds}
     return changed
-
-
-def _told(error: ValidationError, path: str) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{path}{place} is not known"
-    value = repr(first["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{path}{place} is {shown}: {first['msg'].removeprefix('Value error, ')}"

@@ -21,7 +21,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
-from broker.subscriptions import PULLED_URI
+from broker.subscriptions import PULLED_URI, Sending
 
 CHANNEL: Final = "minamo_deliveries"
 KEPT_CHANNEL: Final = "minamo_notifications"  # there are new notifications for those who pull
@@ -38,7 +38,7 @@ class Priority(IntEnum):
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
     """A delivery to be made. ``body`` is sent as it is, with ``headers``; one whose ``destination`` is
-    :data:`PULLED_URI` is only kept, for the receiver to come for it.
+    :data:`PULLED_URI` is only kept, for the receiver to come for it. ``sending`` is for those of no subscription.
     """
 
     tenant_id: int
@@ -50,6 +50,7 @@ class NewDelivery:
     body: bytes
     headers: dict[str, str]
     subscription_key: int | None = None
+    sending: Sending | None = None
 
 
 # Streams are locked in the order of their numbers, here and when they are settled, so that nobody waits in a circle.
@@ -60,14 +61,16 @@ _LOCK_KNOWN: Final[LiteralString] = """
 # escaping them as text takes half of the time.
 _UPSERT_STREAMS: Final[LiteralString] = """
     insert into delivery_stream as s
-           (tenant_id, order_key, kind, priority, destination, receiver, subscription_key, pending, due_at, oldest_at)
+           (tenant_id, order_key, kind, priority, destination, receiver, subscription_key, pending, sending, due_at,
+            oldest_at)
     select n.*, now(), now()
       from unnest(%(tenants)s::int[], %(order_keys)b::text[], %(kinds)s::text[], %(priorities)s::smallint[],
-                  %(destinations)b::text[], %(receivers)b::text[], %(subscriptions)s::bigint[], %(counts)s::int[]) as n
+                  %(destinations)b::text[], %(receivers)b::text[], %(subscriptions)s::bigint[], %(counts)s::int[],
+                  %(sendings)s::jsonb[]) as n
     on conflict (order_key) do update
        set due_at = case when s.destination = excluded.destination then coalesce(s.due_at, now()) else now() end,
            priority = excluded.priority, destination = excluded.destination, receiver = excluded.receiver,
-           pending = s.pending + excluded.pending, oldest_at = coalesce(s.oldest_at, now())
+           sending = excluded.sending, pending = s.pending + excluded.pending, oldest_at = coalesce(s.oldest_at, now())
     returning order_key, stream_key
 """
 _INSERT: Final[LiteralString] = """
@@ -122,7 +125,13 @@ def _stream_parameters(deliveries: Sequence[NewDelivery]) -> dict[str, Any]:
         "receivers": [receiver_of(delivery.destination) for delivery in streams.values()],
         "subscriptions": [delivery.subscription_key for delivery in streams.values()],
         "counts": [counts[key] for key in streams],
+        "sendings": [_stored(delivery.sending) for delivery in streams.values()],
     }
+
+
+def _stored(sending: Sending | None) -> str | None:
+    stored = None if sending is None else sending.to_stored()
+    return None if stored is None else orjson.dumps(stored).decode()
 
 
 @lru_cache(maxsize=10_000)

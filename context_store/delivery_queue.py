@@ -104,7 +104,7 @@ _CLAIM: Final[LiteralString] = """
     update delivery_stream s set claimed_until = now() + make_interval(secs => %(lease_s)s)
       from chosen where s.stream_key = chosen.stream_key
     returning s.stream_key, s.claimed_until, s.kind, s.destination, s.receiver, s.subscription_key,
-              (select b.sending from subscription b where b.subscription_key = s.subscription_key)
+              coalesce((select b.sending from subscription b where b.subscription_key = s.subscription_key), s.sending)
 """
 # The first deliveries of claimed streams.
 _FIRST: Final[LiteralString] = """

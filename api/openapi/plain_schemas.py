@@ -18,6 +18,7 @@ from api.openapi.building import (
     one_of,
     ref,
 )
+from api.openapi.contact_schemas import CONTACTS
 from api.openapi.device_schemas import DEVICES
 from api.openapi.history_schemas import HISTORY
 from broker.quality import Flag
@@ -180,5 +181,5 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**DEVICES, **ALERTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
+PLAIN: Final = {**DEVICES, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
 """All of them."""

@@ -226,7 +226,7 @@ class DeliveryWorker:
         now = datetime.now(UTC)
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
         retry_at = None
-        if not result.gone:
+        if not result.gone and not result.final:
             retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.queued_at, now, jitter)
             if retry_at is not None and stream.sending.cooldown_ms is not None:
                 retry_at = max(retry_at, now + timedelta(milliseconds=stream.sending.cooldown_ms))
@@ -238,7 +238,7 @@ class DeliveryWorker:
             retry_at=retry_at.isoformat() if retry_at else None,
         )
         reason = (result.error or "").replace("\0", "")
-        if retry_at is None and not is_answer(result):
+        if retry_at is None and not result.final and not is_answer(result):
             self._overdue[stream.receiver] = reason
         if result.gone and stream.subscription_key is not None:
             self._gone[stream.subscription_key] = f"Ended, because the receiver is gone: {reason}"

@@ -142,8 +142,8 @@ def descriptions(decision: AlertDecision, rule: AlertRule, place: Place, zone: t
     time = decision.observed_at.astimezone(zone)
     if decision.by_silence:
         return _silence(decision, rule, place, time)
-    value = _quantity(decision.value, rule.unit_code)
-    begin_ja = f"{place.name_ja}の水位は、{_time_ja(time)}の観測で {value} となり、"
+    value = quantity(decision.value, rule.unit_code)
+    begin_ja = f"{place.name_ja}の水位は、{time_ja(time)}の観測で {value} となり、"
     begin_en = f"{place.name_en}: the water level observed at {time:%Y-%m-%d %H:%M} {time.tzname()} is {value} and has "
     end_ja, end_en = (_reached if decision.kind == "raised" else _fallen)(decision, rule)
     return begin_ja + end_ja, begin_en + end_en
@@ -166,21 +166,21 @@ def _goal(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
         return stage_ja, stage_en
     if decision.threshold is None:
         return f"{stage_ja}の条件（{rule.name_ja}）", f"condition for the {stage_en} ({rule.name_en})"
-    threshold = _quantity(decision.threshold, rule.unit_code)
+    threshold = quantity(decision.threshold, rule.unit_code)
     return f"{stage_ja}（{threshold}）", f"{stage_en} ({threshold})"
 
 
 def _silence(decision: AlertDecision, rule: AlertRule, place: Place, time: datetime) -> tuple[str, str]:
     """Nothing is heard, or heard again. What the water does meanwhile is not known, and that is what it says."""
-    value = _quantity(decision.value, rule.unit_code)
+    value = quantity(decision.value, rule.unit_code)
     when_en = f"{time:%Y-%m-%d %H:%M} {time.tzname()}"
     if _happening(decision) == "heard":
         return (
-            f"{place.name_ja}のデータが再び届いています（{_time_ja(time)}、{value}）。",
+            f"{place.name_ja}のデータが再び届いています（{time_ja(time)}、{value}）。",
             f"{place.name_en} is heard again ({when_en}, {value}).",
         )
     return (
-        f"{place.name_ja}のデータが届いていません（{_time_ja(time)} 判定）。"
+        f"{place.name_ja}のデータが届いていません（{time_ja(time)} 判定）。"
         f"現在の水位は不明です。最後の観測値は {value} です。",
         f"Nothing is heard from {place.name_en} (judged at {when_en}). The present level is unknown. The last observed "
         f"level is {value}.",
@@ -191,7 +191,7 @@ def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
     if decision.threshold is None:
         return _met(decision, rule)
     stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
-    threshold = _quantity(decision.threshold, rule.unit_code)
+    threshold = quantity(decision.threshold, rule.unit_code)
     ja = f"{stage_ja}（{threshold}）に達しました。"
     en = f"reached the {stage_en} ({threshold})."
     if len(decision.stages_crossed) > 1:
@@ -211,8 +211,8 @@ def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
         goal_ja, goal_en = _goal(decision, rule)
         return f"{goal_ja}に該当しなくなりました。", f"ceased to meet the {goal_en}."
     stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
-    threshold = _quantity(decision.threshold, rule.unit_code)
-    peak = _quantity(decision.peak_value, rule.unit_code)
+    threshold = quantity(decision.threshold, rule.unit_code)
+    peak = quantity(decision.peak_value, rule.unit_code)
     minutes = rule.clear_after.total_seconds() / 60
     lasting_ja, lasting_en = (f"（{minutes:g} 分継続）", f" for {minutes:g} minutes") if minutes else ("", "")
     return (
@@ -223,7 +223,7 @@ def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
 
 def _withdrawn(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
     stage_ja, stage_en = level_names(STAGE_BY_CODE[decision.stage])
-    value = _quantity(decision.value, rule.unit_code)
+    value = quantity(decision.value, rule.unit_code)
     return (
         f"{place.name_ja}の{stage_ja}のアラートは、監視ルールの変更により取り下げられました。"
         f"水位の低下によるものではありません。最後の観測値は {value} です。",
@@ -239,7 +239,7 @@ def level_names(stage: Stage) -> tuple[str, str]:
     return stage.name_ja, stage.name_en
 
 
-def _quantity(value: float, unit_code: str) -> str:
+def quantity(value: float, unit_code: str) -> str:
     """``1.14 m``: two decimals, a third one where it is not zero; other units than metres as they are."""
     if unit_code != "MTR":
         return f"{value:g} {_SYMBOLS.get(unit_code, unit_code)}"
@@ -247,7 +247,7 @@ def _quantity(value: float, unit_code: str) -> str:
     return f"{text.removesuffix('0')} m"
 
 
-def _time_ja(time: datetime) -> str:
+def time_ja(time: datetime) -> str:
     """``2026年6月1日 14:05``."""
     return f"{time.year}年{time.month}月{time.day}日 {time:%H:%M}"
 

@@ -35,6 +35,8 @@ TABLES = (
     "alarm",
     "alarm_step",
     "audit_entry",
+    "contact_document",
+    "contact_notice",
     "entity_map",
     "entity_map_entry",
     "jsonld_context",

@@ -41,7 +41,7 @@ def test_normal_interval_is_set_beside_what_else_is_there() -> None:
         ({"colour": 1}, "device.profile.colour is not known"),
         ({"expectedInterval": {"normal": "600"}}, "device.profile.expectedInterval.normal is '600': Input should be a"),
         ({"expectedInterval": {"normal": 0}}, "device.profile.expectedInterval.normal is 0: Input should be greater"),
-        ({"expectedInterval": {}}, "device.profile.expectedInterval.normal is {}: Field required"),
+        ({"expectedInterval": {}}, "device.profile.expectedInterval.normal is missing"),
         (
             {"expectedInterval": {"normal": 60, "active": 6}},
             "device.profile.expectedInterval is {'normal': 60, 'active': 6}: active and startLevel belong together",

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contacts, groups, plans and notices, as JSON Schemas by name."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from api.openapi.building import BOOLEAN, COUNT, TEXT, TIME, Schema, array, members, one_of, ref
+from broker.contacts.people import ID, ChannelType, Language
+from schemas.stages import ALL_STAGES
+
+_ID: Final[Schema] = {"type": "string", "pattern": ID}
+_NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 200}
+_CLOCK: Final[Schema] = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$", "examples": ["22:00"]}
+_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
+_MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
+_CHANNEL: Final = members(
+    {
+        "type": one_of(*get_args(ChannelType)),
+        "address": {"type": "string", "maxLength": 2000, "examples": ["duty@city.example.jp"]},
+        "secret": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+            "pattern": "^[!-~]*$",
+            "writeOnly": True,
+            "description": "Signs what goes to a webhook; the password of MQTT",
+        },
+        "hasSecret": BOOLEAN | {"readOnly": True},
+    },
+    ["type", "address"],
+)
+
+CONTACTS: Final[dict[str, Schema]] = {
+    "Contact": members(
+        {
+            "id": _ID,
+            "name": _NAME,
+            "language": one_of(*get_args(Language)) | {"default": "ja"},
+            "channels": array(_CHANNEL, 1) | {"maxItems": 10},
+            "quiet": array(members({"from": _CLOCK, "until": _CLOCK}, ["from", "until"])) | {"maxItems": 10},
+            "timeZone": {"type": "string", "default": "Asia/Tokyo"},
+            "digestAbove": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+            "enabled": {"type": "boolean", "default": True},
+        },
+        ["name", "channels"],
+    ),
+    "ContactGroup": members(
+        {
+            "id": _ID,
+            "name": _NAME,
+            "members": array(members({"contact": _ID, "from": _MOMENT, "until": _MOMENT}, ["contact"]))
+            | {"maxItems": 500},
+        },
+        ["name"],
+    ),
+    "NotificationPlan": members(
+        {
+            "id": _ID,
+            "name": _NAME,
+            "alarms": members(
+                {
+                    "rules": array(TEXT),
+                    "entities": array(TEXT),
+                    "rivers": array(TEXT),
+                    "minimumStage": one_of(*(stage.code for stage in ALL_STAGES)),
+                },
+                description="Which alarms; what is empty admits all",
+            ),
+            "steps": array(array(_ID), 1) | {"maxItems": 10},
+            "enabled": {"type": "boolean", "default": True},
+        },
+        ["name", "steps"],
+    ),
+    "Contacts": members({"contacts": array(ref("Contact"))}, ["contacts"]),
+    "ContactGroups": members({"contactGroups": array(ref("ContactGroup"))}, ["contactGroups"]),
+    "NotificationPlans": members({"notificationPlans": array(ref("NotificationPlan"))}, ["notificationPlans"]),
+    "NoticeNumbers": members({"notices": array(COUNT)}, ["notices"]),
+    "Notices": members(
+        {
+            "notices": array(
+                members(
+                    {
+                        "number": COUNT,
+                        "contactId": _ID,
+                        "channel": one_of(*get_args(ChannelType)),
+                        "address": TEXT,
+                        "kind": TEXT,
+                        "alarmId": _TEXT_OR_NULL,
+                        "step": {"type": ["integer", "null"]},
+                        "state": one_of("queued", "held", "merged", "delivered", "failed"),
+                        "heldFor": {"enum": ["quiet", "digest", None]},
+                        "dueAt": _TIME_OR_NULL,
+                        "mergedInto": {"type": ["integer", "null"]},
+                        "createdAt": TIME,
+                        "finishedAt": _TIME_OR_NULL,
+                        "attempts": COUNT,
+                        "error": _TEXT_OR_NULL,
+                    }
+                )
+            )
+        },
+        ["notices"],
+    ),
+}
+"""Schemas by name."""

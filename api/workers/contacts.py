@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Telling people: steps of alarms become notices and deliveries, each exactly once.
+
+Everything of one turn is one transaction with the cursor, so whatever dies, nobody is forgotten and nobody is put into
+the outbox twice. A contact that gets too many messages in a minute gets the rest as one, and so does one that wants to
+be left alone for the night; the highest levels wait for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import structlog
+from psycopg import AsyncConnection
+
+from api.health import PartDown
+from api.metrics import NOTICES
+from api.workers.waiting import wait_at_most
+from broker.contacts import Channel, Contact, Roster, Words, payload, recipients, test_words, words_of, words_of_many
+from broker.errors import StoreUnavailable
+from broker.subscriptions import Sending
+from context_store.alarm_reads import AlarmStep, read_steps
+from context_store.contacts import load_roster
+from context_store.database import ALL_TENANTS, Database
+from context_store.deliveries import NewDelivery, Priority, insert_deliveries
+from context_store.notices import (
+    HeldFor,
+    HeldNotice,
+    NewNotice,
+    add_notice,
+    due_notices,
+    last_minute,
+    merge,
+    move_cursor,
+    settle,
+    take_cursor,
+    told_before,
+)
+from schemas.stages import STAGE_BY_CODE
+
+log = structlog.get_logger(__name__)
+
+_STEPS_AT_ONCE: Final = 100
+_MINUTE: Final = timedelta(minutes=1)
+_PAUSE_AFTER_ERROR_S: Final = 1.0
+
+
+class ContactWorker:
+    """Tells people until cancelled."""
+
+    def __init__(self, database: Database, *, poll_s: float) -> None:
+        self._database = database
+        self._poll_s = poll_s
+        self._wake = asyncio.Event()
+        self._error: str | None = None
+
+    def wake(self) -> None:
+        """There may be new steps."""
+        self._wake.set()
+
+    async def check(self) -> None:
+        """For health: raises :class:`PartDown` while the last turn has failed."""
+        if self._error is not None:
+            raise PartDown(self._error)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                steps = await self.turn(datetime.now(UTC))
+            except StoreUnavailable as exc:
+                log.warning("contacts.store_unavailable", error=str(exc))
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            except Exception as exc:
+                log.exception("contacts.failed")
+                self._error = f"{type(exc).__name__}: {exc}"
+                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            else:
+                self._error = None
+                if not steps:
+                    await wait_at_most(self._wake, self._poll_s)
+
+    async def turn(self, now: datetime) -> int:
+        """Tell what is new, then what was held and is due; returns how many steps were read."""
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            cursor = await take_cursor(connection)
+            if cursor is None:
+                return 0
+            steps = await read_steps(connection, ALL_TENANTS, cursor, limit=_STEPS_AT_ONCE)
+            rosters: dict[int, Roster] = {}
+            for step in steps:
+                roster = await _roster(connection, rosters, step.tenant_id)
+                await _tell(connection, roster, step, now)
+            if steps:
+                await move_cursor(connection, steps[-1].alarm_step_id)
+            await _tell_held(connection, rosters, now)
+            await settle(connection)
+            return len(steps)
+
+
+async def _roster(connection: AsyncConnection, known: dict[int, Roster], tenant_id: int) -> Roster:
+    if tenant_id not in known:
+        known[tenant_id] = await load_roster(connection, tenant_id)
+    return known[tenant_id]
+
+
+async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, now: datetime) -> None:
+    """One step, to everybody whom it concerns."""
+    if not roster.plans:
+        return
+    before = await told_before(connection, step.tenant_id, step.alarm_id)
+    names = recipients(roster, step.document, before, now)
+    if not names:
+        return
+    recent, digesting = await last_minute(connection, step.tenant_id, names, now)
+    deliveries: list[NewDelivery] = []
+    for name in names:
+        contact = roster.contacts[name]
+        held_for, due_at = _hold(contact, step, recent.get(name, 0), name in digesting, now)
+        words = words_of(step.document, contact.language, ZoneInfo(contact.time_zone))
+        for place, channel in enumerate(contact.channels):
+            notice = NewNotice(
+                tenant_id=step.tenant_id,
+                contact_id=name,
+                channel=channel.type,
+                address=channel.shown,
+                kind=step.kind,
+                order_key=_order_key(step.tenant_id, name, place),
+                alarm_id=step.alarm_id,
+                alarm_step_id=step.alarm_step_id,
+                held_for=held_for,
+                due_at=due_at,
+            )
+            number = await add_notice(connection, notice, now)
+            NOTICES.labels(channel.type, held_for or "sent").inc()
+            if due_at is None:
+                facts = {"step": step.document, "sequence": step.alarm_step_id}
+                body = payload(channel, words, facts, step.document["incidentId"], number)
+                deliveries.append(_delivery(step.tenant_id, notice.order_key, channel, number, body))
+    await insert_deliveries(connection, deliveries)
+
+
+def _hold(
+    contact: Contact, step: AlarmStep, recent: int, digesting: bool, now: datetime
+) -> tuple[HeldFor | None, datetime | None]:
+    """Why and until when a message waits; it goes at once when it is about one of the highest levels."""
+    stage = step.document["stage"]
+    if STAGE_BY_CODE[stage].severity == "critical":
+        return None, None
+    if (until := contact.quiet_until(stage, now)) is not None:
+        return "quiet", until
+    if digesting or recent >= contact.digest_above:
+        return "digest", now + _MINUTE
+    return None, None
+
+
+async def _tell_held(connection: AsyncConnection, rosters: dict[int, Roster], now: datetime) -> None:
+    """What was held and is due: one message for each channel of each contact."""
+    for order_key, group in groupby(await due_notices(connection, now), key=lambda held: held.order_key):
+        notices = list(group)
+        first = notices[0]
+        roster = await _roster(connection, rosters, first.tenant_id)
+        contact = roster.contacts.get(first.contact_id)
+        channel = _channel_of(contact, order_key, first.channel)
+        if contact is None or channel is None:  # gone meanwhile: nobody to tell
+            await merge(connection, [held.notice_id for held in notices], first.notice_id, now)
+            continue
+        words, facts = _digest(contact, notices)
+        notice = NewNotice(first.tenant_id, contact.id, channel.type, channel.shown, "digest", order_key)
+        number = await add_notice(connection, notice, now)
+        await merge(connection, [held.notice_id for held in notices], number, now)
+        NOTICES.labels(channel.type, "sent").inc()
+        body = payload(channel, words, facts, None, number)
+        await insert_deliveries(connection, [_delivery(first.tenant_id, order_key, channel, number, body)])
+
+
+def _digest(contact: Contact, notices: Sequence[HeldNotice]) -> tuple[Words, dict[str, object]]:
+    zone = ZoneInfo(contact.time_zone)
+    steps = [held.document for held in notices]
+    words = words_of(steps[0], contact.language, zone) if len(steps) == 1 else None
+    return words or words_of_many(steps, contact.language, zone), {"steps": steps}
+
+
+def _channel_of(contact: Contact | None, order_key: str, kind: str) -> Channel | None:
+    """The channel that a stream is of, if it still is of that type."""
+    place = int(order_key.rpartition(":")[2])
+    if contact is None or place >= len(contact.channels) or contact.channels[place].type != kind:
+        return None
+    return contact.channels[place]
+
+
+def _order_key(tenant_id: int, contact_id: str, place: int) -> str:
+    return f"contact:{tenant_id}:{contact_id}:{place}"
+
+
+def _delivery(tenant_id: int, order_key: str, channel: Channel, number: int, body: bytes) -> NewDelivery:
+    return NewDelivery(
+        tenant_id=tenant_id,
+        kind="contact",
+        priority=Priority.ALERT,
+        order_key=order_key,
+        destination=channel.destination,
+        sequence=number,
+        body=body,
+        headers={"Content-Type": "application/json", "Minamo-Sequence": str(number)},
+        sending=_sending(channel),
+    )
+
+
+def _sending(channel: Channel) -> Sending | None:
+    if channel.secret is None:
+        return None
+    return Sending(password=channel.secret) if channel.type == "mqtt" else Sending(secret=channel.secret)
+
+
+async def send_test(connection: AsyncConnection, tenant_id: int, contact: Contact, now: datetime) -> list[int]:
+    """A test message by every channel of a contact; returns the numbers of the notices."""
+    words, numbers, deliveries = test_words(contact.name, contact.language), [], []
+    for place, channel in enumerate(contact.channels):
+        order_key = _order_key(tenant_id, contact.id, place)
+        notice = NewNotice(tenant_id, contact.id, channel.type, channel.shown, "test", order_key)
+        numbers.append(await add_notice(connection, notice, now))
+        body = payload(channel, words, {"test": True}, None, numbers[-1])
+        deliveries.append(_delivery(tenant_id, order_key, channel, numbers[-1], body))
+    await insert_deliveries(connection, deliveries)
+    return numbers

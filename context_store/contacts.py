@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contacts, groups and plans as documents. The caller owns the transaction and its tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal, LiteralString
+
+import orjson
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from broker.contacts import Contact, Group, Plan, Roster
+from broker.errors import ResourceNotFound
+from broker.sections import read_document, write_document
+
+Kind = Literal["contact", "group", "plan"]
+MODELS: Final[Mapping[Kind, type[Contact] | type[Group] | type[Plan]]] = {
+    "contact": Contact,
+    "group": Group,
+    "plan": Plan,
+}
+
+_LIST: Final[LiteralString] = """
+    select id, document from contact_document where tenant_id = %s and kind = %s order by id
+"""
+_ALL: Final[LiteralString] = "select kind, id, document from contact_document where tenant_id = %s order by kind, id"
+_GET: Final[LiteralString] = "select document from contact_document where tenant_id = %s and kind = %s and id = %s"
+_PUT: Final[LiteralString] = """
+    insert into contact_document (tenant_id, kind, id, document, modified_at)
+    values (%(tenant_id)s, %(kind)s, %(id)s, %(document)s::jsonb, %(now)s)
+    on conflict (tenant_id, kind, id) do update set document = excluded.document, modified_at = excluded.modified_at
+    returning xmax = 0
+"""
+_DELETE: Final[LiteralString] = "delete from contact_document where tenant_id = %s and kind = %s and id = %s"
+
+
+async def list_documents(connection: AsyncConnection, tenant_id: int, kind: Kind) -> list[Contact | Group | Plan]:
+    """All of a kind, by id."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_LIST, (tenant_id, kind))
+        return [read_document(MODELS[kind], document) for _, document in await cursor.fetchall()]
+
+
+async def get_document(connection: AsyncConnection, tenant_id: int, kind: Kind, name: str) -> Contact | Group | Plan:
+    """One; raises :class:`ResourceNotFound`."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_GET, (tenant_id, kind, name))
+        row = await cursor.fetchone()
+    if row is None:
+        raise _missing(kind, name)
+    return read_document(MODELS[kind], row[0])
+
+
+async def put_document(
+    connection: AsyncConnection, tenant_id: int, kind: Kind, one: Contact | Group | Plan, now: datetime
+) -> bool:
+    """Create or replace; tells whether it is new."""
+    document = orjson.dumps(write_document(one)).decode()
+    parameters = {"tenant_id": tenant_id, "kind": kind, "id": one.id, "document": document, "now": now}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_PUT, parameters)
+        row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def delete_document(connection: AsyncConnection, tenant_id: int, kind: Kind, name: str) -> None:
+    """Remove one; raises :class:`ResourceNotFound`."""
+    if not (await connection.execute(_DELETE, (tenant_id, kind, name))).rowcount:
+        raise _missing(kind, name)
+
+
+async def load_roster(connection: AsyncConnection, tenant_id: int) -> Roster:
+    """All that a tenant has."""
+    found: dict[Kind, dict[str, Any]] = {"contact": {}, "group": {}, "plan": {}}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_ALL, (tenant_id,))
+        for kind, name, document in await cursor.fetchall():
+            found[kind][name] = read_document(MODELS[kind], document)
+    return Roster(found["contact"], found["group"], found["plan"])
+
+
+def _missing(kind: Kind, name: str) -> ResourceNotFound:
+    return ResourceNotFound(f"The {kind} {name} does not exist")

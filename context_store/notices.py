@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each contact is told: notices, from the decision to the receiver's answer.
+
+A notice is queued (its delivery is in the outbox), or held for a digest or the end of a quiet time and then merged into
+another one. The caller owns the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, tuple_row
+
+HeldFor = Literal["quiet", "digest"]
+_MINUTE: Final = timedelta(minutes=1)
+
+_TAKE: Final[LiteralString] = "select alarm_step_id from contact_cursor for update skip locked"
+_MOVE: Final[LiteralString] = "update contact_cursor set alarm_step_id = %s"
+_ADD: Final[LiteralString] = """
+    insert into contact_notice (tenant_id, contact_id, channel, address, kind, alarm_id, alarm_step_id, state, held_for,
+                                due_at, order_key, created_at)
+    values (%(tenant_id)s, %(contact_id)s, %(channel)s, %(address)s, %(kind)s, %(alarm_id)s, %(alarm_step_id)s,
+            case when %(due_at)s::timestamptz is null then 'queued' else 'held' end, %(held_for)s, %(due_at)s,
+            %(order_key)s, %(now)s)
+    returning notice_id
+"""
+_TOLD: Final[LiteralString] = """
+    select distinct contact_id from contact_notice where tenant_id = %s and alarm_id = %s order by contact_id
+"""
+_RECENT: Final[LiteralString] = """
+    select contact_id, count(distinct coalesce(alarm_step_id, -notice_id)) from contact_notice
+     where tenant_id = %(tenant_id)s and contact_id = any(%(contacts)s) and created_at > %(since)s
+       and state not in ('held', 'merged')
+     group by contact_id
+"""
+_HELD: Final[LiteralString] = """
+    select distinct contact_id from contact_notice
+     where tenant_id = %(tenant_id)s and contact_id = any(%(contacts)s) and state = 'held' and held_for = 'digest'
+"""
+# All that is held of those streams of which something is due.
+_DUE: Final[LiteralString] = """
+    select n.notice_id, n.tenant_id, n.contact_id, n.channel, n.order_key, n.alarm_id, s.document
+      from contact_notice n join alarm_step s on s.alarm_step_id = n.alarm_step_id
+     where n.state = 'held' and n.due_at <= %s
+     order by n.order_key, n.notice_id for update of n skip locked
+"""
+_MERGE: Final[LiteralString] = """
+    update contact_notice set state = 'merged', merged_into = %s, finished_at = %s where notice_id = any(%s)
+"""
+# Deliveries that came to an end.
+_SETTLE: Final[LiteralString] = """
+    update contact_notice n
+       set state = case when d.state = 'delivered' then 'delivered' else 'failed' end,
+           finished_at = d.finished_at, error = d.last_error
+      from delivery_stream s join delivery d on d.stream_key = s.stream_key
+     where n.state = 'queued' and s.order_key = n.order_key and d.sequence = n.notice_id and d.state <> 'pending'
+"""
+_LIST: Final[LiteralString] = """
+    select n.notice_id, n.contact_id, n.channel, n.address, n.kind, n.alarm_id, n.alarm_step_id, n.state, n.held_for,
+           n.due_at, n.merged_into, n.created_at, n.finished_at, coalesce(n.error, d.last_error) as error,
+           coalesce(d.attempts, 0) as attempts
+      from contact_notice n
+      left join lateral (select d.last_error, d.attempts from delivery_stream s join delivery d using (stream_key)
+                          where s.order_key = n.order_key and d.sequence = n.notice_id limit 1) d on true
+     where n.tenant_id = %(tenant_id)s and (%(alarm_id)s::text is null or n.alarm_id = %(alarm_id)s)
+       and (%(contact_id)s::text is null or n.contact_id = %(contact_id)s) and n.notice_id < %(before)s
+     order by n.notice_id desc limit %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """A notice to write; ``due_at`` None: its delivery is made at once."""
+
+    tenant_id: int
+    contact_id: str
+    channel: str
+    address: str
+    kind: str
+    order_key: str
+    alarm_id: str | None = None
+    alarm_step_id: int | None = None
+    held_for: HeldFor | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice with what became of it."""
+
+    notice_id: int
+    contact_id: str
+    channel: str
+    address: str
+    kind: str
+    alarm_id: str | None
+    alarm_step_id: int | None
+    state: str
+    held_for: str | None
+    due_at: datetime | None
+    merged_into: int | None
+    created_at: datetime
+    finished_at: datetime | None
+    error: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldNotice:
+    """A held notice whose time has come, with the step that it is about."""
+
+    notice_id: int
+    tenant_id: int
+    contact_id: str
+    channel: str
+    order_key: str
+    alarm_id: str
+    document: dict[str, Any]
+
+
+async def take_cursor(connection: AsyncConnection) -> int | None:
+    """Up to which step people were told, locked until the transaction ends; None: somebody else is at it."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_TAKE)
+        row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+async def move_cursor(connection: AsyncConnection, alarm_step_id: int) -> None:
+    """People were told up to this step."""
+    await connection.execute(_MOVE, (alarm_step_id,))
+
+
+async def add_notice(connection: AsyncConnection, notice: NewNotice, now: datetime) -> int:
+    """Write a notice; returns its number."""
+    parameters = {name: getattr(notice, name) for name in notice.__slots__} | {"now": now}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_ADD, parameters)
+        row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("a notice was not written")
+    return int(row[0])
+
+
+async def told_before(connection: AsyncConnection, tenant_id: int, alarm_id: str) -> list[str]:
+    """The contacts that know of an alarm, or will."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_TOLD, (tenant_id, alarm_id))
+        return [name for (name,) in await cursor.fetchall()]
+
+
+async def last_minute(
+    connection: AsyncConnection, tenant_id: int, contacts: Collection[str], now: datetime
+) -> tuple[dict[str, int], set[str]]:
+    """How many messages each contact got in the last minute, and for whom a digest is being gathered."""
+    parameters = {"tenant_id": tenant_id, "contacts": list(contacts), "since": now - _MINUTE}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_RECENT, parameters)
+        counts: dict[str, int] = dict(await cursor.fetchall())
+        await cursor.execute(_HELD, parameters)
+        return counts, {name for (name,) in await cursor.fetchall()}
+
+
+async def due_notices(connection: AsyncConnection, now: datetime) -> list[HeldNotice]:
+    """Held notices whose time has come, by stream and in order."""
+    async with connection.cursor(row_factory=class_row(HeldNotice)) as cursor:
+        await cursor.execute(_DUE, (now,))
+        return await cursor.fetchall()
+
+
+async def merge(connection: AsyncConnection, notices: Sequence[int], into: int, now: datetime) -> None:
+    """What was held is told by another notice."""
+    await connection.execute(_MERGE, (into, now, list(notices)))
+
+
+async def settle(connection: AsyncConnection) -> int:
+    """Take over what became of deliveries; returns of how many."""
+    return (await connection.execute(_SETTLE)).rowcount
+
+
+async def list_notices(
+    connection: AsyncConnection,
+    tenant_id: int,
+    *,
+    alarm_id: str | None = None,
+    contact_id: str | None = None,
+    before: int = 2**63 - 1,
+    limit: int = 100,
+) -> list[Notice]:
+    """Notices, the newest first."""
+    parameters = {
+        "tenant_id": tenant_id,
+        "alarm_id": alarm_id,
+        "contact_id": contact_id,
+        "before": before,
+        "limit": limit,
+    }
+    async with connection.cursor(row_factory=class_row(Notice)) as cursor:
+        await cursor.execute(_LIST, parameters)
+        return await cursor.fetchall()
