@@ -94,6 +94,8 @@ def _decide(
         if not level.holds_at(at):
             continue
         before = state.levels.get(level.stage, CALM)
+        if before is CALM and level.threshold is not None and (sample is None or value < level.threshold):
+            continue  # calm it was and calm it is: what nearly every reading finds
         now = before
         if sample is not None or level.when is not None:
             reached, is_calm = _compare(rule, level, state.memory, at, value)
