@@ -190,7 +190,7 @@ def _add_info(alert: Element, message: CapMessage, profile: CapProfile, language
     if profile.sender_name:
         add(info, "senderName", profile.sender_name)
     add(info, "headline", headline(event, language))
-    add(info, "description", mark + _description(message, stage, language))
+    add(info, "description", _marked(mark, _description(message, stage, language)))
     if is_open:
         add(info, "instruction", instruction(stage, language))
     for name, value in _parameters(event, stage if is_open else None):
@@ -207,7 +207,12 @@ def _codes(message: CapMessage, stage: str) -> Classification:
 def headline(event: CapEvent, language: Language) -> str:
     """The headline of an event with the mark of its status."""
     mark = MARKS[event.document["cap"]["status"]][0 if language == "ja" else 1]
-    return str(mark + event.document["headlineJa" if language == "ja" else "headlineEn"])
+    return _marked(mark, str(event.document["headlineJa" if language == "ja" else "headlineEn"]))
+
+
+def _marked(mark: str, text: str) -> str:
+    """``text`` with the mark before it, once: stations of a drill carry it in their names."""
+    return text if mark and text.startswith(mark) else mark + text
 
 
 def _description(message: CapMessage, stage: str, language: Language) -> str:

@@ -14,7 +14,7 @@ from context_store.audit import Actor
 
 _IN_SCOPE: Final = "minamo.credential"
 _LONGEST_NAME: Final = 100
-ANONYMOUS: Final = "anonymous"
+LOCAL: Final = "local"
 
 
 def remember_credential(scope: Scope, token_sha256: str) -> None:
@@ -29,7 +29,7 @@ async def _actor(
         Header(alias="Minamo-Person", description="Your name for the audit, percent-encoded UTF-8 / 操作者名"),
     ] = None,
 ) -> Actor:
-    return Actor(request.scope.get(_IN_SCOPE, ANONYMOUS), _name(unquote(person) if person else None, "Minamo-Person"))
+    return Actor(request.scope.get(_IN_SCOPE, LOCAL), _name(unquote(person) if person else None, "Minamo-Person"))
 
 
 RequestActor = Annotated[Actor, Depends(_actor)]

@@ -36,6 +36,7 @@ from api.routers.device_files import device_files_router
 from api.routers.device_models import device_models_router
 from api.routers.device_service import device_service_router
 from api.routers.devices import devices_router
+from api.routers.drills import drills_router
 from api.routers.export import export_router
 from api.routers.history_import import import_router
 from api.routers.quality import quality_router
@@ -89,6 +90,7 @@ def create_app(
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(alarms_router(hub))
     app.include_router(contacts_router(hub))
+    app.include_router(drills_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
     tokens = Tokens(hub.settings.api_tokens_sha256)

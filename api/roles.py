@@ -37,6 +37,7 @@ from api.routers.stations import Notice
 from api.settings import Settings
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
+from api.workers.drills import run_drills
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
@@ -165,6 +166,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.health.add("supervision", supervision.check)
     parts.add("supervision", supervision.run())
     parts.add("expiry", collect_expired(hub))
+    parts.add("drills", run_drills(hub))
     parts.add("backlog gauges", watch_backlogs(hub))
 
 

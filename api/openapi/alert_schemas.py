@@ -160,6 +160,19 @@ _INCIDENT: Final[dict[str, Schema]] = {
     "unacknowledged": COUNT,
     "alarms": array(ref("Alarm")),
 }
+_DRILL: Final[dict[str, Schema]] = {
+    "drillId": TEXT,
+    "tenant": TEXT | {"description": "Where its stations, rules and alarms are: NGSILD-Tenant"},
+    "title": TEXT,
+    "startedBy": TEXT,
+    "startedAt": TIME,
+    "endedAt": _TIME_OR_NULL,
+    "from": _TIME_OR_NULL,
+    "to": _TIME_OR_NULL,
+    "position": _TIME_OR_NULL,
+    "speed": NUMBER,
+    "recipients": array(TEXT),
+}
 _NEEDED_OF_ALARM: Final = ["alarmId", "incidentId", "ruleId", "entityId", "status", "stage", "openedAt"]
 
 ALERTS: Final[dict[str, Schema]] = {
@@ -282,6 +295,34 @@ ALERTS: Final[dict[str, Schema]] = {
     "UnshelveInput": members({"by": _BY, "reason": _REASON}),
     "Incident": members(_INCIDENT, [*_INCIDENT], description="What happens on one river at one time"),
     "Incidents": members({"incidents": array(ref("Incident"))}, ["incidents"]),
+    "DrillInput": members(
+        {
+            "title": {"type": "string", "minLength": 1, "maxLength": 200},
+            "from": TIME,
+            "to": TIME,
+            "speed": {"type": "number", "minimum": 1, "maximum": 600, "default": 1},
+            "entityIds": array(URI),
+            "recipients": array(URI) | {"description": "Webhooks that get its alerts; nobody else does"},
+            "by": _BY,
+        },
+        ["title"],
+        description="Without from and to only values that are sent to /values",
+    ),
+    "Drill": members(_DRILL, [*_DRILL]),
+    "Drills": members({"drills": array(ref("Drill"))}, ["drills"]),
+    "DrillReport": members(
+        _DRILL
+        | {
+            "steps": array(members({"at": TIME, "kind": _STEP_KIND}, ["at", "kind"], others=True)),
+            "answers": array(
+                members({"alarmId": TEXT, "stage": STAGE, "by": _TEXT_OR_NULL, "seconds": _NUMBER_OR_NULL})
+            ),
+            "deliveries": array(members({"destination": TEXT, "state": TEXT, "count": COUNT})),
+        },
+        [*_DRILL, "steps", "answers", "deliveries"],
+        description="What happened when, how soon somebody acknowledged, what went to whom",
+    ),
+    "DrillValue": members({"entityId": URI, "attribute": TEXT, "value": NUMBER}, ["entityId", "value"]),
     "Audit": members(
         {
             "entries": array(

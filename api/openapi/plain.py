@@ -31,6 +31,7 @@ TAGS: Final = {
     "alerts": "Alerts and the rules behind them / 警報と警報ルール",
     "alarms": "Alarms by station and river, what people did / 警報への対応、事案、監査記録",
     "contacts": "Who is told about alarms, and who was / 連絡先と送信記録",
+    "drills": "Exercises that reach nobody but the chosen / 訓練",
     "deliveries": "How deliveries go, what was given up, catching up and pulling / 配信",
     "devices": "Sensors, and messages that could not be taken / センサーと隔離されたメッセージ",
     "operation": "Is the hub well / 稼働状態",

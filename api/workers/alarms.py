@@ -6,7 +6,7 @@ Everything of one transaction; who comes first locks the alarm's row, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,15 +61,17 @@ class AlarmKeeper:
         turns: Sequence[Turn],
         places: dict[tuple[int, str], Place],
         now: datetime,
+        exercises: Collection[int] = (),
     ) -> None:
-        """Make the steps of ``turns``, in their order."""
+        """Make the steps of ``turns``, in their order; ``exercises`` are the tenants of drills."""
         await self._store.lock_stream(connection)
         for turn in turns:
             kept = held.get(turn.key)
             subject = Subject(turn.key.rule_id, turn.key.entity_key, turn.entity_id, turn.rule.escalate_after)
             place = places[turn.key.tenant_id, turn.entity_id]
             for step in advance(kept.alarm if kept else None, subject, turn.decisions, turn.stages, now):
-                about = kept.about if kept else about_document(turn.rule, place)
+                is_exercise = turn.key.tenant_id in exercises
+                about = kept.about if kept else about_document(turn.rule, place, is_exercise=is_exercise)
                 following = KeptAlarm(turn.key.tenant_id, step.alarm, about)
                 if kept is None:
                     river = place.river_ja or place.entity_id

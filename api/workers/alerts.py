@@ -6,7 +6,7 @@ All effects of a batch are in the transaction that moves the feed on: an alert i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -33,11 +33,13 @@ from broker.alerts import (
     overdue,
     place_of,
 )
+from broker.alerts.drills import exercise_place
 from context_store.alarm_timers import due_states, forget
 from context_store.alarms import AlarmStore
 from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
+from context_store.drills import drill_recipients
 from context_store.entities import EntityWriter, creation, get_entities, lock_entities
 from context_store.events import ChangeEvent
 
@@ -129,7 +131,8 @@ class AlertEvaluator:
 
     async def publish(self, connection: AsyncConnection, turns: Sequence[Turn], now: datetime) -> None:
         """Write what ``turns`` mean for everybody: records, stream, alert entities, webhooks and alarms."""
-        places = await _places(connection, turns)
+        exercises = await drill_recipients(connection, {turn.key.tenant_id for turn in turns})
+        places = await _places(connection, turns, exercises)
         held = await self._alarms.hold(connection, turns)
         decided = [
             _Decided(turn.key, turn.entity_id, turn.rule, decision, turn.since)
@@ -137,13 +140,20 @@ class AlertEvaluator:
             for decision in turn.decisions
             if decision.is_crossing
         ]
-        outcomes = [_outcome(item, places[item.key.tenant_id, item.entity_id], self._cap) for item in decided]
+        outcomes = [
+            _outcome(
+                item,
+                places[item.key.tenant_id, item.entity_id],
+                {**self._cap, "status": "Exercise"} if item.key.tenant_id in exercises else self._cap,
+            )
+            for item in decided
+        ]
         recorded = await self._store.record(connection, outcomes, now)
         for item, event in zip(decided, recorded, strict=True):
             place = places[item.key.tenant_id, item.entity_id]
             await self._write_entity(connection, item, place, event, now)
-        await insert_deliveries(connection, self._deliveries(outcomes, recorded))
-        await self._alarms.follow(connection, held, turns, places, now)
+        await insert_deliveries(connection, self._deliveries(outcomes, recorded, exercises))
+        await self._alarms.follow(connection, held, turns, places, now, exercises)
         for item in decided:
             ALERT_DECISIONS.labels(item.decision.kind, item.decision.stage).inc()
             ALERT_LATENCY.observe((now - item.since).total_seconds())
@@ -165,7 +175,13 @@ class AlertEvaluator:
         key = None if stored is None else stored.key
         await self._writer.write(connection, tenant_id, key, change, source=SOURCE, now=now)
 
-    def _deliveries(self, outcomes: list[AlertOutcome], recorded: list[RecordedEvent]) -> list[NewDelivery]:
+    def _deliveries(
+        self,
+        outcomes: list[AlertOutcome],
+        recorded: list[RecordedEvent],
+        exercises: Mapping[int, Sequence[str]],
+    ) -> list[NewDelivery]:
+        """To the webhooks of the settings; out of a drill to those that were chosen for it, and to no others."""
         return [
             NewDelivery(
                 tenant_id=outcome.key.tenant_id,
@@ -178,7 +194,7 @@ class AlertEvaluator:
                 headers={"Content-Type": "application/json", "Minamo-Sequence": str(event.alert_event_id)},
             )
             for outcome, event in zip(outcomes, recorded, strict=True)
-            for url in self._webhooks
+            for url in exercises.get(outcome.key.tenant_id, self._webhooks)
         ]
 
 
@@ -186,7 +202,9 @@ def _turn(item: Work, state: RuleState, decisions: Sequence[AlertDecision]) -> T
     return Turn(item.key, item.entity_id, item.rule, tuple(decisions), state.raised, item.since)
 
 
-async def _places(connection: AsyncConnection, turns: Sequence[Turn]) -> dict[tuple[int, str], Place]:
+async def _places(
+    connection: AsyncConnection, turns: Sequence[Turn], exercises: Collection[int]
+) -> dict[tuple[int, str], Place]:
     """Name and position of each station decided about; of a station deleted meanwhile only the id."""
     wanted: dict[int, set[str]] = {}
     for turn in turns:
@@ -196,7 +214,8 @@ async def _places(connection: AsyncConnection, turns: Sequence[Turn]) -> dict[tu
         found = await get_entities(connection, tenant_id, ids)
         for entity_id in ids:
             stored = found.get(entity_id)
-            places[tenant_id, entity_id] = place_of(stored.entity) if stored else Place(entity_id, entity_id, entity_id)
+            place = place_of(stored.entity) if stored else Place(entity_id, entity_id, entity_id)
+            places[tenant_id, entity_id] = exercise_place(place) if tenant_id in exercises else place
     return places
 
 

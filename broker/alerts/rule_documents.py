@@ -152,6 +152,21 @@ def rule_document(rule: AlertRule) -> dict[str, Any]:
     return document | _less_usual(rule)
 
 
+def override_members(rule: AlertRule) -> dict[str, Any]:
+    """Everything that an override can say, as ``rule`` has it; defaults are written out."""
+    flapping = rule.flapping
+    usual: dict[str, Any] = {
+        "confirmation": {},
+        "reference": GAUGE,
+        "zeroPoint": None,
+        "noData": None,
+        "silentAfter": DEFAULT_SILENT_AFTER_S,
+        "flapping": flapping and {"count": flapping.count, "seconds": flapping.within.total_seconds()},
+        "escalateAfter": list(DEFAULT_ESCALATE_AFTER_S),
+    }
+    return usual | {name: value for name, value in rule_document(rule).items() if name in _OVERRIDABLE}
+
+
 def _less_usual(rule: AlertRule) -> dict[str, Any]:
     """Members that most rules leave alone."""
     document: dict[str, Any] = {}

@@ -71,8 +71,11 @@ def alarm_document(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def about_document(rule: AlertRule, place: Place) -> dict[str, Any]:
-    """What the steps of an alarm have in common: names, place, units, and how thresholds were given."""
+def about_document(rule: AlertRule, place: Place, *, is_exercise: bool = False) -> dict[str, Any]:
+    """What the steps of an alarm have in common: names, place, units, and how thresholds were given.
+
+    ``exercise`` True: it belongs to a drill and may reach nobody but those chosen for it.
+    """
     river = None if place.river_ja is None else {"ja": place.river_ja, "en": place.river_en or place.river_ja}
     return {
         "ruleName": {"ja": rule.name_ja, "en": rule.name_en},
@@ -83,6 +86,7 @@ def about_document(rule: AlertRule, place: Place) -> dict[str, Any]:
         "unitCode": rule.unit_code,
         "reference": rule.reference,
         "zeroPoint": rule.zero_point,
+        "exercise": is_exercise,
     }
 
 

@@ -54,12 +54,12 @@ class City:
     async def get(self, path: str, **parameters: Any) -> Any:
         answer = await self.http.get(f"/api/v1{path}", params=parameters)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        return answer.json() if answer.content else None
 
     async def post(self, path: str, body: Any, status: int = 200, **headers: str) -> Any:
         answer = await self.http.post(f"/api/v1{path}", json=body, headers=headers)
         assert answer.status_code == status, answer.text
-        return answer.json()
+        return answer.json() if answer.content else None
 
     async def put_rule(self, **members: Any) -> None:
         answer = await self.http.put("/api/v1/alert-rules/tomoe", json=RULE | members)

@@ -37,6 +37,7 @@ TABLES = (
     "audit_entry",
     "contact_document",
     "contact_notice",
+    "drill",
     "entity_map",
     "entity_map_entry",
     "jsonld_context",
