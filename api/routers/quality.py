@@ -49,7 +49,7 @@ def quality_router(hub: Hub) -> APIRouter:
     @router.get(
         "/{entity_id:path}/quality/{attribute:path}",
         summary="What was decided about values, newest first / 確認・訂正の記録",
-        responses=answers("QualityDecisions"),
+        responses=answers("QualityDecisions", *NEEDED),
     )
     async def decisions(
         tenant_id: TenantId,
