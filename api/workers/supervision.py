@@ -13,7 +13,7 @@ import structlog
 from api.health import PartDown
 from api.hub import Hub
 from api.metrics import DEVICES
-from api.supervision import Findings, changes, look
+from api.supervision import Findings, Memory, changes, look
 from broker.device_state import DeviceState
 from broker.devices import Device
 from broker.errors import StoreUnavailable
@@ -33,6 +33,7 @@ class SupervisionWorker:
         self._store = SupervisionStore(hub.database, hub.writer)
         self._every_s = hub.settings.supervision_interval_s
         self._stale_factor = hub.settings.stale_factor
+        self._memory = Memory()
         self._silent_groups: dict[tuple[int, str], datetime] = {}
         self._error: str | None = None
 
@@ -65,7 +66,9 @@ class SupervisionWorker:
             by_tenant.setdefault(device.tenant_id, []).append(device)
         written, counts = 0, Counter[DeviceState]()
         for tenant_id, devices in by_tenant.items():
-            found = await look(self._store, tenant_id, devices, now, stale_factor=self._stale_factor)
+            found = await look(
+                self._store, tenant_id, devices, now, stale_factor=self._stale_factor, memory=self._memory
+            )
             counts.update(found.counts())
             self._tell(tenant_id, found)
             written += await self._store.write(tenant_id, changes(found, now))

@@ -91,6 +91,19 @@ async def test_what_has_not_changed_is_not_written_again(watch: Watch) -> None:
     assert [await watch.worker.step(NOW), await SupervisionWorker(watch.hub).step(NOW)] == [2, 0]
 
 
+async def test_what_a_worker_remembers_changes_no_answer(watch: Watch) -> None:
+    devices = [gauge(f"g{n}", HIGH_WATER, "tower") for n in range(4)]
+    await watch.hub.devices.put(*devices)
+    await watch.heard(0, 2.5, *devices)
+    for minutes in (0, 20, 26, 40, 101):
+        if minutes == 26:
+            await watch.heard(-20, 2.5, devices[0])
+        moment = NOW + timedelta(minutes=minutes)
+        await watch.worker.step(moment)
+        assert await SupervisionWorker(watch.hub).step(moment) == 0
+    assert [await watch.state(device) for device in devices] == ["late", "silent", "silent", "silent"]
+
+
 async def test_who_is_heard_again_is_well(watch: Watch) -> None:
     device = gauge("one", {"expectedInterval": {"normal": 600}})
     await watch.hub.devices.put(device)
