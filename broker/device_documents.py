@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 from broker.device_profile import parse_device_profile, with_normal_interval
 from broker.devices import MEASURES, VALUE, AttributeMapping, Device
 from broker.errors import BadRequestData
 from broker.formats import DEFAULT_PROFILE, parse_profile, parse_sentinels
+from broker.times import parse_time
 from schemas.terms import NO_DATASET
 
 # A device's id and key appear in MQTT topics and user names: no separators, no wildcards.
@@ -37,7 +39,9 @@ _MAPPING_MEMBERS: Final = frozenset({"field", "attribute", "unitCode", "minimum"
     "reference",
     "sentinels",
     "words",
+    "earlierReferences",
 }
+_EARLIER_MEMBERS: Final = frozenset({"until", "reference"})
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
 
@@ -171,9 +175,27 @@ def _mapping(document: Any, path: str, expand: Callable[[str], str]) -> Attribut
         reference=reader.number("reference"),
         sentinels=parse_sentinels(document.get("sentinels", []), f"{path}.sentinels"),
         words=_words(document.get("words", {}), path),
+        earlier=_earlier(reader.list("earlierReferences"), path),
     )
     _check_conversion(mapping, path)
     return mapping
+
+
+def _earlier(entries: list[Any], path: str) -> tuple[tuple[datetime, float], ...]:
+    found = []
+    for number, entry in enumerate(entries):
+        place = f"{path}.earlierReferences[{number}]"
+        reader = Reader(entry, place, _EARLIER_MEMBERS)
+        reference = reader.number("reference")
+        if reference is None:
+            raise BadRequestData(f"{place}.reference is missing")
+        try:
+            found.append((parse_time(reader.text("until")), float(reference)))
+        except ValueError as exc:
+            raise BadRequestData(f"{place}.until: {exc}") from exc
+    if sorted({until for until, _ in found}) != [until for until, _ in found]:
+        raise BadRequestData(f"{path}.earlierReferences are not in the order of their times")
+    return tuple(found)
 
 
 def _words(value: Any, path: str) -> tuple[tuple[str, float | str | bool], ...]:
@@ -185,6 +207,8 @@ def _words(value: Any, path: str) -> tuple[tuple[str, float | str | bool], ...]:
 def _check_conversion(mapping: AttributeMapping, path: str) -> None:
     if mapping.measures not in MEASURES:
         raise BadRequestData(f"{path}.measures is {mapping.measures!r}; it has to be {', '.join(MEASURES)}")
+    if mapping.earlier and mapping.measures == VALUE:
+        raise BadRequestData(f"{path}.earlierReferences are for distances and elevations")
     if mapping.measures != VALUE and mapping.reference is None:
         raise BadRequestData(f"{path}.reference is missing; {mapping.measures} is measured from it")
     if mapping.unit is not None and mapping.unit_code is None:

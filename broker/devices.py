@@ -41,6 +41,7 @@ class AttributeMapping:
     less the distance (reference: height of the sensor above gauge zero); or an elevation such as T.P., stored as the
     elevation less ``reference`` (the gauge zero in that datum). ``minimum`` and ``maximum`` bound the stored value,
     both inclusive. ``sentinels`` are sent values that mean "no value"; ``words`` are what sent texts stand for.
+    ``earlier`` are (until, reference), oldest first: what ``reference`` was before the sensor was moved or surveyed.
     ``kept`` is for attributes of devices themselves: :data:`ON_CHANGE` or :data:`PRESENT_ONLY`.
     """
 
@@ -60,6 +61,7 @@ class AttributeMapping:
     checks: Checks | None = dataclass_field(default=None, repr=False, compare=False)
     """The tests of its values; set by the device, which knows its profile. None: nothing is said of their quality."""
     kept: str | None = None
+    earlier: tuple[tuple[datetime, float], ...] = ()
     scale: float = dataclass_field(init=False, repr=False, compare=False)
     shift: float = dataclass_field(init=False, repr=False, compare=False)
 
@@ -67,6 +69,13 @@ class AttributeMapping:
         scale, shift = self.linear(self.unit) or (self.factor, self.offset)
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "shift", shift)
+
+    def at(self, moment: datetime) -> AttributeMapping:
+        """The mapping as it was when something was measured at ``moment``."""
+        for until, reference in self.earlier:
+            if moment < until:
+                return replace(self, reference=reference, earlier=())
+        return self
 
     def linear(self, unit: str | None) -> tuple[float, float] | None:
         """Scale and shift with ``stored = sent * scale + shift`` for values in ``unit``; None: not convertible."""
@@ -101,6 +110,8 @@ class AttributeMapping:
             "unit": self.unit,
             "measures": None if self.measures == VALUE else self.measures,
             "reference": self.reference,
+            "earlierReferences": [{"until": to_text(until), "reference": height} for until, height in self.earlier]
+            or None,
             "sentinels": list(self.sentinels) or None,
             "words": dict(self.words) or None,
         }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -92,6 +92,10 @@ def _mapping(document: dict[str, Any]) -> AttributeMapping:
         reference=document.get("reference"),
         sentinels=tuple(document.get("sentinels", ())),
         words=tuple(document.get("words", {}).items()),
+        earlier=tuple(
+            (datetime.fromisoformat(entry["until"]), entry["reference"])
+            for entry in document.get("earlierReferences", ())
+        ),
     )
 
 

@@ -155,6 +155,8 @@ class Decoder:
         by_field = device.by_field
         for name, raw in quantities.items():
             for mapping in by_field.get(name, ()):
+                if mapping.earlier:
+                    mapping = mapping.at(observed_at)
                 try:
                     if units and name in units:
                         raw = _in_own_unit(mapping, raw, units[name])

@@ -51,6 +51,13 @@ _MAPPING: Final = members(
         "unit": {"description": "In which it is sent, UN/CEFACT", "type": "string", "examples": ["MMT"]},
         "measures": one_of(*MEASURES) | {"default": VALUE},
         "reference": {"description": "Height of the sensor, or the gauge zero", "type": "number"},
+        "earlierReferences": array(
+            members(
+                {"until": _MOMENT, "reference": NUMBER},
+                ["until", "reference"],
+                description="What the reference was until then, oldest first",
+            )
+        ),
         "sentinels": array({"type": ["number", "string"]}),
         "words": {"description": "What sent texts stand for", "type": "object", "examples": [{"通行止": True}]},
     },

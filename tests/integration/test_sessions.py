@@ -29,8 +29,9 @@ async def sign_in(client: httpx.AsyncClient) -> httpx.Response:
     return answer
 
 
-async def test_page_asks_for_a_token(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/")
+@pytest.mark.parametrize("page", ["/", "/devices"])
+async def test_page_asks_for_a_token(client: httpx.AsyncClient, page: str) -> None:
+    answer = await client.get(page)
     assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
     for name in ("sign_in.js", "sign_in.css"):
         assert f"/static/sign_in/{name}" in answer.text
@@ -39,7 +40,7 @@ async def test_page_asks_for_a_token(client: httpx.AsyncClient) -> None:
 
 async def test_session_opens_the_page_and_what_it_reads(client: httpx.AsyncClient) -> None:
     await sign_in(client)
-    for path in ("/", "/api/v1/stations", "/static/app/main.js", "/metrics"):
+    for path in ("/", "/devices", "/api/v1/devices", "/api/v1/stations", "/static/app/main.js", "/metrics"):
         assert (await client.get(path)).status_code == 200
 
 

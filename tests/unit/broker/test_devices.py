@@ -140,3 +140,48 @@ def test_interval_by_a_field_that_is_not_mapped_is_refused() -> None:
     given = {"expectedInterval": {"normal": 86400, "active": 600, "startLevel": 2.5, "field": "rain"}}
     with pytest.raises(BadRequestData, match=r"field is 'rain'; the device has: level"):
         parse(profile=given)
+
+
+MOVED = {
+    "field": "d",
+    "attribute": "waterLevel",
+    "measures": "distanceDown",
+    "reference": 5.0,
+    "earlierReferences": [
+        {"until": "2026-04-01T00:00:00Z", "reference": 4.2},
+        {"until": "2026-09-01T00:00:00Z", "reference": 4.5},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("moment", "reference"),
+    [
+        (datetime(2025, 1, 1, tzinfo=UTC), 4.2),
+        (datetime(2026, 4, 1, tzinfo=UTC), 4.5),
+        (datetime(2026, 8, 31, tzinfo=UTC), 4.5),
+        (datetime(2026, 9, 1, tzinfo=UTC), 5.0),
+    ],
+)
+def test_reference_is_the_one_of_the_time_of_measurement(moment: datetime, reference: float) -> None:
+    mapping = parse(attributes=[MOVED]).attributes[0].at(moment)
+    assert (mapping.reference, mapping.shift, mapping.attribute) == (reference, reference, "urn:x:waterLevel")
+
+
+def test_earlier_references_survive_the_round_trip() -> None:
+    assert device_document(parse(attributes=[MOVED]))["attributes"] == [{**MOVED, "attribute": "urn:x:waterLevel"}]
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"measures": "value"}, "earlierReferences are for distances and elevations"),
+        ({"earlierReferences": [{"until": "2026-04-01T00:00:00Z"}]}, "earlierReferences[0].reference is missing"),
+        ({"earlierReferences": [{"until": "x", "reference": 1}]}, "earlierReferences[0].until: 'x' is not an ISO"),
+        ({"earlierReferences": MOVED["earlierReferences"][::-1]}, "are not in the order of their times"),
+    ],
+)
+def test_earlier_references_that_cannot_be_are_refused(members: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequestData) as caught:
+        parse(attributes=[{**MOVED, **members}])
+    assert says in caught.value.detail
