@@ -154,7 +154,11 @@ _SETTLE: Final[LiteralString] = """
        set pending = s.pending - t.finished, oldest_at = t.oldest_at,
            stalled = case when s.claimed_until = t.lease then t.stalled else s.stalled end,
            due_at = case when s.claimed_until is distinct from t.lease then s.due_at
-                         when t.oldest_at is not null then coalesce(t.retry_at, now()) end,
+                         when t.oldest_at is null then null
+                         when exists (select from subscription b where b.subscription_key = s.subscription_key
+                                         and not coalesce((b.document -> 'isActive')::boolean, true))
+                         then 'infinity' -- paused meanwhile
+                         else coalesce(t.retry_at, now()) end,
            claimed_until = case when s.claimed_until is distinct from t.lease then s.claimed_until end
       from told t where s.stream_key = t.stream_key
 """
@@ -164,13 +168,13 @@ _RESUME: Final[LiteralString] = """
     update delivery_stream set due_at = now(), stalled = false
      where stream_key in (
         select stream_key from delivery_stream
-         where priority = %(lane)s and receiver = %(receiver)s and due_at > now() and stalled
+         where priority = %(lane)s and receiver = %(receiver)s and due_at > now() and due_at < 'infinity' and stalled
          order by stream_key for update)
 """
 # Streams whose receiver does not answer and that have deliveries older than can be delivered.
 _OVERDUE: Final[LiteralString] = """
     select stream_key from delivery_stream
-     where priority = %(lane)s and receiver = %(receiver)s and due_at is not null and oldest_at < %(horizon)s
+     where priority = %(lane)s and receiver = %(receiver)s and due_at < 'infinity' and oldest_at < %(horizon)s
        and (claimed_until is null or claimed_until < now())
      order by stream_key for update
 """

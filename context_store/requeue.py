@@ -68,9 +68,33 @@ _LOCK_WAITING: Final[LiteralString] = """
      order by stream_key for no key update
 """
 _REDIRECT: Final[LiteralString] = """
-    update delivery_stream set destination = %(endpoint)s, receiver = %(receiver)s, due_at = now(), stalled = false
+    update delivery_stream
+       set destination = %(endpoint)s, receiver = %(receiver)s, stalled = false,
+           due_at = case when due_at = 'infinity' then due_at else now() end
      where subscription_key = %(key)s and due_at is not null
 """
+
+# While a subscription is paused, what waits for its receiver is due at the end of time.
+_HOLD: Final[LiteralString] = """
+    update delivery_stream set due_at = 'infinity', stalled = false
+     where subscription_key = %(key)s and due_at is not null
+"""
+_RELEASE: Final[LiteralString] = """
+    update delivery_stream set due_at = now() where subscription_key = %(key)s and due_at = 'infinity'
+"""
+
+
+async def pause_streams(connection: AsyncConnection, key: int) -> None:
+    """The subscription is paused: nothing of it is sent until :func:`resume_streams`."""
+    await connection.execute(_LOCK_WAITING, {"key": key})
+    await connection.execute(_HOLD, {"key": key})
+
+
+async def resume_streams(connection: AsyncConnection, key: int) -> None:
+    """The subscription is active again: what waited is due."""
+    await connection.execute(_LOCK_WAITING, {"key": key})
+    await connection.execute(_RELEASE, {"key": key})
+    await connection.execute(NOTIFY)
 
 
 async def redirect(connection: AsyncConnection, key: int, endpoint: str) -> None:

@@ -26,7 +26,7 @@ from context_store.compiled import to_psycopg
 from context_store.database import Database
 from context_store.entities import StoredEntity, from_row
 from context_store.query_sql import ENTITY_COLUMNS, After, select_entities
-from context_store.requeue import redirect
+from context_store.requeue import pause_streams, redirect, resume_streams
 
 CACHE: Final = "subscriptions"
 
@@ -216,6 +216,8 @@ class SubscriptionStore:
             await connection.execute(_UPDATE, parameters)
             if parameters["endpoint"] != stored.document["notification"]["endpoint"]["uri"]:
                 await redirect(connection, stored.key, parameters["endpoint"])
+            if _is_active(document) != _is_active(stored.document):
+                await (resume_streams if _is_active(document) else pause_streams)(connection, stored.key)
 
     async def delete(self, tenant_id: int, subscription_id: str) -> None:
         """Clause 5.8.5, with all notifications not delivered yet; raises :class:`ResourceNotFound`."""
@@ -223,6 +225,10 @@ class SubscriptionStore:
             if (await connection.execute(_DELETE, (tenant_id, subscription_id))).rowcount == 0:
                 raise ResourceNotFound(f"Subscription {subscription_id} does not exist")
             await bump(connection, CACHE)
+
+
+def _is_active(document: Document) -> bool:
+    return bool(document.get("isActive", True))
 
 
 def _parameters(document: Document, sending: Sending) -> dict[str, Any]:

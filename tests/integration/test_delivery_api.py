@@ -301,3 +301,44 @@ async def test_what_was_kept_is_sent_to_an_endpoint_that_catches_up(
     async with delivering(hub):
         await receiver.wait_for(3)
     assert numbers(receiver) == [1, 2, 3]
+
+
+async def pause(client: httpx.AsyncClient, subscription: str, *, is_active: bool) -> None:
+    answer = await client.patch(f"/ngsi-ld/v1/subscriptions/{subscription}", json={"isActive": is_active})
+    assert answer.status_code == 204
+
+
+async def test_nothing_is_sent_while_a_subscription_is_paused_and_nothing_is_lost(
+    hub: Hub, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    subscription = await subscribe(client, receiver.url)
+    await notify(hub, subscription, 3)
+    await pause(client, subscription, is_active=False)
+    other = await subscribe(client, receiver.url)
+    await notify(hub, other, 1)
+    async with delivering(hub):
+        await receiver.wait_for(1)
+        assert (await status(client, subscription))["pending"] == 3
+        await pause(client, subscription, is_active=True)
+        await receiver.wait_for(4)
+    assert numbers(receiver) == [1, 1, 2, 3]
+
+
+async def test_a_subscription_that_is_paused_while_it_is_being_sent_stops_after_what_was_under_way(
+    hub: Hub, client: httpx.AsyncClient, receiver: Receiver
+) -> None:
+    subscription = await subscribe(client, receiver.url)
+    await notify(hub, subscription, 30)
+    receiver.status = 503
+    async with delivering(hub):
+        await receiver.wait_for_requests(1)
+        await pause(client, subscription, is_active=False)
+        receiver.status = 200
+        await eventually(lambda: _has(client, subscription, "inFlight", 0))
+        attempts = len(receiver.received)
+        other = await subscribe(client, receiver.url)
+        await notify(hub, other, 1)
+        await receiver.wait_for(1)
+        await eventually(lambda: _has(client, other, "pending", 0))
+    assert len(receiver.received) == attempts + 1
+    assert int(str((await status(client, subscription))["pending"])) >= 10  # a worker takes 20 at a time
