@@ -28,6 +28,7 @@ from adapters.cap_words import (
     WITHDRAWN,
     Classification,
     Language,
+    easy_words,
     event_words,
     instruction,
     still_open,
@@ -60,6 +61,7 @@ class CapProfile:
     geocode: str | None = None
     radius_km: float = 1.0
     valid_for: timedelta = timedelta(hours=24)
+    languages: tuple[Language, ...] = ("ja", "easy", "en")
 
 
 def profile_document(profile: CapProfile) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def profile_document(profile: CapProfile) -> dict[str, Any]:
         "geocode": profile.geocode,
         "radiusKm": profile.radius_km,
         "validForSeconds": profile.valid_for.total_seconds(),
+        "languages": list(profile.languages),
     }
 
 
@@ -83,6 +86,7 @@ def parse_profile(document: Mapping[str, Any]) -> CapProfile:
         geocode=document["geocode"],
         radius_km=document["radiusKm"],
         valid_for=timedelta(seconds=document["validForSeconds"]),
+        languages=tuple(document.get("languages", ("ja", "en"))),  # messages of before stay as they were
     )
 
 
@@ -162,7 +166,7 @@ def write_message(message: CapMessage) -> bytes:
     add(alert, "scope", "Public")
     if message.earlier:
         add(alert, "references", " ".join(_reference(earlier) for earlier in message.earlier))
-    for language in LANGUAGES:
+    for language in profile.languages:
         _add_info(alert, message, profile, language)
     return xml_bytes(alert)
 
@@ -176,7 +180,7 @@ def _add_info(alert: Element, message: CapMessage, profile: CapProfile, language
     stage = message.open_stages[-1] if message.open_stages else document["stage"]
     is_open = bool(message.open_stages)
     codes = _codes(message, stage)
-    mark = MARKS[profile.status][0 if language == "ja" else 1]
+    mark = MARKS[profile.status][language]
     info = SubElement(alert, "info")
     add(info, "language", LANGUAGES[language])
     add(info, "category", "Met")
@@ -190,7 +194,7 @@ def _add_info(alert: Element, message: CapMessage, profile: CapProfile, language
     if profile.sender_name:
         add(info, "senderName", profile.sender_name)
     add(info, "headline", headline(event, language))
-    add(info, "description", _marked(mark, _description(message, stage, language)))
+    add(info, "description", marked(mark, _description(message, stage, language)))
     if is_open:
         add(info, "instruction", instruction(stage, language))
     for name, value in _parameters(event, stage if is_open else None):
@@ -206,17 +210,22 @@ def _codes(message: CapMessage, stage: str) -> Classification:
 
 def headline(event: CapEvent, language: Language) -> str:
     """The headline of an event with the mark of its status."""
-    mark = MARKS[event.document["cap"]["status"]][0 if language == "ja" else 1]
-    return _marked(mark, str(event.document["headlineJa" if language == "ja" else "headlineEn"]))
+    mark = MARKS[event.document["cap"]["status"]][language]
+    if language == "easy":
+        return marked(mark, easy_words(event.document)[0])
+    return marked(mark, str(event.document["headlineJa" if language == "ja" else "headlineEn"]))
 
 
-def _marked(mark: str, text: str) -> str:
+def marked(mark: str, text: str) -> str:
     """``text`` with the mark before it, once: stations of a drill carry it in their names."""
     return text if mark and text.startswith(mark) else mark + text
 
 
 def _description(message: CapMessage, stage: str, language: Language) -> str:
-    text = str(message.event.document["descriptionJa" if language == "ja" else "descriptionEn"])
+    if language == "easy":
+        text = easy_words(message.event.document)[1]
+    else:
+        text = str(message.event.document["descriptionJa" if language == "ja" else "descriptionEn"])
     goes_on = message.event.kind == "cleared" and message.open_stages
     return text + still_open(stage, language) if goes_on else text
 
@@ -240,7 +249,7 @@ def _parameters(event: CapEvent, open_stage: str | None) -> Iterable[tuple[str, 
 
 
 def _add_area(info: Element, document: Mapping[str, Any], profile: CapProfile, language: Language) -> None:
-    name = document["stationName" if language == "ja" else "stationNameEn"]
+    name = document["stationNameEn" if language == "en" else "stationName"]
     area = SubElement(info, "area")
     add(area, "areaDesc", name if len(name) <= _LONGEST_AREA else name[: _LONGEST_AREA - 1] + "…")
     # All polygons come before all circles.

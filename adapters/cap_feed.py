@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
-from adapters.cap import CAP_XML, CapEvent, Status, add, headline, xml_bytes
+from adapters.cap import CAP_XML, CapEvent, Status, add, headline, marked, xml_bytes
 from adapters.cap_words import MARKS
 from broker.times import to_text
 
@@ -30,7 +30,7 @@ def write_feed(
     """A page of the feed of ``status``. ``feed_url`` is its first page and its id, ``base_url`` the hub."""
     feed = Element("feed", {"xmlns": NAMESPACE, "xml:lang": "ja"})
     add(feed, "id", feed_url)
-    add(feed, "title", f"{MARKS[status][0]}河川水位のアラート / {MARKS[status][1]}River level alerts")
+    add(feed, "title", f"{MARKS[status]['ja']}河川水位のアラート / {MARKS[status]['en']}River level alerts")
     add(feed, "updated", to_text(events[0].recorded_at if events else EMPTY_SINCE))
     _link(feed, "self", self_url, ATOM_XML)
     if next_url:
@@ -41,7 +41,7 @@ def write_feed(
 
 
 def _add_entry(feed: Element, event: CapEvent, base_url: str) -> None:
-    mark_ja, mark_en = MARKS[event.document["cap"]["status"]]
+    marks = MARKS[event.document["cap"]["status"]]
     entry = SubElement(feed, "entry")
     add(entry, "id", event.identifier)
     add(entry, "title", headline(event, "ja"))
@@ -49,8 +49,8 @@ def _add_entry(feed: Element, event: CapEvent, base_url: str) -> None:
     profile = event.profile
     add(SubElement(entry, "author"), "name", profile.sender_name or profile.sender)
     _link(entry, "alternate", base_url + message_path(event), CAP_XML)
-    summary_ja = mark_ja + event.document["descriptionJa"]
-    add(entry, "summary", f"{summary_ja}\n{mark_en}{event.document['descriptionEn']}")
+    japanese = marked(marks["ja"], event.document["descriptionJa"])
+    add(entry, "summary", f"{japanese}\n{marked(marks['en'], event.document['descriptionEn'])}")
 
 
 def _link(parent: Element, relation: str, url: str, media_type: str) -> None:

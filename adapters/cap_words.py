@@ -8,22 +8,39 @@ force since 2026-05-28 (level and name in one, full-width digits).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from broker.alerts import level_names
+from broker.alerts import JST, level_names
+from broker.alerts.messages import quantity
+from broker.times import parse_time
 from schemas.stages import STAGE_BY_CODE
 
-Language = Literal["ja", "en"]
-LANGUAGES: Final[dict[Language, str]] = {"ja": "ja-JP", "en": "en"}
-"""One ``info`` for each, the first one first: our key and the tag of RFC 5646."""
+Language = Literal["ja", "easy", "en"]
+LANGUAGES: Final[dict[Language, str]] = {"ja": "ja-JP", "easy": "ja-x-easy", "en": "en"}
+"""One ``info`` for each, the first one first: our key and the tag of RFC 5646; ``easy`` is やさしい日本語, for which no
+tag is registered."""
 
-MARKS: Final[dict[str, tuple[str, str]]] = {
-    "Actual": ("", ""),
-    "Exercise": ("【訓練】", "[EXERCISE] "),
-    "Test": ("【試験】", "[TEST] "),
+MARKS: Final[dict[str, dict[Language, str]]] = {
+    "Actual": {"ja": "", "easy": "", "en": ""},
+    "Exercise": {"ja": "【訓練】", "easy": "【れんしゅう】", "en": "[EXERCISE] "},
+    "Test": {"ja": "【試験】", "easy": "【ためし】", "en": "[TEST] "},
 }
-"""What stands before every sentence of a message, by its status, in Japanese and in English."""
+"""What stands before every sentence of a message, by its status."""
+
+_EASY: Final[dict[str, str]] = {
+    "observation_start": "川の 水が ふえて います",
+    "standby": "川の 水が ふえて います",
+    "caution": "川の 水が 多く なりました",
+    "evacuation_decision": "川の 水が とても 多く なりました",
+    "critical": "川の 水が とても 多く なりました。あぶない 高さです",
+    "danger": "川の 水が とても 多く なりました。あぶない 高さです",
+    "overflow_start": "川の 水が、あふれる 高さに なりました。とても あぶないです",
+    "overflow": "川の 水が、あふれる 高さに なりました。とても あぶないです",
+}
+_EASY_LESS: Final = "川の 水が へりました"
+_EASY_WITHDRAWN: Final = "この お知らせは とりけしました"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,8 @@ def event_words(stage: str, *, is_open: bool, language: Language) -> str:
     """What kind of thing happened, short: the level of the river, and that it is over if it is."""
     name_ja, name_en = level_names(STAGE_BY_CODE[stage])
     level = LEVELS.get(stage)
+    if language == "easy":
+        return "川の 水の お知らせ" + ("" if is_open else " おわり")
     if language == "ja":
         equivalent = f"（レベル{level}相当）".translate(_FULL_WIDTH) if level else ""
         return f"河川水位：{name_ja}{equivalent}" + ("" if is_open else " 終了")
@@ -76,6 +95,11 @@ def event_words(stage: str, *, is_open: bool, language: Language) -> str:
 def instruction(stage: str, language: Language) -> str:
     """Where to look now: at the warnings and at what the municipality says."""
     warning = _WARNINGS.get(LEVELS.get(stage, 0))
+    if language == "easy":
+        return (
+            "これは 機械（センサー）が はかった お知らせです。警報（けいほう）では ありません。"
+            "市の お知らせと、テレビや ラジオを 見て ください。"
+        )
     if language == "ja":
         example = f"（{warning}など）" if warning else ""
         return (
@@ -92,6 +116,20 @@ def instruction(stage: str, language: Language) -> str:
 def still_open(stage: str, language: Language) -> str:
     """What to add when a stage has ended and a lower one has not."""
     name_ja, name_en = level_names(STAGE_BY_CODE[stage])
+    if language == "easy":
+        return "水は まだ 多いです。"
     if language == "ja":
         return f"{name_ja}のアラートは続いています。"
     return f" The alert for the {name_en} continues."
+
+
+def easy_words(document: Mapping[str, Any]) -> tuple[str, str]:
+    """Headline and description of an alert in やさしい日本語: short sentences, words with spaces between."""
+    if document["withdrawn"]:
+        what = _EASY_WITHDRAWN
+    else:
+        what = _EASY[document["stage"]] if document["kind"] == "raised" else _EASY_LESS
+    station = document["stationName"]
+    at = parse_time(document["observedAt"]).astimezone(JST)
+    height = f"水の 高さは {quantity(document['value'], document['unitCode'])} です"
+    return f"{station}：{what}", f"ばしょは {station} です。{what}。{height}（{at.month}月{at.day}日 {at:%H:%M}）。"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -91,13 +92,14 @@ class TestMessages:
         ]  # fmt: skip
         assert message.texts("info/event") == [
             "河川水位：氾濫危険水位（レベル４相当）",
+            "川の 水の お知らせ",
             "River level: flood danger level (equivalent to level 4)",
         ]
         assert "レベル４氾濫危険警報" in message.text("info/instruction")
 
     def test_there_is_one_info_for_each_language_with_the_same_codes(self) -> None:
         (message,) = sent(3.0)
-        assert message.texts("info/language") == ["ja-JP", "en"]
+        assert message.texts("info/language") == ["ja-JP", "ja-x-easy", "en"]
         for name in ("category", "severity", "urgency", "certainty", "responseType", "expires"):
             assert len(set(message.texts(f"info/{name}"))) == 1
 
@@ -141,7 +143,7 @@ class TestChains:
 
     def test_what_is_withdrawn_is_cancelled_and_not_all_clear(self) -> None:
         last = sent(4.0, withdrawn=True)[-1]
-        assert (last.text("msgType"), last.texts("info/responseType")) == ("Cancel", ["Monitor", "Monitor"])
+        assert (last.text("msgType"), last.texts("info/responseType")) == ("Cancel", ["Monitor"] * 3)
 
     def test_an_alert_that_comes_back_has_identifiers_of_its_own(self) -> None:
         identifiers = [message.text("identifier") for message in sent(1.0, 2.0, 1.0, 2.0, 1.0)]
@@ -178,14 +180,26 @@ class TestWords:
     def test_a_drill_says_so_in_every_sentence(self, status: Status, ja: str, en: str) -> None:
         (message,) = sent(1.0, profile=CapProfile(status, "minamo@city.example.jp"))
         for name in ("event", "headline", "description"):
-            japanese, english = message.texts(f"info/{name}")
-            assert (japanese.startswith(ja), english.startswith(en)) == (True, True)
+            japanese, easy, english = message.texts(f"info/{name}")
+            assert (japanese.startswith(ja), easy.startswith("【"), english.startswith(en)) == (True, True, True)
+
+    def test_easy_japanese_says_what_happened_in_short_sentences(self) -> None:
+        first, last = sent(3.0, 0.0)
+        assert first.texts("info/headline")[1] == "巴橋：川の 水が とても 多く なりました"
+        assert last.texts("info/headline")[1] == "巴橋：川の 水が へりました"
+        assert max(len(part) for part in first.texts("info/description")[1].split("。")) < 40
+
+    def test_a_message_of_before_there_was_easy_japanese_stays_as_it_was_sent(self) -> None:
+        (event,) = flood(1.0)
+        old = {name: value for name, value in event.document["cap"].items() if name != "languages"}
+        (message,) = messages_of([replace(event, document={**event.document, "cap": old})])
+        assert Cap(write_message(message)).texts("info/language") == ["ja-JP", "en"]
 
 
 class TestAreas:
     def test_a_gauge_is_a_circle_latitude_first(self) -> None:
         (message,) = sent(1.0)
-        assert message.texts("info/area/circle") == ["35,138.4 1", "35,138.4 1"]
+        assert message.texts("info/area/circle") == ["35,138.4 1"] * 3
         assert message.text("info/area/geocode/value") == "221007"
 
     def test_a_polygon_is_its_outer_ring(self) -> None:
@@ -210,7 +224,7 @@ class TestAreas:
         ring = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
         mixed = {"type": "GeometryCollection", "geometries": [POINT, ring, POINT, ring]}
         (message,) = sent(1.0, place=Place(STATION, "a", "a", mixed))
-        assert (len(message.texts("info/area/polygon")), len(message.texts("info/area/circle"))) == (4, 4)
+        assert (len(message.texts("info/area/polygon")), len(message.texts("info/area/circle"))) == (6, 6)
 
     def test_a_station_without_a_place_has_its_name_only(self) -> None:
         (message,) = sent(1.0, place=Place(STATION, "巴" * 80, "Tomoe"))
