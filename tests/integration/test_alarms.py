@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -198,6 +199,14 @@ class TestTimers:
         assert await city.steps() == ["raised", "unacknowledged", "unacknowledged"]
         assert (await city.alarm())["escalation"] == 2
 
+    async def test_workers_that_look_at_the_same_time_make_each_step_once(self, city: City) -> None:
+        await city.put_rule(noData={"after": 600})
+        await city.measure(BRIDGE, 0, 1.5)
+        later = datetime.now(UTC) + timedelta(minutes=11)
+        await asyncio.gather(*(city.let_time_pass(later) for _ in range(4)))
+        assert sorted(await city.steps()) == ["raised", "unacknowledged"]
+        assert (await city.alarm())["stagesRaised"] == ["no_data", "caution"]
+
     async def test_a_clock_that_jumps_back_repeats_nothing(self, city: City) -> None:
         await city.measure(BRIDGE, 0, 1.5)
         now = datetime.now(UTC)
@@ -290,6 +299,15 @@ class TestPeople:
         await city.measure(BRIDGE, 0, 1.5)
         alarm_id = (await city.alarm())["alarmId"]
         assert message in (await city.post(f"/alarms/{alarm_id}/shelve", body, 400))["detail"]
+
+    async def test_five_who_acknowledge_at_once_are_one_step_and_one_line(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 1.5)
+        path = f"/alarms/{(await city.alarm())['alarmId']}/acknowledge"
+        answers = await asyncio.gather(*(city.post(path, {"by": name}) for name in "ABCDE"))
+        assert len({answer["acknowledgedBy"] for answer in answers}) == 1
+        assert await city.steps() == ["raised", "acknowledged"]
+        actions = [entry["action"] for entry in (await city.get("/audit"))["entries"]]
+        assert actions.count("alarm.acknowledged") == 1
 
     async def test_nothing_is_done_to_a_cleared_alarm(self, city: City) -> None:
         await city.measure(BRIDGE, 0, 1.5)
