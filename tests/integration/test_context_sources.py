@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registrations and what becomes of reads beside them: a hub over HTTP, whose source is another tenant of it.
+"""Registrations, and reads and changes beside them: a hub over HTTP, whose source is another tenant of it.
 
-A source that misbehaves is a small HTTP server.
+Each test has two tenants of its own in one database. A source that misbehaves is a small HTTP server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,29 +22,35 @@ from adapters.context_source import SourceUnreachable
 from api.hub import Hub
 from broker.registrations.requests import SourceRequest
 from broker.times import to_text
+from support.cluster import Cluster
 from support.hub import hub_for
 from support.receiver import Receiver
 from support.served import served
 from support.waiting import eventually
 
-pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
 CAR, OTHER = "urn:ngsi-ld:Car:1", "urn:ngsi-ld:Car:2"
-THERE = {"NGSILD-Tenant": "source"}
+NUMBERS = itertools.count(1)
 WARNING = "NGSILD-Warning"
 
 
 @dataclass
 class World:
-    """A hub, its address, a client of it."""
+    """A hub, its address, a client of it in the tenant ``here``; its source is the tenant ``source``."""
 
     hub: Hub
     url: str
     client: httpx.AsyncClient
+    here: str
+    source: str
+
+    @property
+    def there(self) -> dict[str, str]:
+        """Headers of a request to the source itself."""
+        return {"NGSILD-Tenant": self.source}
 
     async def create(self, entity_id: str, *, there: bool = False, kind: str = "Car", **attributes: Any) -> None:
         """An entity, here or at the source."""
-        headers = THERE if there else {}
+        headers = self.there if there else {}
         body = {"id": entity_id, "type": kind, **attributes}
         response = await self.client.post("/entities?local=true", json=body, headers=headers)
         assert response.status_code == 201, response.text
@@ -58,7 +65,7 @@ class World:
         whole = {
             "type": "ContextSourceRegistration",
             "endpoint": self.url,
-            "tenant": "source",
+            "tenant": self.source,
             "information": [{"entities": [{"type": "Car"}]}],
             **members,
         }
@@ -71,20 +78,27 @@ class World:
         return response.json()
 
 
-@asynccontextmanager
-async def world_on(database_url: str, **settings: Any) -> AsyncIterator[World]:
-    async with (
-        hub_for(database_url, **settings) as hub,
-        served(hub) as address,
-        httpx.AsyncClient(base_url=f"http://{address}/ngsi-ld/v1", timeout=20) as client,
-    ):
-        yield World(hub, f"http://{address}", client)
+@pytest.fixture(scope="module")
+def shared_url(cluster: Cluster) -> Iterator[str]:
+    """One database for all tests of this module."""
+    name = cluster.create_migrated("native")
+    yield cluster.url(name)
+    cluster.drop(name)
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    async with world_on(database_url, csource_max_bytes=20_000) as running:
-        yield running
+async def world(shared_url: str) -> AsyncIterator[World]:
+    here = f"here_{next(NUMBERS)}"
+    async with (
+        hub_for(shared_url, csource_max_bytes=20_000) as hub,
+        served(hub) as address,
+        httpx.AsyncClient(
+            base_url=f"http://{address}/ngsi-ld/v1", timeout=20, headers={"NGSILD-Tenant": here}
+        ) as client,
+    ):
+        for tenant in (here, f"{here}_source"):
+            await hub.tenants.find_or_create(tenant)
+        yield World(hub, f"http://{address}", client, here, f"{here}_source")
 
 
 def number(value: Any, **members: Any) -> dict[str, Any]:
@@ -141,10 +155,10 @@ class TestRegistry:
         assert 'rel="next"' in response.headers["link"]
 
     async def test_tenants_do_not_see_each_others_registrations(self, world: World) -> None:
-        path = await world.register(headers=THERE)
+        path = await world.register(headers=world.there)
         await world.get(path, 404)
         assert await world.get("/csourceRegistrations?type=Car") == []
-        assert len(await world.get("/csourceRegistrations?type=Car", headers=THERE)) == 1
+        assert len(await world.get("/csourceRegistrations?type=Car", headers=world.there)) == 1
 
     async def test_what_has_expired_is_gone_and_its_id_free(self, world: World) -> None:
         soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -323,7 +337,7 @@ class TestTrouble:
 
     async def test_a_loop_ends(self, world: World) -> None:
         await world.register()
-        await world.register(headers=THERE, tenant=None)
+        await world.register(headers=world.there, tenant=world.here)
         await world.create(CAR)
         response = await world.client.get("/entities?type=Car")
         assert [item["id"] for item in response.json()] == [CAR]
@@ -334,22 +348,20 @@ class TestTrouble:
         await world.get("/entities?type=Car", headers={"Via": "1.1 far"})
         assert receiver.received == []
 
-    async def test_addresses_of_the_own_machine_are_guarded(self, database_url: str, receiver: Receiver) -> None:
+    async def test_addresses_of_the_own_machine_are_guarded(self, shared_url: str, receiver: Receiver) -> None:
         settings = {"http_host": "0.0.0.0", "api_tokens_sha256": ("0" * 64,)}  # noqa: S104 - not listened on
-        async with hub_for(database_url, **settings) as hub:
+        async with hub_for(shared_url, **settings) as hub:
             assert not hub.settings.loopback_endpoints_allowed
             with pytest.raises(SourceUnreachable, match="own machine"):
                 await hub.source_client.ask(SourceRequest("GET", receiver.url, {}))
         assert receiver.received == []
 
-    async def test_other_processes_hear_of_a_registration_within_a_second(
-        self, world: World, database_url: str
-    ) -> None:
-        async with hub_for(database_url) as other:
+    async def test_other_processes_hear_of_a_registration_within_a_second(self, world: World, shared_url: str) -> None:
+        async with hub_for(shared_url) as other:
             following = asyncio.create_task(other.registrations.run())
             await eventually(lambda: other.registrations.is_loaded)
             await world.register()
-            tenant_id = await other.tenants.find("default")
+            tenant_id = await other.tenants.find(world.here)
             await eventually(lambda: len(other.registrations.of(tenant_id)) == 1, timeout_s=2)
             following.cancel()
             with suppress(asyncio.CancelledError):
@@ -359,11 +371,10 @@ class TestTrouble:
 class TestChanges:
     async def both(self, world: World, path: str = f"/entities/{CAR}?options=simplified") -> list[Any]:
         """What is here and what is at the source; None for nothing."""
-        answers = [await world.client.get(f"{path}&local=true", headers=headers) for headers in ({}, THERE)]
+        answers = [await world.client.get(f"{path}&local=true", headers=headers) for headers in ({}, world.there)]
         return [response.json() if response.status_code == 200 else None for response in answers]
 
     async def test_a_change_is_made_in_both_places(self, world: World) -> None:
-        await world.client.post("/entities", json={"id": OTHER, "type": "Car"}, headers=THERE)
         await world.register(operations=["redirectionOps"])
         created = await world.client.post("/entities", json={"id": CAR, "type": "Car", "speed": 1, "grade": 1})
         assert (created.status_code, created.headers["location"]) == (201, f"/ngsi-ld/v1/entities/{CAR}")
@@ -394,7 +405,6 @@ class TestChanges:
         assert [item["speed"] for item in await self.both(world)] == [2, 1]
 
     async def test_what_is_redirected_is_made_there_alone(self, world: World) -> None:
-        await world.client.post("/entities", json={"id": OTHER, "type": "Car"}, headers=THERE)
         await world.register(mode="redirect", operations=["redirectionOps"])
         assert (await world.client.post("/entities", json={"id": CAR, "type": "Car", "speed": 1})).status_code == 201
         assert await self.both(world) == [None, {"id": CAR, "type": "Car", "speed": 1}]
