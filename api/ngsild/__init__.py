@@ -28,7 +28,7 @@ def ngsi_ld_routes(hub: Hub) -> list[Resource]:
     return [
         *entity_routes(hub, entities, maps, sources),
         *attribute_routes(hub, entities, sources),
-        *batch_routes(hub, sources),
+        *batch_routes(hub, entities, sources),
         *csource_routes(hub, entities),
         *discovery_routes(hub, sources),
         *info_routes(hub),

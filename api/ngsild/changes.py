@@ -3,8 +3,8 @@
 
 A change of one entity is passed on to every source that registered the operation, each with its part, and made here as
 far as the hub may hold it. All parts are made whatever becomes of the others, and the answer tells of each that failed.
-Batches and purges are not passed on: what a source has a part in is refused, so that here and there never differ
-without a word. ``local=true`` makes any change here alone.
+Batches go the same way (:mod:`api.ngsild.batches`). Purges are not passed on: what a source has a part in is refused,
+so that here and there never differ without a word. ``local=true`` makes any change here alone.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from broker.registrations.matching import Wanted, any_type
 from broker.registrations.model import Mode
 from broker.registrations.operations import OPERATIONS
 from broker.registrations.requests import Manner
+from context_store.entity_store import EntityStore
 from schemas.terms import JSON
 
 log = structlog.get_logger(__name__)
@@ -88,8 +89,9 @@ class Distribution:
 class DistributedChanges:
     """Finds the sources that a change concerns, and passes it on."""
 
-    def __init__(self, sources: ContextSources) -> None:
+    def __init__(self, sources: ContextSources, store: EntityStore) -> None:
         self._sources = sources
+        self._store = store
 
     async def applies(self, request: Request, tenant_id: int) -> bool:
         """Whether there is anything to look for: most tenants have no registrations."""
@@ -107,12 +109,15 @@ class DistributedChanges:
     ) -> Distribution | None:
         """How a change of one entity is distributed; None when it is the hub's alone, as it is in most tenants.
 
-        ``types`` are a selection, or those of the entity; ``attributes`` those that the change is about, if not all.
+        ``types`` are a selection, or those of the entity; without them, those that the entity has here. ``attributes``
+        are those that the change is about, if not all.
         """
         if not await self.applies(request, tenant_id):
             return None
-        selection = any_type(types) if isinstance(types, Collection) and types else types
-        selector = EntitySelector((entity_id,), None, None if isinstance(selection, Collection) else selection)
+        if not types:
+            held = await self._store.get_all(tenant_id, [entity_id])
+            types = held[entity_id].types if held else None
+        selector = EntitySelector((entity_id,), None, any_type(types) if isinstance(types, Collection) else types)
         concerned = await self._concerned(request, tenant_id, operation, Wanted((selector,), frozenset(attributes)))
         if not concerned:
             return None
@@ -168,7 +173,7 @@ class DistributedChanges:
         ``segments`` are the path of the resource. ``body`` is an entity or a fragment, of which each source gets its
         part; ``attribute`` that of a single attribute. ``local`` makes the part of the hub, if there is one.
         """
-        parties = [source for source in change.sources if body is None or _part(source, body, terms) is not None]
+        parties = [source for source in change.sources if body is None or part_of(source, body, terms) is not None]
         passing = (self._pass_on(request, source, terms, segments, body, attribute) for source in parties)
         here = [] if local is None else [_locally(local)]
         results = await asyncio.gather(*here, *passing)
@@ -186,28 +191,55 @@ class DistributedChanges:
         attribute: Any,
     ) -> Problem | Response:
         """What became of the part of a source."""
+        part = None if body is None else part_of(source, body, terms)
+        outcome = await self.send(request, source, terms, segments, part, attribute)
+        if not isinstance(outcome, SourceAnswer):
+            return outcome
+        if outcome.status == 207:
+            self._sources.note(source, failed=True)
+            return _source_problem(source.registration.id, outcome)
+        return Response(status_code=outcome.status)
+
+    async def send(
+        self,
+        request: Request,
+        source: Source,
+        terms: TermMap,
+        segments: Sequence[str],
+        payload: Any,
+        attribute: Any = None,
+    ) -> Problem | SourceAnswer:
+        """Pass a request on in the names of the source: a successful answer, 207 included, or what went wrong.
+
+        ``payload`` is an entity, a fragment, or a list of them or of ids.
+        """
         registration = source.registration
         try:
             manner = await self._sources.manner(request, registration, terms)
-            same = manner.terms is terms
-            payload: Any = None
-            if body is not None:
-                part = _part(source, body, terms) or {}
-                payload = part if same else renamed(part, terms, manner.terms)
-            elif attribute is not None:
-                payload = attribute if same else renamed_attribute(attribute, terms, manner.terms, fragment=True)
-            path = segments if same or len(segments) < 4 else (*segments[:3], _renamed(segments[3], terms, manner))
+            body, path = payload if attribute is None else attribute, segments
+            if manner.terms is not terms:
+                if attribute is not None:
+                    body = renamed_attribute(attribute, terms, manner.terms, fragment=True)
+                elif isinstance(payload, list):
+                    body = [
+                        renamed(item, terms, manner.terms) if isinstance(item, Mapping) else item for item in payload
+                    ]
+                elif payload is not None:
+                    body = renamed(payload, terms, manner.terms)
+                if len(segments) > 3:
+                    path = (*segments[:3], _renamed(segments[3], terms, manner))
             parameters = _parameters(request, terms, manner)
-            sent = change_request(registration, request.method, path, parameters, payload, manner)
-            answer = await self._sources.send(source, sent)
+            answer = await self._sources.send(
+                source, change_request(registration, request.method, path, parameters, body, manner)
+            )
         except SourceFailed as failure:
             if failure.counts:
                 self._sources.note(source, failed=True)
             log.warning("source_failed", registration=registration.id, reason=str(failure))
             return _problem(InternalError, _TIMEOUT, f"{registration.id}: {failure}")
-        failed = not 200 <= answer.status < 300 or answer.status == 207
+        failed = not 200 <= answer.status < 300
         self._sources.note(source, failed=failed)
-        return _source_problem(registration.id, answer) if failed else Response(status_code=answer.status)
+        return _source_problem(registration.id, answer) if failed else answer
 
 
 async def _locally(local: Local) -> Problem | Response:
@@ -239,7 +271,7 @@ def _answer(entity_id: str, outcomes: Sequence[tuple[str | None, Problem | Respo
     return Response(orjson.dumps({"success": success, "errors": errors}), 207, media_type=JSON)
 
 
-def _part(source: Source, body: Mapping[str, Any], terms: TermMap) -> dict[str, Any] | None:
+def part_of(source: Source, body: Mapping[str, Any], terms: TermMap) -> dict[str, Any] | None:
     """What of ``body`` is for a source; None when that is nothing."""
     part = of_source(source.shares).part(body, terms)
     return part if has_attributes(part) or not source.is_partial else None
@@ -247,6 +279,11 @@ def _part(source: Source, body: Mapping[str, Any], terms: TermMap) -> dict[str, 
 
 def _renamed(attribute: str, terms: TermMap, manner: Manner) -> str:
     return manner.terms.compact_iri(terms.expand_term(attribute))
+
+
+def _renamed_entry(entry: Any, terms: TermMap, manner: Manner) -> Any:
+    """An entry of a batch: an entity, a fragment, or an id."""
+    return renamed(entry, terms, manner.terms) if isinstance(entry, Mapping) else entry
 
 
 def _parameters(request: Request, terms: TermMap, manner: Manner) -> dict[str, str]:

@@ -49,7 +49,7 @@ class EntityAttributes:
     def __init__(self, hub: Hub, store: EntityStore, sources: ContextSources) -> None:
         self._hub = hub
         self._store = store
-        self._changes = DistributedChanges(sources)
+        self._changes = DistributedChanges(sources, store)
         self._max_bytes = hub.settings.max_request_bytes
 
     @operation(("type", "options"), options=(_NO_OVERWRITE,), body="EntityFragment", answers=_UPDATED, errors=_ERRORS)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ from api.negotiation import (
     read_json,
     tenant_name,
 )
-from api.ngsild.changes import DistributedChanges
+from api.ngsild.batches import Entry, Passed, pass_on
+from api.ngsild.changes import DistributedChanges, Distribution
 from api.ngsild.operation import DONE, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
@@ -32,7 +34,7 @@ from api.routers.bodies import attribute_iris
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
-from broker.jsonld import TermMap
+from broker.jsonld import TermMap, core_terms
 from broker.operations import (
     SCOPE,
     UpdateOutcome,
@@ -44,10 +46,9 @@ from broker.operations import (
     replace_entity,
     update_attributes,
 )
-from broker.query import EntitySelector
-from broker.registrations.matching import Wanted
 from broker.validation import check_uri
 from context_store.entity_batch import BatchItem, EntityBatch, Operation
+from context_store.entity_store import EntityStore
 from schemas.terms import JSON, JSON_LD
 
 _NO_OVERWRITE: Final = "noOverwrite"
@@ -87,6 +88,14 @@ class _Result:
             if change.before is None:
                 self.created[entity_id] = None
 
+    def take(self, passed: Passed) -> None:
+        """Add what became of the parts of sources: an entity is done when all of its parts are."""
+        for entity_id, registration_id, told in passed.problems:
+            self.errors.append({"entityId": entity_id, "registrationId": registration_id, "error": dict(told)})
+        failed = {error["entityId"] for error in self.errors}
+        self.success = {name: None for name in self.success | passed.made if name not in failed}
+        self.created |= passed.created
+
     def answer(self) -> Response:
         """207 when something failed, 201 with the ids of new entities, else 204."""
         if self.errors:
@@ -100,16 +109,16 @@ class _Result:
 class EntityOperations:
     """The batch operations. An entity that cannot be processed is reported, and the others are processed."""
 
-    def __init__(self, hub: Hub, sources: ContextSources) -> None:
+    def __init__(self, hub: Hub, store: EntityStore, sources: ContextSources) -> None:
         self._hub = hub
-        self._changes = DistributedChanges(sources)
+        self._changes = DistributedChanges(sources, store)
         self._batch = EntityBatch(hub.database, hub.terms, hub.history)
 
     @operation(body="EntityArray", answers=_CREATED, errors=())
     async def create(self, request: Request) -> Response:
         """Batch Entity Creation: implements 6.14.3.1."""
         Parameters(request)
-        return await self._run(request, "createBatch", _creation, created_tenant)
+        return await self._run(request, "create", _creation, created_tenant)
 
     @operation(("options",), options=(_REPLACE, _UPDATE), body="EntityArray", answers=_CREATED, errors=())
     async def upsert(self, request: Request) -> Response:
@@ -118,36 +127,35 @@ class EntityOperations:
         if len(options) > 1:
             raise BadRequestData(f"Only one of {_REPLACE} and {_UPDATE} can be given")
         reader = _creation_or_update if _UPDATE in options else _replacement
-        return await self._run(request, "upsertBatch", reader, created_tenant)
+        return await self._run(request, "upsert", reader, created_tenant)
 
     @operation(("options",), options=(_NO_OVERWRITE,), body="EntityFragmentArray", answers=(DONE, _SOME))
     async def update(self, request: Request) -> Response:
         """Batch Entity Update: implements 6.16.3.1."""
         overwrite = _NO_OVERWRITE not in Parameters(request).options()
-        return await self._run(request, "updateBatch", _addition(overwrite), existing_tenant)
+        return await self._run(request, "update", _addition(overwrite), existing_tenant)
 
     @operation(body="EntityFragmentArray", answers=(DONE, _SOME))
     async def merge(self, request: Request) -> Response:
         """Batch Entity Merge: implements 6.31.3.1."""
         Parameters(request)
-        return await self._run(request, "mergeBatch", _merge, existing_tenant)
+        return await self._run(request, "merge", _merge, existing_tenant)
 
     @operation(body="EntityIds", uses_context=False, answers=(DONE, _SOME))
     async def delete(self, request: Request) -> Response:
         """Batch Entity Delete: implements 6.17.3.1."""
         Parameters(request)
         content_type(request)
-        result, items = _Result(), []
+        result, entries, terms = _Result(), [], core_terms()
         for given in await self._read_array(request):
             if not isinstance(given, str):
                 raise BadRequestData("An entry of the array is not an entity id")
             try:
-                items.append(BatchItem(check_uri(given, "The entity id"), _deletion(given)))
+                entries.append((Entry(check_uri(given, "The entity id"), terms), _deletion(given)))
             except BadRequestData as error:
                 result.fail(given, error)
         tenant_id = await existing_tenant(request, self._hub.tenants)
-        parts = {item.entity_id: Wanted((EntitySelector((item.entity_id,)),)) for item in items}
-        return await self._finish(request, tenant_id, "deleteBatch", items, parts, result)
+        return await self._finish(request, tenant_id, "delete", entries, None, result)
 
     async def _run(
         self, request: Request, name: str, reader: Reader, find_tenant: Callable[[Request, Any], Awaitable[int]]
@@ -158,28 +166,21 @@ class EntityOperations:
             raise BadRequestData(
                 f"A body of type {JSON_LD} carries its own @context; a Link header cannot name another"
             )
-        result, items, parts = _Result(), [], dict[str, Wanted]()
+        result, entries = _Result(), []
         for given in entities:
             if not isinstance(given, dict):
                 raise BadRequestData("An entry of the array is not an entity")
             try:
-                item, part = await self._read_item(request, media_type, given, reader)
-                items.append(item)
-                known = parts.get(item.entity_id, part)  # an id may be in the array more than once
-                parts[item.entity_id] = replace(part, attributes=part.attributes | known.attributes)
+                entry = await self._read_entry(request, media_type, given)
+                entries.append((entry, reader(entry.entity_id, dict(entry.body or {}), entry.terms)))
             except NgsiLdError as error:
                 result.fail(given.get("id", given.get("@id")), error)
-        return await self._finish(request, await find_tenant(request, self._hub.tenants), name, items, parts, result)
+        return await self._finish(request, await find_tenant(request, self._hub.tenants), name, entries, reader, result)
 
-    async def _read_item(
-        self, request: Request, media_type: str, given: dict[str, Any], reader: Reader
-    ) -> tuple[BatchItem, Wanted]:
-        """What is to be done to one entity, and what it is about."""
+    async def _read_entry(self, request: Request, media_type: str, given: dict[str, Any]) -> Entry:
         terms = await self._hub.contexts.resolve(body_context(request, media_type, given), tenant_name(request))
         entity_id = check_uri(given.get("id", given.get("@id")), "id")
-        body = {name: value for name, value in given.items() if name != "@context"}
-        item = BatchItem(entity_id, reader(entity_id, body, terms))
-        return item, Wanted((EntitySelector((entity_id,)),), frozenset(attribute_iris(body, terms)))
+        return Entry(entity_id, terms, {name: value for name, value in given.items() if name != "@context"})
 
     async def _read_array(self, request: Request) -> list[Any]:
         """The body: an array of at least one entry (clause 5.6.7.4), of no more than the hub's limit."""
@@ -197,36 +198,56 @@ class EntityOperations:
         request: Request,
         tenant_id: int,
         name: str,
-        items: Sequence[BatchItem],
-        parts: Mapping[str, Wanted],
+        entries: Sequence[tuple[Entry, Operation]],
+        reader: Reader | None,
         result: _Result,
     ) -> Response:
-        if await self._changes.applies(request, tenant_id):
-            items = [item for item in items if await self._is_ours(request, tenant_id, name, item, parts, result)]
+        """Do ``entries`` here and at the sources that have a part in them; ``reader`` reads what of them is ours."""
+        if not await self._changes.applies(request, tenant_id):
+            await self._run_here(tenant_id, [BatchItem(entry.entity_id, make) for entry, make in entries], result)
+            return result.answer()
+        items, shared = [], []
+        for entry, make in entries:
+            change = await self._shared(request, tenant_id, name, entry)
+            if change is not None:
+                shared.append((entry, change))
+            here = make if change is None else _part_here(entry, change, make, reader)
+            if here is not None:
+                items.append(BatchItem(entry.entity_id, here))
+        _, passed = await asyncio.gather(
+            self._run_here(tenant_id, items, result),
+            pass_on(self._changes, request, ("entityOperations", name), shared),
+        )
+        result.take(passed)
+        return result.answer()
+
+    async def _run_here(self, tenant_id: int, items: Sequence[BatchItem], result: _Result) -> None:
         outcomes = await self._batch.run(tenant_id, items) if items else []
         for item, outcome in zip(items, outcomes, strict=True):
             result.add(item.entity_id, outcome)
-        return result.answer()
 
-    async def _is_ours(
-        self,
-        request: Request,
-        tenant_id: int,
-        name: str,
-        item: BatchItem,
-        parts: Mapping[str, Wanted],
-        result: _Result,
-    ) -> bool:
-        """Whether no context source has a part in the entity; it is reported otherwise."""
-        error = await self._changes.refusal(request, tenant_id, name, parts[item.entity_id])
-        if error is not None:
-            result.fail(item.entity_id, error)
-        return error is None
+    async def _shared(self, request: Request, tenant_id: int, name: str, entry: Entry) -> Distribution | None:
+        """How an entry is distributed; a body without a type is about the types that the entity has here."""
+        body, terms = entry.body or {}, entry.terms
+        given = body.get("type", body.get("@type", ()))
+        types = [terms.expand_term(kind) for kind in ([given] if isinstance(given, str) else given)]
+        names = attribute_iris(body, terms)
+        return await self._changes.of(
+            request, tenant_id, f"{name}Batch", entry.entity_id, types=types, attributes=names
+        )
 
 
-def batch_routes(hub: Hub, sources: ContextSources) -> list[Resource]:
+def _part_here(entry: Entry, change: Distribution, make: Operation, reader: Reader | None) -> Operation | None:
+    """What the hub itself does with an entry that sources have a part in; None for nothing."""
+    if entry.body is None or reader is None:
+        return None if change.ours is None else make
+    part = change.part_here(entry.body, entry.terms)
+    return None if part is None else reader(entry.entity_id, part, entry.terms)
+
+
+def batch_routes(hub: Hub, store: EntityStore, sources: ContextSources) -> list[Resource]:
     """The resources of batch operations."""
-    operations = EntityOperations(hub, sources)
+    operations = EntityOperations(hub, store, sources)
     return [
         Resource("/entityOperations/create", POST=operations.create),
         Resource("/entityOperations/upsert", POST=operations.upsert),

@@ -277,7 +277,7 @@ def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore, sources: C
             PATCH=changes.merge,
             DELETE=changes.delete,
         ),
-        Resource("/entities", GET=entities.query, POST=changes.create, DELETE=PurgeEntities(hub, sources).purge),
+        Resource("/entities", GET=entities.query, POST=changes.create, DELETE=PurgeEntities(hub, store, sources).purge),
         Resource("/entityOperations/query", POST=entities.post_query),
     ]
 

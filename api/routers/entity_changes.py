@@ -38,7 +38,7 @@ class EntityChanges:
     def __init__(self, hub: Hub, store: EntityStore, sources: ContextSources) -> None:
         self._hub = hub
         self._store = store
-        self._changes = DistributedChanges(sources)
+        self._changes = DistributedChanges(sources, store)
         self._max_bytes = hub.settings.max_request_bytes
 
     @operation(body="Entity", answers=(CREATED, PARTLY), errors=(*CREATION, *DISTRIBUTED))

@@ -24,6 +24,7 @@ from broker.operations import delete_entity, drop_attributes, keep_attributes
 from broker.query import linked_depth
 from broker.registrations.matching import wanted_by
 from context_store.entity_batch import EntityBatch
+from context_store.entity_store import EntityStore
 from context_store.purge import Purge
 
 _PARAMETERS: Final = FILTER_PARAMETERS | {"attrs", "keep", "drop", "geometryProperty"}
@@ -35,9 +36,9 @@ Change = Callable[[ExpandedEntity, datetime], EntityChange]
 class PurgeEntities:
     """The operation Purge Entities."""
 
-    def __init__(self, hub: Hub, sources: ContextSources) -> None:
+    def __init__(self, hub: Hub, store: EntityStore, sources: ContextSources) -> None:
         self._hub = hub
-        self._changes = DistributedChanges(sources)
+        self._changes = DistributedChanges(sources, store)
         self._purge = Purge(hub.database, EntityBatch(hub.database, hub.terms, hub.history))
 
     @operation(_PARAMETERS, errors=(*READING, *DISTRIBUTED, TooComplexQuery))

@@ -480,16 +480,53 @@ class TestChanges:
         assert (await world.client.post("/entities", json={"id": CAR, "type": "Car"})).status_code == 201
         assert receiver.received == []
 
-    async def test_purges_and_batches_are_not_passed_on(self, world: World) -> None:
-        information = [{"entities": [{"type": "Car", "id": CAR}]}]
-        operations = ["redirectionOps", "createBatch"]
-        await world.register(mode="redirect", operations=operations, information=information)
-        purged = await world.client.delete("/entities?type=Car")
-        assert purged.status_code == 422
+    async def test_a_change_of_another_type_is_not_for_the_source(self, world: World, receiver: Receiver) -> None:
+        bus = "urn:ngsi-ld:Bus:1"
+        await world.create(bus, kind="Bus", speed=number(1))
+        await world.register(endpoint=receiver.url, operations=["redirectionOps", "deleteBatch"])
+        assert (await world.client.patch(f"/entities/{bus}", json={"speed": 2})).status_code == 204
+        assert (await world.client.post("/entityOperations/delete", json=[bus])).status_code == 204
+        assert receiver.received == []
+
+    async def test_a_batch_is_made_in_both_places(self, world: World) -> None:
+        operations = ["createBatch", "upsertBatch", "updateBatch", "mergeBatch", "deleteBatch"]
+        await world.register(operations=operations)
+        for name, body, status in (
+            ("create", [{"id": CAR, "type": "Car", "speed": 1}, {"id": "urn:ngsi-ld:Bus:1", "type": "Bus"}], 201),
+            ("update", [{"id": CAR, "type": "Car", "colour": "red"}], 204),
+            ("merge", [{"id": CAR, "speed": 2}], 204),
+        ):
+            response = await world.client.post(f"/entityOperations/{name}", json=body)
+            assert response.status_code == status, (name, response.text)
+        assert await self.both(world) == [{"id": CAR, "type": "Car", "speed": 2, "colour": "red"}] * 2
+        replaced = await world.client.post("/entityOperations/upsert", json=[{"id": CAR, "type": "Car", "speed": 3}])
+        assert replaced.status_code == 204
+        assert await self.both(world) == [{"id": CAR, "type": "Car", "speed": 3}] * 2
+        assert (await world.client.post("/entityOperations/delete", json=[CAR])).status_code == 204
+        assert await self.both(world) == [None, None]
+
+    async def test_entities_of_a_batch_that_a_source_did_not_take_are_told(self, world: World) -> None:
+        await world.create(CAR, there=True)
+        path = await world.register(id=f"urn:r:{world.here}", operations=["createBatch"])
+        assert path
         batch = [{"id": CAR, "type": "Car"}, {"id": OTHER, "type": "Car"}]
         created = await world.client.post("/entityOperations/create", json=batch)
         assert created.status_code == 207
         assert created.json()["success"] == [OTHER]
-        assert [error["error"]["status"] for error in created.json()["errors"]] == [422]
-        upserted = await world.client.post("/entityOperations/upsert", json=batch)
-        assert [error["error"]["status"] for error in upserted.json()["errors"]] == [409]
+        (error,) = created.json()["errors"]
+        assert (error["entityId"], error["registrationId"]) == (CAR, f"urn:r:{world.here}")
+        assert error["error"]["status"] == 409
+
+    async def test_a_batch_is_not_for_a_source_that_holds_the_entity_and_takes_none(self, world: World) -> None:
+        information = [{"entities": [{"type": "Car", "id": CAR}]}]
+        await world.register(mode="redirect", operations=["redirectionOps"], information=information)
+        batch = [{"id": CAR, "type": "Car"}, {"id": OTHER, "type": "Car"}]
+        created = await world.client.post("/entityOperations/create", json=batch)
+        assert created.json()["success"] == [OTHER]
+        assert [error["error"]["status"] for error in created.json()["errors"]] == [409]
+
+    async def test_purges_are_not_passed_on(self, world: World) -> None:
+        await world.register(operations=["redirectionOps"])
+        assert (await world.client.delete("/entities?type=Car")).status_code == 422
+        assert (await world.client.delete("/entities?type=Bus")).status_code == 204
+        assert (await world.client.delete("/entities?type=Car&local=true")).status_code == 204
