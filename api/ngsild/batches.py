@@ -82,8 +82,9 @@ async def _send(
     failed = _errors(answer) if outcome.status == 207 else {}
     passed.problems += [(entity_id, registration_id, failed[entity_id]) for entity_id in ids if entity_id in failed]
     passed.made |= dict.fromkeys(entity_id for entity_id in ids if entity_id not in failed)
-    if outcome.status == 201 and isinstance(answer, list):
-        passed.created |= dict.fromkeys(entity_id for entity_id in ids if entity_id in answer)
+    if outcome.status == 201:  # with the ids of new entities; some say nothing
+        new = set(map(str, answer)) if isinstance(answer, list) else set(ids)
+        passed.created |= dict.fromkeys(entity_id for entity_id in ids if entity_id in new)
 
 
 def _json(body: bytes) -> Any:
