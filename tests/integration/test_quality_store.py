@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,14 +17,17 @@ import pytest
 from broker.device_profile import parse_device_profile
 from broker.devices import AttributeMapping, Device
 from broker.maintenance import MaintenanceWindow
-from broker.quality import QUALITY, Reason
+from broker.quality import QUALITY, Checks, Reason
 from broker.readings import Observation
+from broker.times import parse_time
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter
+from context_store.history import QUALITY_NUMBER
 from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.readings import PostgresReadingStore
 from context_store.terms import TermIds
 from support.hub import client_for, hub_for
+from support.quality import JudgedSeries
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -128,6 +133,44 @@ async def test_verdicts_do_not_depend_on_the_batches(store: Store, sizes: list[i
         *[(1, None), (2, ["spike"]), (1, None), (2, ["range"]), (1, None)],
         *[(1, ["confirmed"]), (1, ["step"]), (1, None)],
     ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_flood_with_faults_that_comes_late_and_twice_is_judged_as_plain_python_does(
+    store: Store, seed: int
+) -> None:
+    chance = random.Random(seed)
+    arriving = faulty_flood(chance)
+    model = JudgedSeries(GAUGE.attributes[0].checks or Checks())
+    for observation in arriving:
+        model.take(observation.observed_at, float(observation.values[0][1]), observation.received_at)
+    while arriving:
+        size = chance.choice([1, 3, 20])
+        await store.commit(*arriving[:size])
+        arriving = arriving[size:]
+    found = {at: (value, quality, reasons or []) for at, value, quality, reasons in await store.believed()}
+    assert found == {
+        at: (value, QUALITY_NUMBER[flag], [str(reason) for reason in reasons])
+        for at, (value, flag, reasons) in model.verdicts.items()
+    }
+
+
+def faulty_flood(chance: random.Random) -> list[Observation]:
+    """The rise of a real flood with spikes, impossible values, a gap that comes two days late, repeats and disorder."""
+    path = Path(__file__).parents[2] / "api" / "demo" / "hydrographs" / "dead_run.csv"
+    with path.open(encoding="utf-8") as file:
+        rows = [(parse_time(row["time"]), float(row["value"])) for row in csv.DictReader(file)][1000:1160]
+    found = []
+    for number, (moment, level) in enumerate(rows):
+        value = chance.choice([level + 3, -9999.0, 7.0]) if chance.random() < 0.05 else level
+        received_at = moment + timedelta(hours=48 if 60 <= number < 72 else 0, seconds=chance.choice([2, 2, -120]))
+        found.append(Observation(GAUGE, moment, ((GAUGE.attributes[0], value),), (), received_at))
+    found[60:72], found[72:] = [], found[72:] + found[60:72]
+    for _ in range(40):
+        place = chance.randrange(len(found) - 3)
+        found.insert(place + chance.randint(1, 3), found[place])
+        found[place], found[place + 1] = found[place + 1], found[place]
+    return found
 
 
 async def test_late_readings_are_judged_by_themselves(store: Store) -> None:
