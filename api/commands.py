@@ -83,6 +83,7 @@ def _say_where(settings: Settings, address: MqttAddress, progress: Progress) -> 
     base = f"http://{settings.http_host}:{settings.http_port}"
     progress("")
     progress(f"  live page / 水位画面    {base}/")
+    progress(f"  devices / 機器          {base}/devices")
     progress(f"  NGSI-LD API             {base}/ngsi-ld/v1/entities?type=...")
     progress(f"  state / 稼働状態        {base}/readyz   metrics: {base}/metrics")
     progress(f"  MQTT                    {address.host}:{address.port}  topic minamo/v1/<device>/readings")

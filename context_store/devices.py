@@ -12,6 +12,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
+from broker.device_entity import device_entity_id
 from broker.device_records import DeviceRecord, Registration
 from broker.devices import Device
 from broker.errors import AlreadyExists, ResourceNotFound
@@ -19,14 +20,13 @@ from broker.maintenance import MaintenanceWindow
 from context_store.caches import bump
 from context_store.database import ALL_TENANTS, Database
 from context_store.device_directory import CACHE, CachedDeviceDirectory
-from context_store.device_rows import COLUMNS, RECORD_COLUMNS, device_of, device_row, effective_row, record_of
+from context_store.device_rows import COLUMNS, RECORD_COLUMNS, Row, device_of, device_row, effective_row, record_of
 
 _RECORDS: Final[LiteralString] = f"select {COLUMNS}, {RECORD_COLUMNS} from device d"
 # Of a tenant, by id, behind one of them; what is not asked for is null.
 _PAGE: Final[LiteralString] = f"""
-    select {COLUMNS}, {RECORD_COLUMNS}, e.document
+    select {COLUMNS}, {RECORD_COLUMNS}
       from device d
-      left join entity e on e.tenant_id = d.tenant_id and e.id = 'urn:ngsi-ld:Device:' || d.key
      where d.tenant_id = %(tenant_id)s and d.device_id > %(after)s
        and (%(model)s::text is null or d.model_id = %(model)s)
        and (%(entity_id)s::text is null or d.entity_id = %(entity_id)s)
@@ -36,12 +36,9 @@ _PAGE: Final[LiteralString] = f"""
             d.entity_id, d.registration ->> 'serialNumber', d.registration ->> 'devEui'))) > 0)
      order by d.device_id limit %(limit)s
 """
-_ONE: Final[LiteralString] = f"""
-    select {COLUMNS}, {RECORD_COLUMNS}, e.document
-      from device d
-      left join entity e on e.tenant_id = d.tenant_id and e.id = 'urn:ngsi-ld:Device:' || d.key
-     where d.tenant_id = %s and d.device_id = %s
-"""
+_ONE: Final[LiteralString] = f"{_RECORDS} where d.tenant_id = %s and d.device_id = %s"
+# The entities of devices, apart: joined, they were looked for among all of the tenant while it has no statistics yet.
+_STATES: Final[LiteralString] = "select id, document from entity where tenant_id = %s and id = any(%s)"
 _LOCK: Final[LiteralString] = (
     f"{_RECORDS} where d.tenant_id = %s and d.device_id = any(%s) order by d.device_id for update of d"
 )
@@ -84,7 +81,12 @@ _CLASHES: Final[LiteralString] = """
     select a.key, b.key
       from device a
       join device b on b.key = regexp_replace(a.format ->> 'address', '^.*/', '')
-     where a.format ->> 'address' is not null and a.key <> b.key and (a.key = any(%(keys)s) or b.key = any(%(keys)s))
+     where a.key = any(%(keys)s) and a.format ->> 'address' is not null and a.key <> b.key
+    union all
+    select a.key, b.key
+      from device b
+      join device a on regexp_replace(a.format ->> 'address', '^.*/', '') = b.key and a.format ->> 'address' is not null
+     where b.key = any(%(keys)s) and a.key <> b.key
      limit 1
 """
 _DELETE: Final[LiteralString] = "delete from device where tenant_id = %s and device_id = %s returning key"
@@ -158,15 +160,20 @@ class DeviceStore:
             "retired": wanted.retired,
             "text": wanted.text,
         }
-        rows = await self._database.read(tenant_id, _PAGE, values)
-        return [ListedDevice(record_of(row[:-1]), row[-1]) for row in rows]
+        return await self._with_states(tenant_id, await self._database.read(tenant_id, _PAGE, values))
 
     async def listed(self, tenant_id: int, device_id: str) -> ListedDevice:
         """One device with its state; raises :class:`ResourceNotFound`."""
         rows = await self._database.read(tenant_id, _ONE, (tenant_id, device_id))
         if not rows:
             raise ResourceNotFound(f"Device {device_id} does not exist")
-        return ListedDevice(record_of(rows[0][:-1]), rows[0][-1])
+        return (await self._with_states(tenant_id, rows))[0]
+
+    async def _with_states(self, tenant_id: int, rows: Sequence[Row]) -> list[ListedDevice]:
+        records = [record_of(row) for row in rows]
+        ids = [device_entity_id(record.device.key) for record in records]
+        states = dict(await self._database.read(tenant_id, _STATES, (tenant_id, ids)))
+        return [ListedDevice(record, states.get(entity_id)) for record, entity_id in zip(records, ids, strict=True)]
 
     async def get(self, tenant_id: int, device_id: str) -> Device:
         """One device; raises :class:`ResourceNotFound`."""
