@@ -92,7 +92,10 @@ def parse_profile(document: Mapping[str, Any]) -> CapProfile:
 
 @dataclass(frozen=True, slots=True)
 class CapEvent:
-    """One raise or clear: its number in the stream, its document (``broker.alerts.alert_message`` and ``cap``)."""
+    """One raise or clear, or a repeat (``reissued``): its number in the stream and its document.
+
+    The document is ``broker.alerts.alert_message`` and ``cap``.
+    """
 
     sequence: int
     alert_id: str
@@ -137,7 +140,7 @@ def messages_of(events: Iterable[CapEvent]) -> list[CapMessage]:
     for event in events:
         if event.kind == "raised":
             open_stages[event.alert_id] = event.document["stage"]
-        else:
+        elif event.kind == "cleared":
             open_stages.pop(event.alert_id, None)
         if "cap" in event.document and event.is_message:
             status = event.document["cap"]["status"]

@@ -128,7 +128,7 @@ def easy_words(document: Mapping[str, Any]) -> tuple[str, str]:
     if document["withdrawn"]:
         what = _EASY_WITHDRAWN
     else:
-        what = _EASY[document["stage"]] if document["kind"] == "raised" else _EASY_LESS
+        what = _EASY[document["stage"]] if document["kind"] != "cleared" else _EASY_LESS
     station = document["stationName"]
     at = parse_time(document["observedAt"]).astimezone(JST)
     height = f"水の 高さは {quantity(document['value'], document['unitCode'])} です"

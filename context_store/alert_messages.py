@@ -30,7 +30,8 @@ _EPISODE: Final[LiteralString] = """
          order by alert_event_id desc limit 1
     ), station as materialized (
         select e.alert_event_id,
-               sum(case e.kind when 'raised' then 1 else -1 end) over (order by e.alert_event_id) as raised
+               sum(case e.kind when 'raised' then 1 when 'cleared' then -1 else 0 end)
+                   over (order by e.alert_event_id) as raised
           from alert a
           join alert s on s.tenant_id = a.tenant_id and s.entity_key = a.entity_key and s.rule_id = a.rule_id
           join alert_event e on e.tenant_id = s.tenant_id and e.alert_id = s.alert_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -36,6 +36,7 @@ from broker.alerts import (
 from broker.alerts.drills import exercise_place
 from context_store.alarm_timers import due_states, forget
 from context_store.alarms import AlarmStore
+from context_store.alert_reissues import reissue
 from context_store.alert_rules import AlertRuleStore
 from context_store.alerts import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
@@ -46,6 +47,7 @@ from context_store.events import ChangeEvent
 log = structlog.get_logger(__name__)
 
 _SILENT_AT_ONCE: Final = 500
+_REISSUE_EVERY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class AlertEvaluator:
         self._alarms = AlarmKeeper(alarms or AlarmStore(), writer)
         self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
+        self._reissued_at = datetime.min.replace(tzinfo=UTC)
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
@@ -106,6 +109,10 @@ class AlertEvaluator:
         if judge_silence:
             await self._judge_silence(connection, now)
         await self._alarms.time_passes(connection, now)
+        if abs(now - self._reissued_at) >= _REISSUE_EVERY:  # a clock may jump back
+            self._reissued_at = now
+            if count := await reissue(connection, now):
+                log.info("alert.reissued", count=count)
 
     async def _judge_silence(self, connection: AsyncConnection, now: datetime) -> None:
         due = await due_states(connection, now, _SILENT_AT_ONCE)

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from lxml import etree
 
 from api.alert_rules import make_evaluator
 from api.hub import Hub
@@ -382,6 +383,41 @@ class TestConditions:
         assert await city.steps() == []
         await city.measure(BRIDGE, 2, 2.6)
         assert await city.steps() == ["raised"]
+
+
+class TestLongAlerts:
+    async def messages(self, city: City) -> list[str]:
+        """Descriptions in the feed of CAP messages, the oldest first."""
+        feed = etree.fromstring((await city.http.get("/api/v1/alerts/cap?status=Test")).content)
+        return [str(node.text) for node in feed.iter("{http://www.w3.org/2005/Atom}summary")][::-1]
+
+    async def test_a_message_is_sent_again_before_it_expires_once_however_many_look(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 2.5)
+        now = datetime.now(UTC)
+        for hours in (21, 22, 22, 23):
+            await city.let_time_pass(now + timedelta(hours=hours))
+        first, again = await self.messages(city)
+        assert again.startswith("【試験】アラートが続いているため、あらためてお知らせします。")
+        assert again.endswith(first.splitlines()[-1].removeprefix("[TEST] "))
+        await city.let_time_pass(now + timedelta(hours=44))
+        assert len(await self.messages(city)) == 3
+
+    async def test_it_is_an_update_of_the_chain_that_ends_as_ever(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 2.5)
+        alert = (await city.get("/alerts"))["alerts"][0]
+        await city.let_time_pass(datetime.now(UTC) + timedelta(hours=22))
+        text = (await city.http.get(f"/api/v1/alerts/{alert['id']}/cap")).text
+        assert "<msgType>Update</msgType>" in text and text.count("<references>") == 1
+        assert (await city.get("/alerts"))["alerts"][0]["status"] == "raised"
+        await city.measure(BRIDGE, 1, 0.5)
+        await city.let_time_pass(datetime.now(UTC) + timedelta(hours=50))
+        assert len(await self.messages(city)) == 3
+
+    async def test_what_is_calm_is_not_told_again(self, city: City) -> None:
+        await city.measure(BRIDGE, 0, 2.5)
+        await city.measure(BRIDGE, 1, 0.5)
+        await city.let_time_pass(datetime.now(UTC) + timedelta(hours=50))
+        assert len(await self.messages(city)) == 2
 
 
 class TestFiles:
