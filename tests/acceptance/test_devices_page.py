@@ -83,6 +83,7 @@ def test_device_is_registered_sends_and_is_seen(page: Page, running_hub: HubProc
     assert f"-u {access['username']} -P '{access['password']}'" in page.evaluate(
         "document.querySelector('#example').innerText"
     )
+    assert '"distance\\": 1.23' in page.evaluate("document.querySelector('#example').innerText")
     found = api.get("/api/v1/devices/page-1").json()
     assert (found["entityId"], found["location"], found["serialNumber"]) == (
         "urn:ngsi-ld:WaterObserved:page-1", [138.472, 35.008], "A-1",

@@ -38,16 +38,18 @@ export function describe(facts) {
 
 /**
  * The password, once, and how to send with it.
- * @param {string} id
+ * @param {any} device
  * @param {any} mqtt
  */
-export function showAccess(id, mqtt) {
+export function showAccess(device, mqtt) {
   const broker = new URL(mqtt.url ?? `mqtt://${location.hostname}:1883`);
   const port = broker.port || (broker.protocol === "mqtts:" ? "8883" : "1883");
   const host = broker.hostname;
   const tls = broker.protocol === "mqtts:" ? " --tls-use-os-certs" : "";
   const moment = '$(date +%Y-%m-%dT%H:%M:%S%z)';
-  const body = `"{\\"time\\": \\"${moment}\\", \\"level\\": 1.23}"`;
+  const { attributes, format } = device.effective ?? device;
+  const field = attributes?.[0]?.field ?? "level";
+  const body = format ? "'...'" : `"{\\"time\\": \\"${moment}\\", \\"${field}\\": 1.23}"`;
   const readings = new URL(`api/v1/readings/${encodeURIComponent(mqtt.username)}`, document.baseURI);
   const example = [
     "# MQTT",
@@ -59,7 +61,7 @@ export function showAccess(id, mqtt) {
     `  -d ${body} ${readings}`,
   ].join("\n");
   const facts = [
-    [t("device"), id],
+    [t("device"), device.id],
     [t("broker"), `${broker.protocol}//${host}:${port}`],
     [t("username"), el("code", {}, mqtt.username)],
     [t("password"), el("code", { id: "password" }, mqtt.password)],

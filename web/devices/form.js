@@ -4,6 +4,7 @@
 import { byId, el, setText } from "../app/dom.js";
 import { t } from "../app/i18n.js";
 
+const USUAL = "level-gauge-json";
 const WITH_ADDRESS = ["chirpstack", "things-stack", "loriot", "thingpark", "ultralight", "iot-agent-json"];
 
 /** What a model leaves to the device. @param {any} model */
@@ -21,7 +22,8 @@ export function needsOf(model) {
 /** @param {any[]} models */
 export function createForm(models) {
   const choice = byId("model");
-  choice.replaceChildren(...models.map((model) => el("option", { value: model.id }, model.name)));
+  const option = (model) => el("option", { value: model.id, selected: model.id === USUAL }, model.name);
+  choice.replaceChildren(...models.map(option));
   const chosen = () => models.find((model) => model.id === choice.value);
 
   const follow = () => {

@@ -83,7 +83,7 @@ async function register(form) {
   const answer = await ask("PUT", pathOf(id), registration);
   form.clear();
   await afterChange(t(known ? "changed" : "registered", { id }));
-  if (answer.mqtt) showAccess(id, answer.mqtt);
+  if (answer.mqtt) showAccess(answer, answer.mqtt);
 }
 
 /** @param {string} id */
@@ -126,7 +126,7 @@ function bind(form) {
     if (!confirm(t("confirmNew", { id: detail.id }))) return;
     const answer = await ask("PUT", pathOf(detail.id, "credential"), {});
     await afterChange("");
-    showAccess(detail.id, answer.mqtt);
+    showAccess(detail, answer.mqtt);
   });
   on("revoke", "click", async () => {
     if (!confirm(t("confirmRevoke", { id: detail.id }))) return;
