@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
+from api.actors import RequestActor
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.principal import Who
 from api.requests import JsonObject, RowNumber, TenantId, expand_name, short_name
 from api.responses import Json
 from broker.errors import TooManyResults
 from broker.quality.decisions import parse_decision
 from broker.times import to_text
+from context_store.audit import Actor
 from context_store.quality_decisions import DecisionRecord, QualityDecisionStore
 
 _ENTITY = Path(description="URI of the entity")
@@ -37,13 +38,13 @@ def quality_router(hub: Hub) -> APIRouter:
     )
     async def decide(
         tenant_id: TenantId,
-        who: Who,
+        actor: RequestActor,
         entity_id: Annotated[str, _ENTITY],
         attribute: Annotated[str, _ATTRIBUTE],
         body: JsonObject,
     ) -> Json:
         iri = await expand_name(hub, tenant_id, entity_id, attribute)
-        record = await store.decide(tenant_id, entity_id, iri, parse_decision(body), who)
+        record = await store.decide(tenant_id, entity_id, iri, parse_decision(body), _named(actor))
         return Json(_document(record), status_code=201)
 
     @router.get(
@@ -74,3 +75,8 @@ def _document(record: DecisionRecord) -> dict[str, Any]:
         "decidedAt": to_text(record.decided_at),
         "changed": record.changed,
     }
+
+
+def _named(actor: Actor) -> str:
+    """Whose credential it was, and who the person says to be."""
+    return f"{actor.name} ({actor.key})" if actor.name else actor.key
