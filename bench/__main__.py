@@ -14,6 +14,7 @@ BENCHMARKS = (
     "alert_rules",
     "memory",
     "history",
+    "evolutions",
     "history_import",
     "quality",
 )

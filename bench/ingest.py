@@ -43,7 +43,10 @@ _HISTORY: Final[LiteralString] = """
     select count(*) from attribute_instance i join term t on t.term_id = i.attribute_id
      where t.name = %s and i.observed_at >= %s and i.observed_at < %s
 """
-_EVENTS: Final[LiteralString] = "select count(*) from change_event where event_id > %s"
+_EVENTS: Final[LiteralString] = """
+    select count(*) from change_event e join entity n using (entity_key)
+     where e.event_id > %s and n.id like 'urn:ngsi-ld:WaterObserved:%%'
+"""
 _CURRENT: Final[LiteralString] = "select id, document -> %s -> '@none' from entity"
 
 
@@ -145,10 +148,10 @@ async def hub_round(bench: Bench, load: Load, profile: Path | None) -> Result:
     async with ingest_process(bench, profile) as process, _database(bench) as database:
         base = await _last_event(database)
         await send(bench, warm_up)
-        base = await _wait_for_event(database, base, warm_up.count)
+        base = await _wait_for(database, base, warm_up)
         clock = Clock(bench, "ingest", process)
         sending = asyncio.create_task(send(bench, load, clock.start))
-        await _wait_for_event(database, base, load.count)
+        await _wait_for(database, base, load)
         end = time.monotonic()
         sent = await sending
         cpu_s = clock.read(sent)
@@ -197,19 +200,30 @@ async def _last_event(database: psycopg.AsyncConnection) -> int:
     return int(row[0])
 
 
-async def _wait_for_event(database: psycopg.AsyncConnection, base: int, count: int) -> int:
-    """Wait for ``count`` more events (the hub may make entities as well, so it may be more); the last number."""
+async def _wait_for(database: psycopg.AsyncConnection, base: int, load: Load) -> int:
+    """Wait until all of ``load`` is in history; the number of the last event.
+
+    The number of events is asked first, because that costs nothing: there are as many at least, and others of devices.
+    """
     async with asyncio.timeout(_ROUND_S):
-        while (last := await _last_event(database)) < base + count:  # noqa: ASYNC110 - nothing tells us
+        while await _last_event(database) < base + load.count:  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(_POLL_S)
-    return last
+        while await _in_history(database, load) < load.count:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
+    return await _last_event(database)
+
+
+async def _in_history(database: psycopg.AsyncConnection, load: Load) -> int:
+    row = await (await database.execute(_HISTORY, (WATER_LEVEL, load.start, load.end))).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _check(database: psycopg.AsyncConnection, load: Load, base: int) -> None:
     """Every reading is in history once, has its event, and the newest of each device is the current one."""
-    history = await (await database.execute(_HISTORY, (WATER_LEVEL, load.start, load.end))).fetchone()
+    history = await _in_history(database, load)
     events = await (await database.execute(_EVENTS, (base,))).fetchone()
-    assert history == (load.count,), f"{history} history rows of {load.count}"
+    assert history == load.count, f"{history} history rows of {load.count}"
     assert events == (load.count,), f"{events} change events of {load.count}"
     rows: dict[str, Any] = dict(await (await database.execute(_CURRENT, (WATER_LEVEL,))).fetchall())
     for device in range(load.devices):
@@ -223,7 +237,7 @@ async def measure(given: argparse.Namespace) -> list[tuple[Result, Result]]:
     """Rounds of the ceiling and of the hub in turn, until enough pairs of them were not disturbed."""
     pairs: list[tuple[Result, Result]] = []
     async with running_services(given.devices) as bench:
-        load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(days=2), given.count, given.devices)
+        load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20), given.count, given.devices)
         while len(undisturbed(pairs)) < given.rounds and len(pairs) < _MOST_ROUNDS * given.rounds:
             ceiling = await ceiling_round(bench, load, given.ceiling_protocol)
             print(_line("ceiling", ceiling), flush=True)
@@ -242,7 +256,7 @@ def undisturbed(pairs: list[tuple[Result, Result]]) -> list[tuple[Result, Result
 async def profile(given: argparse.Namespace) -> Result:
     """One round of the hub under cProfile."""
     async with running_services(given.devices) as bench:
-        load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(days=2), given.count, given.devices)
+        load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20), given.count, given.devices)
         return await hub_round(bench, load, given.profile)
 
 

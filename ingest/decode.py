@@ -247,14 +247,14 @@ def _state_among(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> di
 def _state_observation(device: Device, measurement: Measurement) -> Observation:
     """What the message says of the device itself; a value of another type than expected is left out."""
     owner = state_device(device)
-    state = measurement.state
+    known = owner.by_field
     values: list[tuple[AttributeMapping, float | str | bool]] = []
-    for mapping in owner.attributes:
-        value = state.get(mapping.field)
-        if isinstance(value, str | bool):
-            values.append((mapping, value))
-        elif value is not None and isfinite(value):
-            values.append((mapping, float(value)))
+    for name, value in measurement.state.items():
+        for mapping in known.get(name, ()):
+            if isinstance(value, str | bool):
+                values.append((mapping, value))
+            elif value is not None and isfinite(value):
+                values.append((mapping, float(value)))
     return Observation(owner, measurement.observed_at, tuple(values))
 
 
