@@ -8,21 +8,17 @@ be left alone for the night; the highest levels wait for nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import structlog
 from psycopg import AsyncConnection
 
-from api.health import PartDown
 from api.metrics import NOTICES
-from api.workers.waiting import wait_at_most
+from api.workers.repeating import RepeatingWorker
 from broker.contacts import Channel, Contact, Roster, Words, payload, recipients, test_words, words_of, words_of_many
-from broker.errors import StoreUnavailable
 from broker.subscriptions import Sending
 from context_store.alarm_reads import AlarmStep, read_steps
 from context_store.contacts import load_roster
@@ -43,55 +39,24 @@ from context_store.notices import (
 )
 from schemas.stages import STAGE_BY_CODE
 
-log = structlog.get_logger(__name__)
-
 _STEPS_AT_ONCE: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 
 
-class ContactWorker:
+class ContactWorker(RepeatingWorker):
     """Tells people until cancelled."""
 
     def __init__(self, database: Database, *, poll_s: float) -> None:
+        super().__init__("contacts", rest_s=poll_s, pause_s=_PAUSE_AFTER_ERROR_S)
         self._database = database
-        self._poll_s = poll_s
-        self._wake = asyncio.Event()
-        self._error: str | None = None
 
-    def wake(self) -> None:
-        """There may be new steps."""
-        self._wake.set()
-
-    async def check(self) -> None:
-        """For health: raises :class:`PartDown` while the last turn has failed."""
-        if self._error is not None:
-            raise PartDown(self._error)
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            self._wake.clear()
-            try:
-                steps = await self.turn(datetime.now(UTC))
-            except StoreUnavailable as exc:
-                log.warning("contacts.store_unavailable", error=str(exc))
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            except Exception as exc:
-                log.exception("contacts.failed")
-                self._error = f"{type(exc).__name__}: {exc}"
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            else:
-                self._error = None
-                if not steps:
-                    await wait_at_most(self._wake, self._poll_s)
-
-    async def turn(self, now: datetime) -> int:
-        """Tell what is new, then what was held and is due; returns how many steps were read."""
+    async def turn(self, now: datetime) -> bool:
+        """Tell what is new, then what was held and is due; returns whether there was anything new."""
         async with self._database.transaction(ALL_TENANTS) as connection:
             cursor = await take_cursor(connection)
             if cursor is None:
-                return 0
+                return False
             steps = await read_steps(connection, ALL_TENANTS, cursor, limit=_STEPS_AT_ONCE)
             rosters: dict[int, Roster] = {}
             for step in steps:
@@ -101,7 +66,7 @@ class ContactWorker:
                 await move_cursor(connection, steps[-1].alarm_step_id)
             await _tell_held(connection, rosters, now)
             await settle(connection)
-            return len(steps)
+            return bool(steps)
 
 
 async def _roster(connection: AsyncConnection, known: dict[int, Roster], tenant_id: int) -> Roster:

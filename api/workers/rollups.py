@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
 
-from api.health import PartDown
-from broker.errors import StoreUnavailable
+from api.workers.repeating import RepeatingWorker
 from context_store.retention import Retention
 from context_store.rollups import Rollups
 
@@ -20,39 +18,18 @@ _EVERY_S: Final = 5.0  # until then, late readings are answered from the instanc
 _PAUSE_AFTER_ERROR_S: Final = 10.0
 
 
-class RollupWorker:
+class RollupWorker(RepeatingWorker):
     """Rolls until cancelled, and once a day, when nothing is to be rolled, removes what is over.
 
     Answers are right whether or not it runs.
     """
 
     def __init__(self, rollups: Rollups, retention: Retention) -> None:
+        super().__init__("rollups", rest_s=_EVERY_S, pause_s=_PAUSE_AFTER_ERROR_S)
         self._rollups = rollups
         self._retention = retention
-        self._error: str | None = None
 
-    async def check(self) -> None:
-        """For health: raises :class:`PartDown` while the last step has failed."""
-        if self._error is not None:
-            raise PartDown(self._error)
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            try:
-                worked = await self.step(datetime.now(UTC))
-            except StoreUnavailable as exc:
-                log.warning("rollups.store_unavailable", error=str(exc))
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            except Exception as exc:
-                log.exception("rollups.failed")
-                self._error = f"{type(exc).__name__}: {exc}"
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            else:
-                self._error = None
-                await asyncio.sleep(0 if worked else _EVERY_S)
-
-    async def step(self, now: datetime) -> bool:
+    async def turn(self, now: datetime) -> bool:
         """Do what is next; returns whether there may be more."""
         if await self._rollups.step(now):
             return True

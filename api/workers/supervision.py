@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
 
-from api.health import PartDown
 from api.hub import Hub
 from api.metrics import DEVICES
 from api.supervision import Findings, Memory, changes, look
+from api.workers.repeating import RepeatingWorker
 from broker.device_state import DeviceState
 from broker.devices import Device
-from broker.errors import StoreUnavailable
 from context_store.device_directory import CachedDeviceDirectory
 from context_store.supervision import SupervisionStore
 
@@ -25,38 +23,21 @@ log = structlog.get_logger(__name__)
 _PAUSE_AFTER_ERROR_S: Final = 10.0
 
 
-class SupervisionWorker:
+class SupervisionWorker(RepeatingWorker):
     """Looks at all devices every ``supervision_interval_s`` until cancelled. Any number of processes may."""
 
     def __init__(self, hub: Hub) -> None:
+        super().__init__("supervision", rest_s=hub.settings.supervision_interval_s, pause_s=_PAUSE_AFTER_ERROR_S)
         self._directory = CachedDeviceDirectory(hub.database)
         self._store = SupervisionStore(hub.database, hub.writer)
-        self._every_s = hub.settings.supervision_interval_s
         self._stale_factor = hub.settings.stale_factor
         self._memory = Memory()
         self._silent_groups: dict[tuple[int, str], datetime] = {}
-        self._error: str | None = None
 
-    async def check(self) -> None:
-        """For health: raises :class:`PartDown` while the last look has failed."""
-        if self._error is not None:
-            raise PartDown(self._error)
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            try:
-                await self.step(datetime.now(UTC))
-            except StoreUnavailable as exc:
-                log.warning("supervision.store_unavailable", error=str(exc))
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            except Exception as exc:
-                log.exception("supervision.failed")
-                self._error = f"{type(exc).__name__}: {exc}"
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            else:
-                self._error = None
-                await asyncio.sleep(self._every_s)
+    async def turn(self, now: datetime) -> bool:
+        """One look; the next one is not before its time."""
+        await self.step(now)
+        return False
 
     async def step(self, now: datetime) -> int:
         """Look at all devices and write what has changed; returns how much that was."""
