@@ -18,7 +18,10 @@ from psycopg.rows import class_row, tuple_row
 HeldFor = Literal["quiet", "digest"]
 _MINUTE: Final = timedelta(minutes=1)
 
-_TAKE: Final[LiteralString] = "select alarm_step_id from contact_cursor for update skip locked"
+# One worker at a time ("tell" in ASCII), as the readers of change events: an advisory lock, so that looking for news
+# writes nothing, and a statement of its own, so that the next one sees what its last holder committed.
+_HOLD: Final[LiteralString] = "select pg_try_advisory_xact_lock(x'74656c6c'::int)"
+_CURSOR: Final[LiteralString] = "select alarm_step_id from contact_cursor"
 _MOVE: Final[LiteralString] = "update contact_cursor set alarm_step_id = %s"
 _ADD: Final[LiteralString] = """
     insert into contact_notice (tenant_id, contact_id, channel, address, kind, alarm_id, alarm_step_id, state, held_for,
@@ -123,9 +126,12 @@ class HeldNotice:
 
 
 async def take_cursor(connection: AsyncConnection) -> int | None:
-    """Up to which step people were told, locked until the transaction ends; None: somebody else is at it."""
+    """Up to which step people were told, held until the transaction ends; None: somebody else is at it."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_TAKE)
+        await cursor.execute(_HOLD)
+        if (await cursor.fetchone()) != (True,):
+            return None
+        await cursor.execute(_CURSOR)
         row = await cursor.fetchone()
     return None if row is None else int(row[0])
 

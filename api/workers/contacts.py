@@ -8,7 +8,6 @@ be left alone for the night; the highest levels wait for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -18,7 +17,17 @@ from psycopg import AsyncConnection
 
 from api.metrics import NOTICES
 from api.workers.repeating import RepeatingWorker
-from broker.contacts import Channel, Contact, Roster, Words, payload, recipients, test_words, words_of, words_of_many
+from broker.contacts import (
+    Channel,
+    Contact,
+    Roster,
+    is_urgent,
+    payload,
+    recipients,
+    test_words,
+    words_of,
+    words_of_many,
+)
 from broker.subscriptions import Sending
 from context_store.alarm_reads import AlarmStep, read_steps
 from context_store.contacts import load_roster
@@ -26,7 +35,6 @@ from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
 from context_store.notices import (
     HeldFor,
-    HeldNotice,
     NewNotice,
     add_notice,
     due_notices,
@@ -37,7 +45,6 @@ from context_store.notices import (
     take_cursor,
     told_before,
 )
-from schemas.stages import STAGE_BY_CODE
 
 _STEPS_AT_ONCE: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
@@ -85,6 +92,7 @@ async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, no
         return
     recent, digesting = await last_minute(connection, step.tenant_id, names, now)
     deliveries: list[NewDelivery] = []
+    facts = {"step": step.document, "sequence": step.alarm_step_id}
     for name in names:
         contact = roster.contacts[name]
         held_for, due_at = _hold(contact, step, recent.get(name, 0), name in digesting, now)
@@ -102,13 +110,16 @@ async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, no
                 held_for=held_for,
                 due_at=due_at,
             )
-            number = await add_notice(connection, notice, now)
-            NOTICES.labels(channel.type, held_for or "sent").inc()
+            number = await _add(connection, notice, now)
             if due_at is None:
-                facts = {"step": step.document, "sequence": step.alarm_step_id}
                 body = payload(channel, words, facts, step.document["incidentId"], number)
-                deliveries.append(_delivery(step.tenant_id, notice.order_key, channel, number, body))
+                deliveries.append(_delivery(notice, channel, number, body))
     await insert_deliveries(connection, deliveries)
+
+
+async def _add(connection: AsyncConnection, notice: NewNotice, now: datetime) -> int:
+    NOTICES.labels(notice.channel, notice.held_for or "sent").inc()
+    return await add_notice(connection, notice, now)
 
 
 def _hold(
@@ -116,7 +127,7 @@ def _hold(
 ) -> tuple[HeldFor | None, datetime | None]:
     """Why and until when a message waits; it goes at once when it is about one of the highest levels."""
     stage = step.document["stage"]
-    if STAGE_BY_CODE[stage].severity == "critical":
+    if is_urgent(stage):
         return None, None
     if (until := contact.quiet_until(stage, now)) is not None:
         return "quiet", until
@@ -136,20 +147,13 @@ async def _tell_held(connection: AsyncConnection, rosters: dict[int, Roster], no
         if contact is None or channel is None:  # gone meanwhile: nobody to tell
             await merge(connection, [held.notice_id for held in notices], first.notice_id, now)
             continue
-        words, facts = _digest(contact, notices)
+        steps = [held.document for held in notices]
+        words = words_of_many(steps, contact.language, ZoneInfo(contact.time_zone))
         notice = NewNotice(first.tenant_id, contact.id, channel.type, channel.shown, "digest", order_key)
-        number = await add_notice(connection, notice, now)
+        number = await _add(connection, notice, now)
         await merge(connection, [held.notice_id for held in notices], number, now)
-        NOTICES.labels(channel.type, "sent").inc()
-        body = payload(channel, words, facts, None, number)
-        await insert_deliveries(connection, [_delivery(first.tenant_id, order_key, channel, number, body)])
-
-
-def _digest(contact: Contact, notices: Sequence[HeldNotice]) -> tuple[Words, dict[str, object]]:
-    zone = ZoneInfo(contact.time_zone)
-    steps = [held.document for held in notices]
-    words = words_of(steps[0], contact.language, zone) if len(steps) == 1 else None
-    return words or words_of_many(steps, contact.language, zone), {"steps": steps}
+        body = payload(channel, words, {"steps": steps}, None, number)
+        await insert_deliveries(connection, [_delivery(notice, channel, number, body)])
 
 
 def _channel_of(contact: Contact | None, order_key: str, kind: str) -> Channel | None:
@@ -164,12 +168,12 @@ def _order_key(tenant_id: int, contact_id: str, place: int) -> str:
     return f"contact:{tenant_id}:{contact_id}:{place}"
 
 
-def _delivery(tenant_id: int, order_key: str, channel: Channel, number: int, body: bytes) -> NewDelivery:
+def _delivery(notice: NewNotice, channel: Channel, number: int, body: bytes) -> NewDelivery:
     return NewDelivery(
-        tenant_id=tenant_id,
+        tenant_id=notice.tenant_id,
         kind="contact",
         priority=Priority.ALERT,
-        order_key=order_key,
+        order_key=notice.order_key,
         destination=channel.destination,
         sequence=number,
         body=body,
@@ -192,6 +196,6 @@ async def send_test(connection: AsyncConnection, tenant_id: int, contact: Contac
         notice = NewNotice(tenant_id, contact.id, channel.type, channel.shown, "test", order_key)
         numbers.append(await add_notice(connection, notice, now))
         body = payload(channel, words, {"test": True}, None, numbers[-1])
-        deliveries.append(_delivery(tenant_id, order_key, channel, numbers[-1], body))
+        deliveries.append(_delivery(notice, channel, numbers[-1], body))
     await insert_deliveries(connection, deliveries)
     return numbers

@@ -107,6 +107,11 @@ class Quiet(Section):
         return datetime.combine(day, until, local.tzinfo)
 
 
+def is_urgent(stage: str) -> bool:
+    """Whether ``stage`` is one of the highest levels, for which nothing waits."""
+    return STAGE_BY_CODE[stage].severity == "critical"
+
+
 class Contact(Section):
     """A person or a desk. ``digest_above``: more messages than that in a minute come as one."""
 
@@ -130,7 +135,7 @@ class Contact(Section):
 
     def quiet_until(self, stage: str, now: datetime) -> datetime | None:
         """Until when a message about ``stage`` waits; None: it goes at once."""
-        if STAGE_BY_CODE[stage].severity == "critical":
+        if is_urgent(stage):
             return None
         local = now.astimezone(ZoneInfo(self.time_zone))
         return max((end for quiet in self.quiet if (end := quiet.end(local)) is not None), default=None)

@@ -80,7 +80,9 @@ def words_of(step: Step, language: Language, zone: tzinfo) -> Words:
 
 
 def words_of_many(steps: Sequence[Step], language: Language, zone: tzinfo) -> Words:
-    """One message about several steps, in their order."""
+    """One message about one or several steps, in their order."""
+    if len(steps) == 1:
+        return words_of(steps[0], language, zone)
     title = {
         "ja": f"【まとめ】{len(steps)} 件のお知らせ",
         "ja-easy": f"【まとめ】お知らせが {len(steps)} こ あります",

@@ -23,6 +23,7 @@ from api.workers.feed import FeedLoop
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
+from context_store.notices import take_cursor
 from support.hub import client_for, hub_for
 from support.mail_server import Mailbox, running_mail_server
 from support.receiver import Receiver
@@ -208,10 +209,21 @@ async def test_two_workers_tell_nobody_twice(city: City) -> None:
     one, other = (ContactWorker(city.hub.database, poll_s=1) for _ in range(2))
     now = datetime.now(UTC)
     async with city.hub.database.transaction(ALL_TENANTS) as connection:
-        await connection.execute("select from contact_cursor for update")
+        assert await take_cursor(connection) is not None
         assert await one.turn(now) == 0
     assert await one.turn(now) + await other.turn(now) == 1
     assert len(await city.notices()) == 1
+
+
+async def test_looking_for_news_writes_nothing(city: City) -> None:
+    async def next_transaction() -> Any:
+        async with city.hub.database.transaction(ALL_TENANTS) as connection:
+            found = await connection.execute("select pg_snapshot_xmax(pg_current_snapshot())::text")
+            return await found.fetchone()
+
+    before = await next_transaction()
+    await city.tell()
+    assert await next_transaction() == before
 
 
 async def test_night_is_quiet_but_for_the_highest_levels(city: City) -> None:
