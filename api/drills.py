@@ -21,7 +21,7 @@ from broker.alerts import AlertRule, Sample
 from broker.alerts.drills import compressed
 from broker.entities import AttributeKind, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.alarm_reads import read_steps
 from context_store.audit import Actor, add_entry
 from context_store.database import ALL_TENANTS
@@ -196,10 +196,10 @@ def drill_document(drill: Drill) -> dict[str, Any]:
         "title": drill.title,
         "startedBy": drill.started_by,
         "startedAt": to_text(drill.started_at),
-        "endedAt": to_text(drill.ended_at) if drill.ended_at else None,
-        "from": to_text(drill.record_from) if drill.record_from else None,
-        "to": to_text(drill.record_to) if drill.record_to else None,
-        "position": to_text(drill.position) if drill.position else None,
+        "endedAt": to_text_or_none(drill.ended_at),
+        "from": to_text_or_none(drill.record_from),
+        "to": to_text_or_none(drill.record_to),
+        "position": to_text_or_none(drill.position),
         "speed": drill.speed,
         "recipients": drill.recipients,
     }

@@ -15,7 +15,7 @@ from broker.device_documents import device_document, parse_device
 from broker.device_models import SHARED, SHORT, DeviceModel, expand_names, resolve
 from broker.devices import Device
 from broker.errors import BadRequestData
-from broker.times import parse_time, to_text
+from broker.times import parse_time, to_text, to_text_or_none
 
 # Texts about one device, and how long they may be.
 DETAILS: Final[Mapping[str, int]] = {"owner": 200, "serialNumber": 200, "devEui": 16, "installedAt": 40, "notes": 4000}
@@ -131,7 +131,7 @@ def record_document(record: DeviceRecord) -> Document:
     document |= {name: record.document[name] for name in (*SHORT, *DETAILS) if name in record.document}
     document["credential"] = {
         "state": record.credential.value,
-        "changedAt": to_text(record.credential_changed_at) if record.credential_changed_at else None,
+        "changedAt": to_text_or_none(record.credential_changed_at),
     }
     if device.maintenance:
         document["maintenance"] = [window.document() for window in device.maintenance]
@@ -145,8 +145,8 @@ def record_document(record: DeviceRecord) -> Document:
 def _service(record: DeviceRecord) -> Document:
     device = record.device
     members = {
-        "from": to_text(device.service_from) if device.service_from else None,
-        "until": to_text(device.service_until) if device.service_until else None,
+        "from": to_text_or_none(device.service_from),
+        "until": to_text_or_none(device.service_until),
         "replaces": record.replaces,
         "replacedBy": record.replaced_by,
     }

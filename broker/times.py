@@ -15,6 +15,11 @@ def to_text(moment: datetime) -> str:
     return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
+def to_text_or_none(moment: datetime | None) -> str | None:
+    """As :func:`to_text`; None for a moment that there is none of."""
+    return None if moment is None else to_text(moment)
+
+
 def parse_time(text: str) -> datetime:
     """Read an ISO 8601 date and time that carries its offset; the result is in UTC.
 

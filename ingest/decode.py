@@ -28,7 +28,7 @@ from broker.readings import (
     Reason,
     UndecodablePayload,
 )
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from broker.units import conversion
 from ingest.topics import FIWARE, Route, route_of
 
@@ -195,7 +195,7 @@ class Decoder:
 
 
 def _out_of_service(device: Device, observed_at: datetime) -> str:
-    since, until = (to_text(time) if time else None for time in (device.service_from, device.service_until))
+    since, until = (to_text_or_none(time) for time in (device.service_from, device.service_until))
     span = " ".join(filter(None, (since and f"from {since}", until and f"until {until}")))
     return f"measured at {to_text(observed_at)}; the device serves its station {span}"
 

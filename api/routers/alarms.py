@@ -21,7 +21,7 @@ from api.responses import Json
 from broker.alerts.lifecycle import acknowledge, shelve, unshelve
 from broker.alerts.steps import alarm_document
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
-from broker.times import parse_time, to_text
+from broker.times import parse_time, to_text, to_text_or_none
 from context_store.alarm_reads import (
     AlarmRecord,
     Incident,
@@ -186,7 +186,7 @@ def _incident_document(incident: Incident, alarms: list[AlarmRecord]) -> dict[st
         "incidentId": incident.incident_id,
         "name": incident.name,
         "openedAt": to_text(incident.opened_at),
-        "closedAt": to_text(incident.closed_at) if incident.closed_at else None,
+        "closedAt": to_text_or_none(incident.closed_at),
         "stage": worst["stage"] if worst else None,
         "open": sum(alarm["status"] != "cleared" for alarm in shown),
         "unacknowledged": sum(alarm["status"] == "open" for alarm in shown),

@@ -18,7 +18,7 @@ from api.responses import Json
 from api.routers.alert_rules import add_rule_routes
 from api.routers.alerts_cap import add_cap_routes
 from broker.errors import StoreUnavailable
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.alerts import AlertEvent, AlertRecord
 
 _KEEPALIVE_S: Final = 15.0
@@ -134,6 +134,6 @@ def alert_document(record: AlertRecord) -> dict[str, Any]:
         "value": record.cleared_value if record.cleared_at else record.raised_value,
         "peakValue": record.peak_value,
         "raisedAt": to_text(record.raised_at),
-        "clearedAt": to_text(record.cleared_at) if record.cleared_at else None,
+        "clearedAt": to_text_or_none(record.cleared_at),
         "status": "cleared" if record.cleared_at else "raised",
     }

@@ -19,7 +19,7 @@ from api.workers.contacts import send_test
 from broker.contacts import Contact, Group, Plan
 from broker.errors import BadRequestData
 from broker.sections import read_document, write_document
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.audit import add_entry
 from context_store.contacts import (
     MODELS,
@@ -169,10 +169,10 @@ def notice_document(notice: Notice) -> dict[str, Any]:
         "step": notice.alarm_step_id,
         "state": notice.state,
         "heldFor": notice.held_for,
-        "dueAt": _text(notice.due_at),
+        "dueAt": to_text_or_none(notice.due_at),
         "mergedInto": notice.merged_into,
         "createdAt": to_text(notice.created_at),
-        "finishedAt": _text(notice.finished_at),
+        "finishedAt": to_text_or_none(notice.finished_at),
         "attempts": notice.attempts,
         "error": notice.error,
     }
@@ -182,7 +182,3 @@ def _member(path: str) -> str:
     """The member of an answer that lists what is at ``path``."""
     head, *rest = path.split("-")
     return head + "".join(part.capitalize() for part in rest)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else to_text(moment)

@@ -18,7 +18,7 @@ from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.subscriptions import PULLED_URI, status
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.dead_letters import DeadLetter, DeadLetterStore
 from context_store.delivery_status import DeliveryStatusStore, SubscriptionStatus
 from context_store.notifications import Missing, Notification, NotificationLog
@@ -199,10 +199,6 @@ def _missing(gap: Missing) -> dict[str, int]:
     return {"from": gap.first, "to": gap.last}
 
 
-def _time(moment: datetime | None) -> str | None:
-    return to_text(moment) if moment else None
-
-
 def status_document(found: SubscriptionStatus, now: datetime) -> dict[str, Any]:
     """How it goes, as JSON; ``lastError`` is what the receiver answered to the last attempt that failed."""
     return {
@@ -218,9 +214,9 @@ def status_document(found: SubscriptionStatus, now: datetime) -> dict[str, Any]:
         "inFlight": found.in_flight,
         "stalled": found.stalled,
         "deadLetters": found.dead,
-        "lastNotification": _time(found.last_notification),
-        "lastSuccess": _time(found.last_success),
-        "lastFailure": _time(found.last_failure),
+        "lastNotification": to_text_or_none(found.last_notification),
+        "lastSuccess": to_text_or_none(found.last_success),
+        "lastFailure": to_text_or_none(found.last_failure),
         "lastError": found.last_error,
     }
 

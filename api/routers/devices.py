@@ -18,7 +18,7 @@ from api.quarantine import ReplayResult, drop, replay
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from broker.errors import AlreadyExists, Conflict
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.devices import DeviceFilter
 from context_store.quarantine import QuarantineEntry
 
@@ -157,5 +157,5 @@ def entry_document(entry: QuarantineEntry) -> dict[str, Any]:
         "attempts": entry.attempts,
         "payloadBase64": base64.b64encode(entry.payload).decode(),
         "payloadText": text,
-        "resolvedAt": to_text(entry.resolved_at) if entry.resolved_at else None,
+        "resolvedAt": to_text_or_none(entry.resolved_at),
     }

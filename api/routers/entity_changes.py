@@ -25,7 +25,7 @@ from broker.operations import delete_entity, merge_entity, replace_entity
 from broker.query import TypeTree
 from broker.representations import Form
 from broker.simplified import expand_simplified
-from broker.times import to_text
+from broker.times import to_text_or_none
 from context_store.entity_store import EntityStore
 
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
@@ -124,7 +124,7 @@ class EntityChanges:
 
         def merged(stored: ExpandedEntity, now: datetime) -> EntityChange:
             given = fragment or expand_simplified(body, terms, stored, language=language)
-            return merge_entity(stored, given, now, observed_at=to_text(observed_at) if observed_at else None)
+            return merge_entity(stored, given, now, observed_at=to_text_or_none(observed_at))
 
         local = self._changing(tenant_id, entity_id, types, merged)
         if change is None:

@@ -28,7 +28,7 @@ from broker.series import (
     usual_step_of_buckets,
     with_gaps,
 )
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.series import FoundSeries, SeriesQuestion, SeriesStore
 from schemas.terms import NO_DATASET
 
@@ -148,7 +148,7 @@ def _document(question: SeriesQuestion, found: FoundSeries, plot: _Plot) -> dict
         "unitCodes": found.units,
         "from": to_text(question.start),
         "to": to_text(question.end),
-        "asKnownAt": to_text(question.known_at) if question.known_at else None,
+        "asKnownAt": to_text_or_none(question.known_at),
         "method": plot.method,
         "rollup": found.rollup,
         "gapSeconds": plot.gap_s,

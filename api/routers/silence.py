@@ -15,7 +15,7 @@ from api.responses import Json
 from api.supervision import Findings, expected_interval_s, look
 from broker.device_state import DeviceState
 from broker.devices import Device
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from context_store.supervision import SupervisionStore
 
 _AT_ONCE: Final = 2000
@@ -80,7 +80,7 @@ def _device(found: Findings, key: str) -> dict[str, Any]:
         "entityId": device.entity_id,
         "state": verdict.state.value,
         "since": to_text(verdict.since),
-        "lastSeenAt": to_text(known.last_seen) if known.last_seen else None,
+        "lastSeenAt": to_text_or_none(known.last_seen),
         "expectedIntervalSeconds": expected_interval_s(device, known.values),
         "floodSign": verdict.is_flood_sign,
     }

@@ -14,7 +14,7 @@ from broker.alerts.rules import AlertRule
 from broker.entities import AttributeKind, Instance
 from broker.errors import MinamoError
 from broker.quality import Flag, is_doubtful, judgement_of
-from broker.times import parse_time, to_text
+from broker.times import parse_time, to_text, to_text_or_none
 from schemas.stages import RANK
 
 STATE_VERSION: Final = 1
@@ -184,7 +184,7 @@ def state_document(state: RuleState) -> dict[str, Any]:
     """Write ``state`` as JSON (table ``alert_state``)."""
     document: dict[str, Any] = {
         "version": STATE_VERSION,
-        "newest": _text(state.newest),
+        "newest": to_text_or_none(state.newest),
         "newestValue": state.newest_value,
         "levels": {stage: _level_document(level) for stage, level in state.levels.items()},
     }
@@ -216,11 +216,11 @@ def parse_state(document: Mapping[str, Any]) -> RuleState:
 def _level_document(level: LevelState) -> dict[str, Any]:
     """One level, without the members that are not set."""
     members = {
-        "raisedAt": _text(level.raised_at),
+        "raisedAt": to_text_or_none(level.raised_at),
         "threshold": level.threshold,
         "peak": level.peak,
-        "belowSince": _text(level.below_since),
-        "confirmingSince": _text(level.confirming_since),
+        "belowSince": to_text_or_none(level.below_since),
+        "confirmingSince": to_text_or_none(level.confirming_since),
         "confirmingCount": level.confirming_count or None,
         "raises": [to_text(moment) for moment in level.raises] or None,
         "unstable": level.unstable or None,
@@ -246,10 +246,6 @@ def _parse_level(document: Mapping[str, Any]) -> LevelState:
 def _float(value: float | None) -> float | None:
     """jsonb gives back a whole number where a float went in (1e22)."""
     return None if value is None else float(value)
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else to_text(moment)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -14,7 +14,7 @@ from typing import Any
 from broker.alerts.lifecycle import Alarm, Step
 from broker.alerts.messages import Place
 from broker.alerts.rules import AlertRule
-from broker.times import to_text
+from broker.times import to_text, to_text_or_none
 from schemas.stages import STAGE_BY_CODE
 
 
@@ -60,14 +60,14 @@ def alarm_document(alarm: Alarm) -> dict[str, Any]:
         "unknown": alarm.is_unknown,
         "unstable": alarm.is_unstable,
         "openedAt": to_text(alarm.opened_at),
-        "clearedAt": _text(alarm.cleared_at),
-        "acknowledgedAt": _text(alarm.acknowledged_at),
+        "clearedAt": to_text_or_none(alarm.cleared_at),
+        "acknowledgedAt": to_text_or_none(alarm.acknowledged_at),
         "acknowledgedBy": alarm.acknowledged_by,
-        "shelvedUntil": _text(alarm.shelved_until),
+        "shelvedUntil": to_text_or_none(alarm.shelved_until),
         "shelvedBy": alarm.shelved_by,
         "shelveReason": alarm.shelve_reason,
         "escalation": alarm.escalation,
-        "escalateAt": _text(alarm.escalate_at),
+        "escalateAt": to_text_or_none(alarm.escalate_at),
     }
 
 
@@ -88,7 +88,3 @@ def about_document(rule: AlertRule, place: Place, *, is_exercise: bool = False) 
         "zeroPoint": rule.zero_point,
         "exercise": is_exercise,
     }
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else to_text(moment)
