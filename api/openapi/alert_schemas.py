@@ -5,7 +5,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.openapi.building import BOOLEAN, CONTEXT, COUNT, NUMBER, TEXT, TIME, URI, Schema, array, members, one_of, ref
+from api.openapi.building import (
+    BOOLEAN,
+    CONTEXT,
+    COUNT,
+    NUMBER,
+    NUMBER_OR_NULL,
+    TEXT,
+    TEXT_OR_NULL,
+    TIME,
+    TIME_OR_NULL,
+    URI,
+    Schema,
+    array,
+    members,
+    one_of,
+    ref,
+)
 from broker.alerts.conditions import LONGEST_WINDOW
 from broker.alerts.rules import (
     DEFAULT_CLEAR_AFTER_S,
@@ -20,9 +36,6 @@ from schemas.stages import ALL_STAGES, NO_DATA
 
 STAGE: Final = one_of(*(stage.code for stage in ALL_STAGES))
 _LEVEL_STAGE: Final = one_of(*(stage.code for stage in ALL_STAGES if stage.code != NO_DATA))
-_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
-_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
-_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _STAGE_OR_NULL: Final[Schema] = {"anyOf": [STAGE, {"type": "null"}]}
 _SECONDS: Final[Schema] = {"type": "number", "minimum": 0}
 _SPAN: Final[Schema] = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_WINDOW.total_seconds()}
@@ -39,7 +52,7 @@ _HYSTERESIS: Final[dict[str, Schema]] = {"hysteresis": {"type": "number", "minim
 _LEVEL: Final = members(
     {
         "stage": _LEVEL_STAGE,
-        "threshold": _NUMBER_OR_NULL | {"description": "null: the station has no such level"},
+        "threshold": NUMBER_OR_NULL | {"description": "null: the station has no such level"},
         "when": ref("AlertCondition"),
         "from": TIME,
         "to": TIME,
@@ -134,27 +147,27 @@ _ALARM: Final[dict[str, Schema]] = {
     "unknown": BOOLEAN | {"description": "Nothing is heard: flooded as before, as far as anybody knows"},
     "unstable": BOOLEAN,
     "openedAt": TIME,
-    "clearedAt": _TIME_OR_NULL,
-    "acknowledgedAt": _TIME_OR_NULL,
-    "acknowledgedBy": _TEXT_OR_NULL,
-    "shelvedUntil": _TIME_OR_NULL,
-    "shelvedBy": _TEXT_OR_NULL,
-    "shelveReason": _TEXT_OR_NULL,
+    "clearedAt": TIME_OR_NULL,
+    "acknowledgedAt": TIME_OR_NULL,
+    "acknowledgedBy": TEXT_OR_NULL,
+    "shelvedUntil": TIME_OR_NULL,
+    "shelvedBy": TEXT_OR_NULL,
+    "shelveReason": TEXT_OR_NULL,
     "escalation": COUNT,
-    "escalateAt": _TIME_OR_NULL,
+    "escalateAt": TIME_OR_NULL,
     "ruleName": _TWO_LANGUAGES,
     "stationName": _TWO_LANGUAGES,
     "river": {"type": ["object", "null"]},
-    "value": _NUMBER_OR_NULL,
-    "threshold": _NUMBER_OR_NULL,
-    "peakValue": _NUMBER_OR_NULL,
+    "value": NUMBER_OR_NULL,
+    "threshold": NUMBER_OR_NULL,
+    "peakValue": NUMBER_OR_NULL,
     "unitCode": TEXT,
 }
 _INCIDENT: Final[dict[str, Schema]] = {
     "incidentId": TEXT,
     "name": _TWO_LANGUAGES,
     "openedAt": TIME,
-    "closedAt": _TIME_OR_NULL,
+    "closedAt": TIME_OR_NULL,
     "stage": _STAGE_OR_NULL,
     "open": COUNT,
     "unacknowledged": COUNT,
@@ -166,10 +179,10 @@ _DRILL: Final[dict[str, Schema]] = {
     "title": TEXT,
     "startedBy": TEXT,
     "startedAt": TIME,
-    "endedAt": _TIME_OR_NULL,
-    "from": _TIME_OR_NULL,
-    "to": _TIME_OR_NULL,
-    "position": _TIME_OR_NULL,
+    "endedAt": TIME_OR_NULL,
+    "from": TIME_OR_NULL,
+    "to": TIME_OR_NULL,
+    "position": TIME_OR_NULL,
     "speed": NUMBER,
     "recipients": array(TEXT),
 }
@@ -240,7 +253,7 @@ ALERTS: Final[dict[str, Schema]] = {
                             members({"at": TIME, "kind": _KIND, "stage": STAGE}, ["at", "kind", "stage"], others=True)
                         ),
                         "steps": array(members({"kind": _STEP_KIND, "stage": STAGE}, ["kind", "stage"], others=True)),
-                        "curve": array(_NUMBER_OR_NULL)
+                        "curve": array(NUMBER_OR_NULL)
                         | {"description": "The highest value in each of equal parts of the time"},
                     },
                     ["ruleId", "entityId", "readings", "alerts", "steps"],
@@ -255,11 +268,11 @@ ALERTS: Final[dict[str, Schema]] = {
             "id": TEXT,
             "entityId": TEXT,
             "stage": STAGE,
-            "threshold": _NUMBER_OR_NULL,
-            "value": _NUMBER_OR_NULL,
-            "peakValue": _NUMBER_OR_NULL,
+            "threshold": NUMBER_OR_NULL,
+            "value": NUMBER_OR_NULL,
+            "peakValue": NUMBER_OR_NULL,
             "raisedAt": TIME,
-            "clearedAt": _TIME_OR_NULL,
+            "clearedAt": TIME_OR_NULL,
             "status": one_of("raised", "cleared"),
         },
         ["id", "entityId", "stage", "threshold", "raisedAt", "clearedAt", "status"],
@@ -280,7 +293,7 @@ ALERTS: Final[dict[str, Schema]] = {
     "AlarmStep": members(
         _ALARM
         | {"kind": _STEP_KIND, "sequence": COUNT, "at": TIME, "previousStage": _STAGE_OR_NULL}
-        | {"by": _TEXT_OR_NULL, "reason": _TEXT_OR_NULL, "stagesCrossed": array(STAGE)},
+        | {"by": TEXT_OR_NULL, "reason": TEXT_OR_NULL, "stagesCrossed": array(STAGE)},
         ["kind", "sequence", "at", *_NEEDED_OF_ALARM],
         others=True,
         description="Facts without words of any language; sequence ascends",
@@ -314,9 +327,7 @@ ALERTS: Final[dict[str, Schema]] = {
         _DRILL
         | {
             "steps": array(members({"at": TIME, "kind": _STEP_KIND}, ["at", "kind"], others=True)),
-            "answers": array(
-                members({"alarmId": TEXT, "stage": STAGE, "by": _TEXT_OR_NULL, "seconds": _NUMBER_OR_NULL})
-            ),
+            "answers": array(members({"alarmId": TEXT, "stage": STAGE, "by": TEXT_OR_NULL, "seconds": NUMBER_OR_NULL})),
             "deliveries": array(members({"destination": TEXT, "state": TEXT, "count": COUNT})),
         },
         [*_DRILL, "steps", "answers", "deliveries"],
@@ -331,10 +342,10 @@ ALERTS: Final[dict[str, Schema]] = {
                         "id": COUNT,
                         "at": TIME,
                         "actor": TEXT,
-                        "name": _TEXT_OR_NULL,
+                        "name": TEXT_OR_NULL,
                         "action": TEXT,
                         "target": TEXT,
-                        "reason": _TEXT_OR_NULL,
+                        "reason": TEXT_OR_NULL,
                         "details": {"type": "object"},
                     },
                     ["id", "at", "actor", "action", "target"],

@@ -14,6 +14,9 @@ BOOLEAN: Final[Schema] = {"type": "boolean"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 NUMBER: Final[Schema] = {"type": "number"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time", "pattern": "Z$", "examples": ["2026-11-21T07:00:00Z"]}
+NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
+TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
+TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 
 
 def ref(name: str) -> Schema:

@@ -5,15 +5,25 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from api.openapi.building import BOOLEAN, COUNT, TEXT, TIME, Schema, array, members, one_of, ref
+from api.openapi.building import (
+    BOOLEAN,
+    COUNT,
+    TEXT,
+    TEXT_OR_NULL,
+    TIME,
+    TIME_OR_NULL,
+    Schema,
+    array,
+    members,
+    one_of,
+    ref,
+)
 from broker.contacts.people import ID, ChannelType, Language
 from schemas.stages import ALL_STAGES
 
 _ID: Final[Schema] = {"type": "string", "pattern": ID}
 _NAME: Final[Schema] = {"type": "string", "minLength": 1, "maxLength": 200}
 _CLOCK: Final[Schema] = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$", "examples": ["22:00"]}
-_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
-_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 _CHANNEL: Final = members(
     {
@@ -87,16 +97,16 @@ CONTACTS: Final[dict[str, Schema]] = {
                         "channel": one_of(*get_args(ChannelType)),
                         "address": TEXT,
                         "kind": TEXT,
-                        "alarmId": _TEXT_OR_NULL,
+                        "alarmId": TEXT_OR_NULL,
                         "step": {"type": ["integer", "null"]},
                         "state": one_of("queued", "held", "merged", "delivered", "failed"),
                         "heldFor": {"enum": ["quiet", "digest", None]},
-                        "dueAt": _TIME_OR_NULL,
+                        "dueAt": TIME_OR_NULL,
                         "mergedInto": {"type": ["integer", "null"]},
                         "createdAt": TIME,
-                        "finishedAt": _TIME_OR_NULL,
+                        "finishedAt": TIME_OR_NULL,
                         "attempts": COUNT,
-                        "error": _TEXT_OR_NULL,
+                        "error": TEXT_OR_NULL,
                     }
                 )
             )

@@ -14,8 +14,11 @@ from api.openapi.building import (
     CONTEXT,
     COUNT,
     NUMBER,
+    NUMBER_OR_NULL,
     TEXT,
+    TEXT_OR_NULL,
     TIME,
+    TIME_OR_NULL,
     URI,
     Schema,
     array,
@@ -31,9 +34,6 @@ from broker.formats import MINAMO_JSON
 from broker.maintenance import MAX_REASON
 from broker.readings import Reason
 
-_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
-_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
-_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
 _ANYTHING: Final[Schema] = {"type": "object"}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time", "examples": ["2026-11-21T16:40:00+09:00"]}
@@ -137,13 +137,11 @@ _ACCESS: Final = members(
     description="How the device reaches the MQTT broker, and the hub by HTTP; the password is told this once",
 )
 _KNOWN_DEVICE: Final = _DEVICE | {
-    "expectedInterval": _NUMBER_OR_NULL,
+    "expectedInterval": NUMBER_OR_NULL,
     "location": {"anyOf": [_LONGITUDE_LATITUDE, {"type": "null"}]},
-    "effective": members(
-        _SHARED | {"expectedInterval": _NUMBER_OR_NULL}, description="What it comes to with its model"
-    ),
+    "effective": members(_SHARED | {"expectedInterval": NUMBER_OR_NULL}, description="What it comes to with its model"),
     "credential": members(
-        {"state": one_of(*CredentialState), "changedAt": _TIME_OR_NULL},
+        {"state": one_of(*CredentialState), "changedAt": TIME_OR_NULL},
         ["state", "changedAt"],
         description="Whether it may log in (MQTT, HTTP), and since when that is so",
     ),
@@ -155,7 +153,7 @@ _KNOWN_DEVICE: Final = _DEVICE | {
     "status": members(
         {
             "state": one_of(*DeviceState, "neverSeen", "maintenance", "retired"),
-            "lastSeenAt": _TIME_OR_NULL,
+            "lastSeenAt": TIME_OR_NULL,
             "maintenance": {"anyOf": [_WINDOW, {"type": "null"}]},
             "batteryLevel": {"description": "0 to 1", "type": ["number", "null"]},
             "rssi": {"description": "dBm", "type": ["number", "null"]},
@@ -189,7 +187,7 @@ DEVICES: Final[dict[str, Schema]] = {
     "Devices": members(
         {
             "devices": array(ref("Device")),
-            "next": _TEXT_OR_NULL | {"description": "What to give as after; null: the end"},
+            "next": TEXT_OR_NULL | {"description": "What to give as after; null: the end"},
         },
         ["devices", "next"],
     ),
@@ -204,7 +202,7 @@ DEVICES: Final[dict[str, Schema]] = {
                 members(
                     {
                         "number": {"description": "Of the line, or of the entry; from 1"} | COUNT,
-                        "id": _TEXT_OR_NULL,
+                        "id": TEXT_OR_NULL,
                         "status": one_of("created", "changed", "refused"),
                         "detail": {"description": "Why it was refused", "type": "string"},
                         "mqtt": _ACCESS,
@@ -222,7 +220,7 @@ DEVICES: Final[dict[str, Schema]] = {
         description="The new device, as far as it differs from the old one; at: when it took over, default now",
     ),
     "MaintenanceWindow": members(
-        {"id": TEXT, "from": TIME, "until": _TIME_OR_NULL, "reason": TEXT},
+        {"id": TEXT, "from": TIME, "until": TIME_OR_NULL, "reason": TEXT},
         ["id", "from", "until", "reason"],
         description="A time of maintenance; until null: it goes on",
     ),
@@ -256,7 +254,7 @@ DEVICES: Final[dict[str, Schema]] = {
                         "field": TEXT,
                         "attribute": URI,
                         "value": ANY,
-                        "unitCode": _TEXT_OR_NULL,
+                        "unitCode": TEXT_OR_NULL,
                     }
                 )
             ),
@@ -281,14 +279,14 @@ DEVICES: Final[dict[str, Schema]] = {
             "id": COUNT,
             "receivedAt": TIME,
             "topic": {"type": "string"},
-            "deviceKey": _TEXT_OR_NULL,
+            "deviceKey": TEXT_OR_NULL,
             "reason": one_of(*Reason),
             "detail": {"type": "string"},
             "state": one_of("held", "replayed", "dropped"),
             "attempts": COUNT,
             "payloadBase64": {"type": "string", "contentEncoding": "base64"},
-            "payloadText": _TEXT_OR_NULL,
-            "resolvedAt": _TIME_OR_NULL,
+            "payloadText": TEXT_OR_NULL,
+            "resolvedAt": TIME_OR_NULL,
         },
         ["id", "receivedAt", "topic", "reason", "detail", "state", "payloadBase64"],
         description="A message that could not be taken, with its bytes and the reason",

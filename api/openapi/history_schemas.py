@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.openapi.building import COUNT, NUMBER, TEXT, TIME, Schema, array, members, one_of
+from api.openapi.building import COUNT, NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TIME, Schema, array, members, one_of
 from api.openapi.quality_schemas import QUALITY
 from broker.series import Method
 
-_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
-_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
 _READING: Final[Schema] = {
     "anyOf": [members({"observedAt": TIME, "value": NUMBER}, ["observedAt", "value"]), {"type": "null"}]
 }
@@ -18,23 +16,23 @@ _SERIES: Final[dict[str, Schema]] = {
     "entityId": TEXT,
     "attribute": TEXT,
     "attributeIri": TEXT,
-    "datasetId": _TEXT_OR_NULL,
-    "unitCode": _TEXT_OR_NULL | {"description": "Of all readings; null when they differ"},
+    "datasetId": TEXT_OR_NULL,
+    "unitCode": TEXT_OR_NULL | {"description": "Of all readings; null when they differ"},
     "unitCodes": array(TEXT),
     "from": TIME,
     "to": TIME,
     "asKnownAt": {"anyOf": [TIME, {"type": "null"}]},
     "method": one_of(*Method) | {"description": "How points were chosen; raw: all readings are there"},
-    "rollup": _TEXT_OR_NULL
+    "rollup": TEXT_OR_NULL
     | {"description": "Of what points are made: 10m, 1h, 1d, or null: of readings", "examples": ["1h"]},
-    "gapSeconds": _NUMBER_OR_NULL | {"description": "A longer pause is a gap; null: not known"},
+    "gapSeconds": NUMBER_OR_NULL | {"description": "A longer pause is a gap; null: not known"},
     "count": COUNT | {"description": "Of readings, not of points; so are first, last, min and max"},
     "first": _READING,
     "last": _READING,
     "min": _READING,
     "max": _READING,
     "columns": array(TEXT) | {"examples": [["time", "value", "notGood"]]},
-    "data": array(array(_NUMBER_OR_NULL))
+    "data": array(array(NUMBER_OR_NULL))
     | {"description": "Seconds since 1970; value, null in a gap; share of readings that are not good (0 to 1)"},
 }
 

@@ -10,8 +10,11 @@ from api.openapi.building import (
     ANY,
     COUNT,
     NUMBER,
+    NUMBER_OR_NULL,
     TEXT,
+    TEXT_OR_NULL,
     TIME,
+    TIME_OR_NULL,
     Schema,
     array,
     members,
@@ -24,9 +27,6 @@ from api.openapi.history_schemas import HISTORY
 from broker.quality import Flag
 from broker.stations import Freshness
 
-_NUMBER_OR_NULL: Final[Schema] = {"type": ["number", "null"]}
-_TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
-_TIME_OR_NULL: Final[Schema] = {"anyOf": [TIME, {"type": "null"}]}
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
 _ANYTHING: Final[Schema] = {"type": "object"}
 
@@ -40,15 +40,15 @@ STATIONS: Final[dict[str, Schema]] = {
             "location": {"anyOf": [_LONGITUDE_LATITUDE, {"type": "null"}]},
             "attribute": TEXT,
             "attributeIri": TEXT,
-            "unitCode": _TEXT_OR_NULL,
+            "unitCode": TEXT_OR_NULL,
             "value": ANY,
-            "observedAt": _TIME_OR_NULL,
+            "observedAt": TIME_OR_NULL,
             "quality": {"anyOf": [one_of(*Flag), {"type": "null"}]},
             "qualityReasons": array(TEXT),
-            "ageSeconds": _NUMBER_OR_NULL,
-            "expectedIntervalSeconds": _NUMBER_OR_NULL,
+            "ageSeconds": NUMBER_OR_NULL,
+            "expectedIntervalSeconds": NUMBER_OR_NULL,
             "status": one_of(*Freshness),
-            "reception": _TEXT_OR_NULL | {"description": "ok, late, silent, dead, floodedUnknown"},
+            "reception": TEXT_OR_NULL | {"description": "ok, late, silent, dead, floodedUnknown"},
             "floodSign": {"type": "boolean"},
             "stage": {"anyOf": [STAGE, {"type": "null"}]},
             "stagesRaised": array(STAGE),
@@ -92,13 +92,13 @@ _GAPS: Final = array(
 _LETTER: Final[dict[str, Schema]] = {
     "id": COUNT,
     "kind": one_of("notification", "alert"),
-    "subscriptionId": _TEXT_OR_NULL,
+    "subscriptionId": TEXT_OR_NULL,
     "sequence": COUNT,
     "destination": TEXT,
     "attempts": COUNT,
     "createdAt": TIME,
     "diedAt": TIME,
-    "lastError": _TEXT_OR_NULL,
+    "lastError": TEXT_OR_NULL,
     "size": COUNT,
 }
 _STATUS: Final[dict[str, Schema]] = {
@@ -110,22 +110,22 @@ _STATUS: Final[dict[str, Schema]] = {
     "timesSent": COUNT,
     "timesFailed": COUNT,
     "pending": COUNT,
-    "oldestPendingSeconds": _NUMBER_OR_NULL,
+    "oldestPendingSeconds": NUMBER_OR_NULL,
     "inFlight": COUNT,
     "stalled": {"type": "integer", "description": "Entities whose notifications wait for the receiver to answer"},
     "deadLetters": COUNT,
-    "lastNotification": _TIME_OR_NULL,
-    "lastSuccess": _TIME_OR_NULL,
-    "lastFailure": _TIME_OR_NULL,
-    "lastError": _TEXT_OR_NULL,
+    "lastNotification": TIME_OR_NULL,
+    "lastSuccess": TIME_OR_NULL,
+    "lastFailure": TIME_OR_NULL,
+    "lastError": TEXT_OR_NULL,
 }
 _NOTIFICATION: Final[dict[str, Schema]] = {
     "sequence": COUNT,
     "deliveryId": COUNT,
     "state": one_of("pending", "delivered", "dead", "dropped", "kept"),
     "createdAt": TIME,
-    "contentType": _TEXT_OR_NULL,
-    "link": _TEXT_OR_NULL,
+    "contentType": TEXT_OR_NULL,
+    "link": TEXT_OR_NULL,
     "body": {"description": "The notification as the endpoint got it"},
 }
 
