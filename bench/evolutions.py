@@ -20,7 +20,7 @@ import httpx
 
 from bench import machine
 from bench.http_load import load
-from bench.services import Bench, child, running_services
+from bench.services import Bench, answering, child, running_services
 from broker.times import to_text
 from tests.support.folders import free_port
 
@@ -72,12 +72,7 @@ async def _served(bench: Bench) -> AsyncIterator[str]:
     environment["MINAMO_MAX_REQUEST_BYTES"] = str(64 * 1024 * 1024)
     async with child("-m", "api.cli", "serve", environment=environment, log=bench.folder / "hub.log"):
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(30):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(url + "/readyz")).status_code == httpx.codes.OK:
-                        break
-                await asyncio.sleep(0.1)
+        await answering(url + "/readyz", bench.folder / "hub.log")
         yield url
 
 

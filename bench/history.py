@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import random
 import statistics
@@ -28,7 +27,7 @@ from api.embedded import EmbeddedHub
 from api.settings import Settings
 from bench.history_data import TEN_YEARS, City, add_ten_years, at, batches, history_table, make_city, number_rows
 from bench.machine import description, percentiles
-from bench.services import child
+from bench.services import answering, child
 from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
 from context_store.migrate import migrate
@@ -97,18 +96,9 @@ async def running_store(mode: str, sensors: int, each: int) -> AsyncIterator[Sto
                 child("-m", "api.cli", "serve", environment=environment, log=folder / "serve.log"),
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"Link": _LINK}, timeout=120) as client,
             ):
-                await _answering(client)
+                await answering(f"http://127.0.0.1:{port}/readyz", folder / "serve.log")
                 yield Store(mode, database, services.database_url, client, city)
             await database.close()
-
-
-async def _answering(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
-        with contextlib.suppress(httpx.TransportError):
-            if (await client.get("/readyz")).status_code == httpx.codes.OK:
-                return
-        await asyncio.sleep(0.1)
-    raise RuntimeError("the API does not answer")
 
 
 def questions(city: City, sensors: int) -> dict[str, tuple[Callable[[int], str], int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ from psycopg import sql
 
 from api.embedded.postgres import SUPERUSER
 from bench.machine import cpu_seconds, description
-from bench.services import ROOT, Bench, child, running_services
+from bench.services import ROOT, Bench, answering, child, running_services
 from context_store.history import value_hash
 from tests.support.folders import free_port
 
@@ -107,7 +106,7 @@ async def measure(rows: int, rounds: int) -> None:
         environment = bench.hub_environment() | {"MINAMO_HTTP_PORT": str(port)}
         log = bench.folder / "serve.log"
         async with child("-m", "api.cli", "serve", environment=environment, log=log) as hub:
-            await _ready(port)
+            await answering(f"http://127.0.0.1:{port}/readyz", log)
             await asyncio.to_thread(_rounds, bench, hub.pid, port, rows, rounds)
 
 
@@ -146,16 +145,6 @@ def _rounds(bench: Bench, hub: int, port: int, rows: int, rounds: int) -> None:
     for form in ("csv", "parquet"):
         seconds = command(port, "export", "--format", form, "-o", str(out))
         print(f"export {form}: {total / seconds:,.0f} rows/s, {out.stat().st_size / 1e6:,.0f} MB of {total:,} rows")
-
-
-async def _ready(port: int) -> None:
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            return
-        await asyncio.sleep(0.1)
-    raise RuntimeError("the hub does not listen")
 
 
 def main() -> None:

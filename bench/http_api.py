@@ -22,11 +22,10 @@ import psycopg
 from bench import machine
 from bench.http_cases import CASES
 from bench.http_load import Case, Rate, batches, have_wrk, load
-from bench.services import Bench, child, running_services
+from bench.services import Bench, answering, child, running_services
 from tests.support.folders import free_port
 
 TARGET: Final = 0.35
-_READY_S: Final = 30.0
 _SET_UP_BATCH: Final = 100
 _IDLE_S: Final = 0.005  # what a request takes when nothing else is being done
 _IDLE_ANSWERS: Final = 20
@@ -55,19 +54,10 @@ async def _served(bench: Bench, profile: Path | None) -> AsyncIterator[dict[str,
         child(*server, environment=database, log=bench.folder / "bare.log"),
     ):
         urls = {"hub": f"http://127.0.0.1:{hub_port}", "bare": f"http://127.0.0.1:{bare_port}"}
-        await _answering(urls["hub"] + "/readyz")
+        await answering(urls["hub"] + "/readyz", bench.folder / "hub.log")
         await _fill(bench, urls["hub"])
-        await _answering(urls["bare"] + "/one/get/urn:ngsi-ld:Station:0")
+        await answering(urls["bare"] + "/one/get/urn:ngsi-ld:Station:0", bench.folder / "bare.log")
         yield urls
-
-
-async def _answering(url: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_READY_S):
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if (await client.get(url)).status_code == 200:
-                    return
-            await asyncio.sleep(0.1)
 
 
 async def _idle(url: str) -> None:

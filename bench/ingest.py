@@ -18,12 +18,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, LiteralString
 
-import httpx
 import psycopg
 
 from bench import machine
 from bench.mqtt_load import device_key, level
-from bench.services import WATER_LEVEL, Bench, Child, child, running_services
+from bench.services import WATER_LEVEL, Bench, Child, answering, child, running_services
 from tests.support.folders import free_port
 
 TARGET: Final = 0.60
@@ -32,7 +31,6 @@ _MOST_ROUNDS: Final = 4  # times the number asked for, when rounds are disturbed
 WARM_UP: Final = 2000  # messages before each round: entities made, statements prepared
 _POLL_S: Final = 0.02
 _ROUND_S: Final = 300.0
-_READY_S: Final = 30.0
 _CLIENT_ID: Final = "minamo-ingest"
 
 # The number of the last change event: an index look-up, so that waiting for the end costs nothing.
@@ -168,20 +166,8 @@ async def ingest_process(bench: Bench, profile: Path | None) -> AsyncIterator[Ch
     log = bench.folder / "ingest.log"
     arguments = [*profiler, "-m", "api.cli", "ingest", "--health-port", str(port)]
     async with child(*arguments, environment=bench.hub_environment(), log=log) as process:
-        try:
-            await _ready(f"http://127.0.0.1:{port}/readyz")
-        except TimeoutError:
-            raise RuntimeError(f"minamo ingest is not ready:\n{log.read_text()[-4000:]}") from None
+        await answering(f"http://127.0.0.1:{port}/readyz", log)
         yield process
-
-
-async def _ready(url: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(_READY_S):
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if (await http.get(url)).is_success:
-                    return
-            await asyncio.sleep(0.1)
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+import httpx
 import orjson
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -36,6 +37,7 @@ ROOT: Final = Path(__file__).parents[1]
 WATER_LEVEL: Final = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 WATER_OBSERVED: Final = "https://smartdatamodels.org/dataModel.Environment/WaterObserved"
 _LINE_BYTES: Final = 16 * 1024 * 1024
+_READY_S: Final = 60.0
 _CHILD_S: Final = 120.0  # longest wait for anything a child process is asked to say
 
 
@@ -186,3 +188,17 @@ async def child(
         yield running
     finally:
         await running.end()
+
+
+async def answering(url: str, log: Path) -> None:
+    """Wait until ``url`` is answered with 2xx; raises :class:`RuntimeError` with the end of the server's ``log``."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_READY_S):
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get(url)).is_success:
+                        return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        said = await asyncio.to_thread(log.read_text)
+        raise RuntimeError(f"{url} does not answer:\n{said[-4000:]}") from None

@@ -21,7 +21,7 @@ import psycopg
 
 from bench import machine
 from bench.alarms import Alarms, alarm_receiver
-from bench.services import Bench, Child, child, running_services
+from bench.services import Bench, Child, answering, child, running_services
 from bench.subscription_classes import CLASSES, entity, subscription
 from broker.jsonld import core_terms
 from broker.subscriptions import expand_subscription
@@ -29,7 +29,6 @@ from schemas.terms import CORE_CONTEXT
 from tests.support.folders import free_port
 
 TARGET_RATE: Final = 500
-_READY_S: Final = 60.0
 _LAST_NOTIFICATION_S: Final = 60.0  # longest wait for what is due after the last update
 _AT_ONCE: Final = 100
 
@@ -57,28 +56,15 @@ async def hub(
         log = bench.folder / "serve.log"
         serve = await stack.enter_async_context(child("-m", "api.cli", "serve", environment=environment, log=log))
         processes = {"serve": serve}
-        await _answering(f"http://127.0.0.1:{port}/readyz", log)
+        await answering(f"http://127.0.0.1:{port}/readyz", log)
         for number in range(workers):
             health, log = free_port(), bench.folder / f"work{number}.log"
             profiled = ["-m", "cProfile", "-o", str(profile)] if profile and not number else []
             arguments = [*profiled, "-m", "api.cli", "work", "--health-port", str(health)]
             work = await stack.enter_async_context(child(*arguments, environment=environment, log=log))
             processes["work" if workers == 1 else f"work{number}"] = work
-            await _answering(f"http://127.0.0.1:{health}/readyz", log)
+            await answering(f"http://127.0.0.1:{health}/readyz", log)
         yield port, processes
-
-
-async def _answering(url: str, log: Path) -> None:
-    try:
-        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_READY_S):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    if (await client.get(url)).is_success:
-                        return
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        said = await asyncio.to_thread(log.read_text)
-        raise RuntimeError(f"{url} does not answer:\n{said[-4000:]}") from None
 
 
 _INSERT: Final[LiteralString] = """
