@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from adapters.services import ServiceOptions, Services
-from api.alert_rules import make_evaluator
-from api.hub import Hub
 from api.roles import make_sender
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
-from api.workers.feed import FeedLoop
-from broker.times import to_text
 from context_store.database import ALL_TENANTS
-from context_store.events import ChangeFeed
 from context_store.notices import take_cursor
+from support.alarm_city import RULE as RIVER_RULE
+from support.alarm_city import City as AlarmCity
 from support.hub import client_for, hub_for
 from support.mail_server import Mailbox, running_mail_server
 from support.receiver import Receiver
@@ -31,51 +27,21 @@ from support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
-START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
-MODEL = "https://smartdatamodels.org/dataModel.Environment/"
-RULE = {
-    "name": {"ja": "水位", "en": "Levels"},
-    "entities": {"type": "WaterObserved"},
-    "attribute": "waterLevel",
-    "levels": [{"stage": "caution", "threshold": 1.0}, {"stage": "danger", "threshold": 2.0}],
-    "clearAfter": 0,
-    "escalateAfter": [600],
-    "silentAfter": None,
-}
+RULE = RIVER_RULE | {"name": {"ja": "水位", "en": "Levels"}, "escalateAfter": [600]}
 
 
 @dataclass
-class City:
-    """A hub whose workers the test moves on."""
-
-    hub: Hub
-    http: httpx.AsyncClient
+class City(AlarmCity):
+    """The same with a contact worker."""
 
     async def put(self, path: str, **document: Any) -> None:
         answer = await self.http.put(f"/api/v1/{path}", json=document)
         assert answer.status_code in (200, 201), answer.text
 
-    async def measure(self, minute: float, value: float, river: str = "ooba") -> None:
-        """One reading, and the rules evaluated on it."""
-        entity = {
-            "id": f"urn:ngsi-ld:WaterObserved:{river}",
-            "type": MODEL + "WaterObserved",
-            MODEL + "waterLevel": {
-                "type": "Property",
-                "value": value,
-                "unitCode": "MTR",
-                "observedAt": to_text(START + timedelta(minutes=minute)),
-            },
-        }
-        answer = await self.http.post("/ngsi-ld/v1/entityOperations/upsert?options=update", json=[entity])
-        assert answer.status_code in (201, 204), answer.text
-        loop = FeedLoop("alerts", ChangeFeed(self.hub.database, "alerts"), make_evaluator(self.hub).process, poll_s=1)
-        while await loop.step():
-            pass
-
-    async def let_time_pass(self, until: datetime) -> None:
-        async with self.hub.database.transaction(ALL_TENANTS) as connection:
-            await make_evaluator(self.hub).time_passes(connection, until)
+    async def rise(self, minute: float, level: float, river: str = "ooba") -> None:
+        """One reading of a station on ``river``, and the rules evaluated on it."""
+        names = {"type": "LanguageProperty", "languageMap": {"ja": river, "en": river}}
+        await self.measure(f"urn:ngsi-ld:WaterObserved:{river}", minute, level, river=names)
 
     async def tell(self, now: datetime | None = None) -> None:
         """What a contact worker that has just started does."""
@@ -140,7 +106,7 @@ async def delivered(city: City, count: int) -> None:
 
 
 async def test_an_alarm_reaches_the_mailbox_in_words(city: City, mailbox: Mailbox) -> None:
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     await city.tell()
     await delivered(city, 1)
     (mail,) = mailbox.messages
@@ -152,7 +118,7 @@ async def test_an_alarm_reaches_the_mailbox_in_words(city: City, mailbox: Mailbo
 
 async def test_mails_of_one_incident_are_one_thread(city: City, mailbox: Mailbox) -> None:
     for minute, level in ((0, 1.5), (10, 2.5), (20, 0.5)):
-        await city.measure(minute, level)
+        await city.rise(minute, level)
         await city.tell()
     await delivered(city, 3)
     assert [mail["Subject"].partition("：")[2] for mail in mailbox.messages] == ["到達", "上昇して到達", "解除"]
@@ -169,7 +135,7 @@ async def test_every_channel_gets_what_it_understands(city: City, receiver: Rece
         {"type": "webhook", "address": receiver.url + "/hook", "secret": "0123456789abcdef"},
     ]
     await city.put("contacts/desk", name="防災課", language="en", channels=channels)
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     await delivered(city, 5)
     came = {request.path: request for request in receiver.accepted}
     line = came["/line"]
@@ -185,7 +151,7 @@ async def test_nobody_answering_brings_the_next_group(city: City) -> None:
     await city.put("contacts/chief", name="課長席", channels=[{"type": "mail", "address": "chief@city.example.jp"}])
     await city.put("contact-groups/heads", name="管理職", members=[{"contact": "chief"}])
     await city.put("notification-plans/all", name="全部", steps=[["duty"], ["heads"]])
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     await city.tell()
     await city.let_time_pass(datetime.now(UTC) + timedelta(seconds=601))
     await city.tell()
@@ -198,14 +164,14 @@ async def test_nobody_answering_brings_the_next_group(city: City) -> None:
 
 
 async def test_a_worker_that_starts_anew_tells_nobody_twice(city: City) -> None:
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     for _ in range(3):
         await city.tell()
     assert len(await city.notices()) == 1
 
 
 async def test_two_workers_tell_nobody_twice(city: City) -> None:
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     one, other = (ContactWorker(city.hub.database, poll_s=1) for _ in range(2))
     now = datetime.now(UTC)
     async with city.hub.database.transaction(ALL_TENANTS) as connection:
@@ -231,7 +197,7 @@ async def test_night_is_quiet_but_for_the_highest_levels(city: City) -> None:
     desk = [{"type": "mail", "address": "desk@city.example.jp"}]
     await city.put("contacts/desk", name="防災課", channels=desk, quiet=always)
     for minute, level in ((0, 1.5), (10, 2.5), (20, 0.5)):
-        await city.measure(minute, level)
+        await city.rise(minute, level)
         await city.tell()
     assert await city.states() == [("raised", "held"), ("escalated", "queued"), ("cleared", "queued")]
     await city.tell(datetime.now(UTC) + timedelta(hours=13))
@@ -244,7 +210,7 @@ async def test_too_many_messages_in_a_minute_come_as_one(city: City, mailbox: Ma
     desk = [{"type": "mail", "address": "desk@city.example.jp"}]
     await city.put("contacts/desk", name="防災課", channels=desk, digestAbove=2)
     for number in range(5):
-        await city.measure(number, 1.5, river=f"river-{number}")
+        await city.rise(number, 1.5, river=f"river-{number}")
     await city.tell()
     assert [state for _, state in await city.states()] == ["queued"] * 2 + ["held"] * 3
     await city.tell(datetime.now(UTC) + timedelta(seconds=61))
@@ -255,7 +221,7 @@ async def test_too_many_messages_in_a_minute_come_as_one(city: City, mailbox: Ma
 
 async def test_unknown_mailbox_fails_at_once_and_is_shown(city: City, mailbox: Mailbox) -> None:
     mailbox.unknown.add("desk@city.example.jp")
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     await delivered(city, 1)
     (notice,) = await city.notices()
     assert notice["state"] == "failed" and "550" in notice["error"]
@@ -263,7 +229,7 @@ async def test_unknown_mailbox_fails_at_once_and_is_shown(city: City, mailbox: M
 
 async def test_full_mail_server_is_tried_again(city: City, mailbox: Mailbox) -> None:
     mailbox.refusal = "452 4.3.1 no space left"
-    await city.measure(0, 2.5)
+    await city.rise(0, 2.5)
     await city.tell()
     async with delivering(city):
 
