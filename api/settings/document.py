@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``docs/settings.md``, generated from the fields: ``python -m api.settings_document > "
+"""``docs/settings.md``, generated from the fields: ``python -m api.settings.document > "
 "docs/settings.md``."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from api.settings import Settings
+from api.settings.hub import Settings
 
 GROUPS: Final[dict[str, str]] = {
     "general": "General / 全般",
@@ -17,7 +17,11 @@ GROUPS: Final[dict[str, str]] = {
     "ingest": "Ingest / 受信",
     "workers": "Workers and live view / ワーカーと画面表示",
     "quality": "Quality and silence / 品質と途絶",
+    "alerts": "Alerts and incidents / 警報と事案",
+    "contacts": "Ways to people / 連絡手段",
     "delivery": "Notifications and webhooks / 通知と Webhook",
+    "overload": "Overload / 過負荷",
+    "streams": "Streams / ストリーム",
     "cap": "CAP messages / CAP メッセージ",
     "context": "JSON-LD contexts / JSON-LD コンテキスト",
     "context sources": "Context sources / コンテキストソース",
@@ -60,7 +64,7 @@ def settings_document() -> str:
     """The whole of ``docs/settings.md``."""
     return (
         "# Settings / 設定\n\n"
-        "Generated from the code: `python -m api.settings_document > docs/settings.md`.\n\n"
+        "Generated from the code: `python -m api.settings.document > docs/settings.md`.\n\n"
         "Each setting is an environment variable (`http_port` is `MINAMO_HTTP_PORT`) or a key in a TOML "
         "file\n"
         "(`minamo.toml` in the working folder, or the file named by `MINAMO_CONFIG`); the environment "

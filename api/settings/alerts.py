@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alerts, alarms and incidents."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from api.settings.fields import HttpUrls, setting
+
+
+class AlertSettings(BaseModel):
+    """Alerts, alarms and incidents."""
+
+    alert_webhooks: HttpUrls = setting(
+        (), "alerts", "URLs that get every alert by POST.", "すべての警報を POST で受け取る URL。"
+    )
+    alert_silence_grace_s: float = setting(
+        60,
+        "alerts",
+        "How long after a start nothing is called silent: devices send what they kept meanwhile.",
+        "起動後、無通信の判定を待つ秒数（停止中に溜まったデータの受信を待つ）。",
+        ge=0,
+        le=3600,
+    )
+    rules_replay_max_readings: int = setting(
+        200_000,
+        "alerts",
+        "Most readings that one replay of alert rules on history looks at.",
+        "警報ルールを過去の記録で試算するとき、一度に読む観測値の上限。",
+        ge=1000,
+        le=10_000_000,
+    )
+    incident_reopen_hours: float = setting(
+        6,
+        "alerts",
+        "An alarm on a river within so many hours of the end of an incident belongs to the same incident.",
+        "事案の終了からこの時間内に同じ河川で起きた警報は、同じ事案として扱う。",
+        ge=0,
+        le=168,
+    )

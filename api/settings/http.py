@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the API listens, who may use it, how much one request may carry."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, model_validator
+
+from api.settings.fields import PublicUrl, TokenHashes, is_loopback, setting
+
+
+class HttpSettings(BaseModel):
+    """Where the API listens, who may use it, how much one request may carry."""
+
+    http_host: str = setting(
+        "127.0.0.1",
+        "http",
+        "Address on which the API listens; others than loopback need api_tokens_sha256.",
+        "API が待ち受けるアドレス。ループバック以外では api_tokens_sha256 が必要。",
+        min_length=1,
+    )
+    http_port: int = setting(
+        8080, "http", "Port of the API; 0: any free one.", "API のポート。0 なら空きポート。", ge=0, le=65535
+    )
+    public_url: PublicUrl = setting(
+        None,
+        "http",
+        "Where clients find the hub, such as https://data.city.example/hub, when a proxy stands before it: for Link, "
+        "Location and the addresses of contexts. Empty: as the request says.",
+        "プロキシの背後にある場合の、クライアントから見たハブの URL（例 https://data.city.example/hub）。"
+        "Link、Location、コンテキストの URL に使う。空ならリクエストから判断する。",
+    )
+    api_tokens_sha256: TokenHashes = setting(
+        (),
+        "http",
+        "SHA-256 (hexadecimal) of each bearer token that may use the API; empty: no token is asked for, "
+        "and only "
+        "loopback is served.",
+        "API を使えるベアラートークンの SHA-256（16進）。空なら認証なしで、ループバックのみ。",
+    )
+    max_request_bytes: int = setting(8_388_608, "http", "Largest request body.", "リクエスト本文の上限。", ge=1024)
+    batch_max_entities: int = setting(
+        1000, "http", "Most entities in one batch operation.", "一括操作 1 回の最大エンティティ数。", ge=1, le=100_000
+    )
+
+    @model_validator(mode="after")
+    def _closed_without_authentication(self) -> Self:
+        if not self.api_tokens_sha256 and not is_loopback(self.http_host):
+            raise ValueError(
+                f"the API would be open to everybody on {self.http_host}: set MINAMO_API_TOKENS_SHA256, "
+                f"or listen on "
+                f"127.0.0.1 / 認証なしで {self.http_host} を公開しようとしています。"
+                f"MINAMO_API_TOKENS_SHA256 を"
+                "設定するか、127.0.0.1 で待ち受けてください"
+            )
+        return self

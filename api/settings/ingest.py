@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How readings are taken in, and which are put in quarantine."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from api.settings.fields import setting
+
+
+class IngestSettings(BaseModel):
+    """How readings are taken in, and which are put in quarantine."""
+
+    batch_max_readings: int = setting(
+        1000,
+        "ingest",
+        "Most readings in one transaction.",
+        "1 トランザクションの最大測定値数。",
+        ge=1,
+        le=100_000,
+    )
+    ingest_lanes: int = setting(
+        2,
+        "ingest",
+        "Transactions with readings at a time in each ingest process; what comes by one topic stays in one of them.",
+        "取り込みプロセスごとに同時に行うトランザクションの数。同じトピックの測定値は常に同じ側で順に処理する。",
+        ge=1,
+        le=16,
+    )
+    batch_max_wait_ms: int = setting(
+        0,
+        "ingest",
+        "Longest time a reading waits for others to share its commit; 0: no longer than the commit before it takes.",
+        "コミットをまとめるために測定値を待たせる最長時間。0 なら直前のコミットが終わるまで。",
+        ge=0,
+        le=10_000,
+    )
+    future_tolerance_s: int = setting(
+        300,
+        "ingest",
+        "How far in the future a reading's time may lie before it is quarantined.",
+        "測定時刻がこれより未来なら隔離する。",
+        ge=0,
+    )
+    max_reading_age_days: int = setting(
+        3660,
+        "ingest",
+        "How old a reading may be before it is quarantined (3660 = ten years, so that archives can be loaded).",
+        "測定時刻がこれより古ければ隔離する（3660 = 約 10 年。過去データの取り込み用）。",
+        ge=1,
+    )
+    max_payload_bytes: int = setting(
+        65_536, "ingest", "Largest payload that is decoded; larger ones are quarantined.",
+        "解読するペイロードの上限。超えたら隔離する。", ge=64, le=1_048_576,
+    )  # fmt: skip
+    device_state_interval_s: float = setting(
+        60, "ingest", "How often at most a device's own entity is written: when it was last seen, battery, signal. "
+        "What rarely changes is written at once.",
+        "機器のエンティティ（最終受信、電池、電波）を書き込む最短間隔。まれに変わる項目は変化時に書く。", ge=0,
+    )  # fmt: skip
