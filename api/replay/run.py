@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from api.client import HubClient
+from api.cli.hub_client import HubClient
 from api.replay.device import SimulatedDevice
 from api.replay.hydrographs import Sample, Station, backfill, plan
 from broker.times import to_text

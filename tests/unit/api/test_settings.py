@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.settings import Settings, unknown_variables
-from api.settings.fields import default_data_dir, is_loopback
 from api.settings.document import GROUPS, settings_document
+from api.settings.fields import default_data_dir, is_loopback
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
 TOKEN_HASH = hashlib.sha256(b"token").hexdigest()

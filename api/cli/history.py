@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, Final, TextIO
 
 import click
 
-from api.client import HubClient, HubError
-from api.history_parts import FilePart, ahead, file_parts
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.history_parts import FilePart, ahead, file_parts
+from api.cli.hub_client import HubClient, HubError
+from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _TRIES: Final = 5
 _COUNTS: Final = ("rows", "new", "repeated", "corrections", "current")

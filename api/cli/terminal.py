@@ -12,7 +12,7 @@ from typing import Literal
 import click
 from pydantic import ValidationError
 
-from api.client import HubClient, HubError
+from api.cli.hub_client import HubClient, HubError
 from api.settings import Settings
 
 

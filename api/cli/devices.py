@@ -16,8 +16,8 @@ from urllib.parse import quote
 import click
 import orjson
 
-from api.client import HubClient
-from api.terminal import client_options, guarded, in_words, load_settings, make_client
+from api.cli.hub_client import HubClient
+from api.cli.terminal import client_options, guarded, in_words, load_settings, make_client
 from broker.errors import MinamoError
 
 _DEVICES: Final = "/api/v1/devices"
@@ -211,7 +211,7 @@ def mqtt_files(folder: Path, watch: bool, pid_file: Path | None, owner: str | No
 
     Works on the database (MINAMO_DATABASE_URL). The hub's own user comes from MINAMO_MQTT_URL.
     """
-    server = import_module("api.commands")
+    server = import_module("api.cli.server")
     settings = load_settings()
     target = import_module("api.mqtt_files").Target(folder, owner, pid_file)
 

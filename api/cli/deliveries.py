@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import click
 
-from api.client import HubClient
-from api.client_commands import print_json
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.hub_client import HubClient
+from api.cli.printing import print_json
+from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _SUBSCRIPTIONS: Final = "/api/v1/subscriptions"
 _LETTERS: Final = "/api/v1/dead-letters"

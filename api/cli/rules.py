@@ -11,10 +11,10 @@ import click
 import orjson
 
 from adapters.rules_yaml import read_yaml, write_yaml
-from api.client import HubClient
-from api.client_commands import print_json
-from api.replay_chart import timeline
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.hub_client import HubClient
+from api.cli.printing import print_json
+from api.cli.replay_chart import timeline
+from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _RULES: Final = "/api/v1/alert-rules"
 _ALARMS: Final = "/api/v1/alarms"

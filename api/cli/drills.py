@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from api.client import HubClient
-from api.client_commands import print_json
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.hub_client import HubClient
+from api.cli.printing import print_json
+from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _DRILLS: Final = "/api/v1/drills"
 

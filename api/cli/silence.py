@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from api.client_commands import print_json
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.printing import print_json
+from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _WORDS: Final = {"late": "遅延", "silent": "途絶", "dead": "長期途絶"}
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from api.client import HubClient
+from api.cli.hub_client import HubClient
 from api.replay.hydrographs import demo_stations
 from api.replay.run import ReplayOptions, replay
 from broker.times import parse_time

@@ -11,12 +11,12 @@ from typing import Final
 
 import click
 
-from api.client_commands import print_json
+from api.cli.printing import print_json
+from api.cli.terminal import in_words, load_settings
 from api.embedded.postgres import EmbeddedPostgres
 from api.embedded.state import DataFolder
 from api.hub import Hub, open_hub
 from api.settings import Settings
-from api.terminal import in_words, load_settings
 from broker.retention import ALL_TYPES, Kept
 from context_store.database import ALL_TENANTS
 from context_store.retention import Retention, put_rule, read_rules

@@ -79,8 +79,8 @@ def migrate_to_timescale(undo: bool) -> None:
 
 
 def _run(name: str, *arguments: Any) -> None:
-    """Do what this function of :mod:`api.store_work` does; it is loaded only for this."""
+    """Do what this function of :mod:`api.cli.store_work` does; it is loaded only for this."""
     try:
-        asyncio.run(getattr(import_module("api.store_work"), name)(*arguments))
+        asyncio.run(getattr(import_module("api.cli.store_work"), name)(*arguments))
     except MinamoError as exc:
         raise click.ClickException(str(exc)) from exc

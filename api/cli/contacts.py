@@ -9,9 +9,9 @@ from typing import Any, Final
 import click
 import orjson
 
-from api.client import HubClient
-from api.client_commands import print_json
-from api.terminal import client_options, guarded, make_client
+from api.cli.hub_client import HubClient
+from api.cli.printing import print_json
+from api.cli.terminal import client_options, guarded, make_client
 
 _MEMBERS: Final = {
     "contacts": "contacts",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A history file cut into requests (api/history_parts.py)."""
+"""A history file cut into requests (api/cli/history_parts.py)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api import history_parts
-from api.history_parts import FilePart, ahead, file_parts
+from api.cli import history_parts
+from api.cli.history_parts import FilePart, ahead, file_parts
 
 
 def parts(content: str, encoding: str = "utf-8-sig", from_line: int = 2) -> list[FilePart]:

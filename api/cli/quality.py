@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from api.terminal import client_options, guarded, in_words, make_client
+from api.cli.terminal import client_options, guarded, in_words, make_client
 from broker.quality.decisions import FLAGS
 
 

@@ -12,22 +12,11 @@ from typing import Any
 import click
 import orjson
 
-from api import (
-    client_commands,
-    contact_commands,
-    delivery_commands,
-    device_commands,
-    drill_commands,
-    history_commands,
-    quality_commands,
-    rule_commands,
-    silence_commands,
-    store_commands,
-)
+from api.cli import contacts, deliveries, devices, drills, history, printing, quality, rules, silence, store
+from api.cli.terminal import client_options, guarded, load_settings, make_client, terminal_language
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
 from api.settings import Settings, unknown_variables
-from api.terminal import client_options, guarded, load_settings, make_client, terminal_language
 from broker.errors import MinamoError
 
 log = get_logger(__name__)
@@ -54,7 +43,7 @@ def _settings() -> Settings:
 
 def _server() -> ModuleType:
     """The commands that run the hub; loaded only for them, so that the others start quickly."""
-    return import_module("api.commands")
+    return import_module("api.cli.server")
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -119,7 +108,7 @@ def replay(
     """Replay a real flood by simulated devices over MQTT (Dead Run 2019, upper Calder 2025)."""
     client = make_client(url, tenant)
     host, _, port = mqtt_address.rpartition(":")
-    guarded(lambda: client_commands.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
+    guarded(lambda: printing.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
 
 
 @main.group()
@@ -134,7 +123,7 @@ def quarantine() -> None:
 @click.option("--limit", default=50, show_default=True)
 def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str | None, limit: int) -> None:
     """Messages with the reason, newest first."""
-    guarded(lambda: client_commands.print_quarantine(make_client(url, tenant), state, reason, limit))
+    guarded(lambda: printing.print_quarantine(make_client(url, tenant), state, reason, limit))
 
 
 @quarantine.command("show")
@@ -142,7 +131,7 @@ def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str
 @click.argument("number", type=int)
 def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
     """One message, whole."""
-    guarded(lambda: client_commands.print_json(make_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
+    guarded(lambda: printing.print_json(make_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
 
 
 @quarantine.command("replay")
@@ -152,7 +141,7 @@ def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
 def replay_quarantine(url: str | None, tenant: str | None, number: int | None, reason: str | None) -> None:
     """Try message NUMBER again, or all that are held."""
     path = "/api/v1/quarantine/replay" if number is None else f"/api/v1/quarantine/{number}/replay"
-    guarded(lambda: client_commands.print_json(make_client(url, tenant).post(path, reason=reason)))
+    guarded(lambda: printing.print_json(make_client(url, tenant).post(path, reason=reason)))
 
 
 @quarantine.command("drop")
@@ -174,14 +163,14 @@ def alerts(
 ) -> None:
     """Alerts / 警報."""
     if context.invoked_subcommand is None:
-        guarded(lambda: client_commands.print_alerts(make_client(url, tenant), follow, everything, limit))
+        guarded(lambda: printing.print_alerts(make_client(url, tenant), follow, everything, limit))
 
 
 @alerts.command("rules")
 @client_options
 def list_rules(url: str | None, tenant: str | None) -> None:
     """The rules as JSON."""
-    guarded(lambda: client_commands.print_json(make_client(url, tenant).get("/api/v1/alert-rules")))
+    guarded(lambda: printing.print_json(make_client(url, tenant).get("/api/v1/alert-rules")))
 
 
 @alerts.command("put-rule")
@@ -189,7 +178,7 @@ def list_rules(url: str | None, tenant: str | None) -> None:
 @click.argument("file", type=click.File("rb"))
 def put_rule(url: str | None, tenant: str | None, file: Any) -> None:
     """Create or replace the rule in the JSON FILE."""
-    guarded(lambda: client_commands.put_rule(make_client(url, tenant), orjson.loads(file.read())))
+    guarded(lambda: printing.put_rule(make_client(url, tenant), orjson.loads(file.read())))
 
 
 def _progress(text: str) -> None:
@@ -207,22 +196,18 @@ def _shower(settings: Settings) -> Callable[[Text | str], None]:
 
 
 for command in (
-    delivery_commands.subscriptions,
-    delivery_commands.dead_letters,
-    device_commands.devices,
-    drill_commands.drills,
-    rule_commands.rules,
-    rule_commands.alarms,
-    contact_commands.contacts,
-    contact_commands.notices,
-    store_commands.store,
-    history_commands.export_history,
-    history_commands.import_history,
-    quality_commands.quality,
-    silence_commands.silence,
+    deliveries.subscriptions,
+    deliveries.dead_letters,
+    devices.devices,
+    drills.drills,
+    rules.rules,
+    rules.alarms,
+    contacts.contacts,
+    contacts.notices,
+    store.store,
+    history.export_history,
+    history.import_history,
+    quality.quality,
+    silence.silence,
 ):
     main.add_command(command)
-
-
-if __name__ == "__main__":
-    main()

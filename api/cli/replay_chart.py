@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api.terminal import in_words
+from api.cli.terminal import in_words
 from broker.times import parse_time
 from schemas.stages import STAGE_BY_CODE
 
