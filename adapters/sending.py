@@ -47,13 +47,15 @@ class Senders:
         services: ServiceOptions | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._services = Services(services or ServiceOptions(), timeout_s=timeout_s, ca_file=ca_file)
         self._http = HttpSender(
             timeout_s=timeout_s,
             allow_private=allow_private,
             allow_loopback=allow_loopback,
             connections=connections,
             ca_file=ca_file,
+        )
+        self._services = Services(
+            services or ServiceOptions(), timeout_s=timeout_s, ca_file=ca_file, outside=self._http
         )
         self._mqtt = MqttSender(
             timeout_s=timeout_s,
@@ -82,7 +84,7 @@ class Senders:
         timeout_s = None if sending.timeout_ms is None else min(sending.timeout_ms / 1000, self._timeout_s)
         scheme = urlsplit(destination).scheme
         if scheme in SERVICE_SCHEMES:
-            return await self._services.send(scheme, body, headers[ID_HEADER])
+            return await self._services.send(destination, body, headers[ID_HEADER])
         if scheme in SCHEMES:
             options = MqttOptions(
                 password=sending.password,

@@ -26,6 +26,7 @@ class SendResult:
     """Answer to one attempt: ``ok`` for any 2xx; ``gone`` for 410; ``error`` tells what went wrong, ``final`` that it
     will always go wrong.
 
+    ``retry_after_s``: how long the receiver wants to be left alone (RFC 9110, 10.2.3).
     ``status`` is that of HTTP or, by MQTT, the reason code (0, or from 128 to 255); None when nobody answered.
     """
 
@@ -33,6 +34,7 @@ class SendResult:
     status: int | None = None
     error: str | None = None
     final: bool = False
+    retry_after_s: float | None = None
 
     @property
     def gone(self) -> bool:
@@ -87,7 +89,7 @@ class HttpSender:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                status, answer = await self._post(_checked(url), body, headers)
+                status, answer, wait = await self._post(_checked(url), body, headers)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
@@ -97,18 +99,24 @@ class HttpSender:
         if 200 <= status < 300:
             return SendResult(True, status)
         text = answer.decode("utf-8", "replace").strip()
-        return SendResult(False, status, f"HTTP {status}: {text}"[:MAX_ANSWER_CHARACTERS])
+        return SendResult(False, status, f"HTTP {status}: {text}"[:MAX_ANSWER_CHARACTERS], retry_after_s=wait)
 
-    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-        """Status and answer. By the transport alone: of what a client does besides, nothing is wanted here."""
+    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float | None]:
+        """Status, answer, how long to wait. By the transport alone: of what a client does besides nothing is wanted."""
         request = httpx.Request(
             "POST", url, headers={**_HEADERS, **headers}, content=body, extensions={"timeout": self._timeouts}
         )
         response = await self._transport.handle_async_request(request)
         try:
-            return response.status_code, await _read_some(response)
+            wait = _seconds(response.headers.get("Retry-After", ""))
+            return response.status_code, await _read_some(response), wait
         finally:
             await response.aclose()
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Of a ``Retry-After`` in seconds; one with a date is left to the usual pauses."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9 else None
 
 
 async def _read_some(response: httpx.Response) -> bytes:

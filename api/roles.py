@@ -35,6 +35,7 @@ from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
 from api.routers.stations import Notice
 from api.settings import Settings
+from api.web_push import push_options
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.drills import run_drills
@@ -48,6 +49,7 @@ from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
 from context_store import alerts as alert_channel
 from context_store import caches, deliveries, events
+from context_store.database import Database
 from context_store.listener import Listener
 from context_store.migrate import migrate
 from context_store.retention import Retention
@@ -170,8 +172,8 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("backlog gauges", watch_backlogs(hub))
 
 
-def make_sender(settings: Settings) -> Senders:
-    """What sends deliveries."""
+def make_sender(settings: Settings, database: Database | None = None) -> Senders:
+    """What sends deliveries; ``database`` has the hub's key for Web Push, without it there is none."""
     return Senders(
         timeout_s=settings.delivery_timeout_s,
         allow_private=settings.allow_private_endpoints,
@@ -186,6 +188,7 @@ def make_sender(settings: Settings) -> Senders:
             sms_url=_secret(settings.sms_gateway_url),
             sms_token=_secret(settings.sms_gateway_token),
             sms_template=settings.sms_gateway_template,
+            web_push=push_options(settings, database) if database is not None else None,
         ),
     )
 

@@ -31,6 +31,12 @@ _ADD: Final[LiteralString] = """
             %(order_key)s, %(now)s)
     returning notice_id
 """
+_ADD_FAILED: Final[LiteralString] = """
+    insert into contact_notice (tenant_id, contact_id, channel, address, kind, alarm_id, alarm_step_id, state,
+                                order_key, created_at, finished_at, error)
+    values (%(tenant_id)s, %(contact_id)s, %(channel)s, %(address)s, %(kind)s, %(alarm_id)s, %(alarm_step_id)s,
+            'failed', %(order_key)s, %(now)s, %(now)s, %(error)s)
+"""
 _TOLD: Final[LiteralString] = """
     select distinct contact_id from contact_notice where tenant_id = %s and alarm_id = %s order by contact_id
 """
@@ -150,6 +156,12 @@ async def add_notice(connection: AsyncConnection, notice: NewNotice, now: dateti
     if row is None:
         raise LookupError("a notice was not written")
     return int(row[0])
+
+
+async def add_failed_notice(connection: AsyncConnection, notice: NewNotice, error: str, now: datetime) -> None:
+    """Write down that somebody could not be told, because there is no way to do so."""
+    parameters = {name: getattr(notice, name) for name in notice.__slots__} | {"now": now, "error": error}
+    await connection.execute(_ADD_FAILED, parameters)
 
 
 async def told_before(connection: AsyncConnection, tenant_id: int, alarm_id: str) -> list[str]:

@@ -69,6 +69,24 @@ def test(url: str | None, tenant: str | None, name: str) -> None:
     guarded(lambda: print_json(make_client(url, tenant).post(f"/api/v1/contacts/{name}/test")))
 
 
+@contacts.command("browsers")
+@client_options
+@click.argument("name")
+@click.option("--end", "browser_id", help="End the enrolment of this one / この登録を終える")
+def browsers(url: str | None, tenant: str | None, name: str, browser_id: str | None) -> None:
+    """Browsers that a contact enrolled for push messages / プッシュ通知を登録したブラウザー."""
+    guarded(lambda: _browsers(make_client(url, tenant), name, browser_id))
+
+
+def _browsers(client: HubClient, name: str, to_end: str | None) -> None:
+    path = f"/api/v1/contacts/{name}/browsers"
+    if to_end is not None:
+        client.delete(f"{path}/{to_end}")
+        return
+    for browser in client.get(path)["browsers"]:
+        click.echo(f"{browser['browserId']}  {browser['enrolledAt']:27} {browser['service']:30} {browser['label']}")
+
+
 @click.command()
 @client_options
 @click.option("--alarm", help="Only of this alarm / この警報のみ")

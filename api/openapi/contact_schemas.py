@@ -41,6 +41,10 @@ _CHANNEL: Final = members(
     },
     ["type", "address"],
 )
+_BROWSER: Final = members(
+    {"browserId": TEXT, "contactId": _ID, "label": TEXT, "service": TEXT, "enrolledAt": TIME},
+    ["browserId", "contactId", "label", "service", "enrolledAt"],
+)
 
 CONTACTS: Final[dict[str, Schema]] = {
     "Contact": members(
@@ -48,13 +52,13 @@ CONTACTS: Final[dict[str, Schema]] = {
             "id": _ID,
             "name": _NAME,
             "language": one_of(*get_args(Language)) | {"default": "ja"},
-            "channels": array(_CHANNEL, 1) | {"maxItems": 10},
+            "channels": array(_CHANNEL) | {"maxItems": 10},
             "quiet": array(members({"from": _CLOCK, "until": _CLOCK}, ["from", "until"])) | {"maxItems": 10},
             "timeZone": {"type": "string", "default": "Asia/Tokyo"},
             "digestAbove": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
             "enabled": {"type": "boolean", "default": True},
         },
-        ["name", "channels"],
+        ["name"],
     ),
     "ContactGroup": members(
         {
@@ -86,6 +90,27 @@ CONTACTS: Final[dict[str, Schema]] = {
     "Contacts": members({"contacts": array(ref("Contact"))}, ["contacts"]),
     "ContactGroups": members({"contactGroups": array(ref("ContactGroup"))}, ["contactGroups"]),
     "NotificationPlans": members({"notificationPlans": array(ref("NotificationPlan"))}, ["notificationPlans"]),
+    "WebPushKey": members(
+        {"publicKey": TEXT | {"description": "applicationServerKey: an uncompressed point of P-256 in base64url"}},
+        ["publicKey"],
+    ),
+    "Browser": _BROWSER,
+    "Browsers": members({"browsers": array(ref("Browser"))}, ["browsers"]),
+    "BrowserInput": members(
+        {
+            "subscription": members(
+                {
+                    "endpoint": {"type": "string", "maxLength": 2000, "format": "uri"},
+                    "keys": members({"p256dh": TEXT, "auth": TEXT}, ["p256dh", "auth"]),
+                    "expirationTime": {"type": ["number", "null"]},
+                },
+                ["endpoint", "keys"],
+                description="PushSubscription.toJSON() of the browser",
+            ),
+            "label": {"type": "string", "maxLength": 100},
+        },
+        ["subscription"],
+    ),
     "NoticeNumbers": members({"notices": array(COUNT)}, ["notices"]),
     "Notices": members(
         {
@@ -94,7 +119,7 @@ CONTACTS: Final[dict[str, Schema]] = {
                     {
                         "number": COUNT,
                         "contactId": _ID,
-                        "channel": one_of(*get_args(ChannelType)),
+                        "channel": one_of(*get_args(ChannelType), "webpush", "none"),
                         "address": TEXT,
                         "kind": TEXT,
                         "alarmId": TEXT_OR_NULL,

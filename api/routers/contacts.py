@@ -15,12 +15,14 @@ from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
+from api.routers.browsers import add_browser_routes
 from api.workers.contacts import send_test
 from broker.contacts import Contact, Group, Plan
 from broker.errors import BadRequestData
 from broker.sections import read_document, write_document
 from broker.times import to_text, to_text_or_none
 from context_store.audit import add_entry
+from context_store.browsers import end_all
 from context_store.contacts import (
     MODELS,
     Kind,
@@ -46,6 +48,7 @@ def contacts_router(hub: Hub) -> APIRouter:
         _reading(router, hub, kind, path, schema, summary)
         _writing(router, hub, kind, path, schema, summary)
     _testing(router, hub)
+    add_browser_routes(router, hub)
     _notices(router, hub)
     return router
 
@@ -89,8 +92,11 @@ def _writing(router: APIRouter, hub: Hub, kind: Kind, path: str, schema: str, su
     )
     async def delete_one(tenant_id: TenantId, name: str, actor: RequestActor) -> Response:
         async with hub.database.transaction(tenant_id) as connection:
+            now = datetime.now(UTC)
             await delete_document(connection, tenant_id, kind, name)
-            await add_entry(connection, tenant_id, actor, f"{kind}.delete", name, datetime.now(UTC))
+            if kind == "contact":
+                await end_all(connection, tenant_id, name, "the contact was deleted", now)
+            await add_entry(connection, tenant_id, actor, f"{kind}.delete", name, now)
         return Response(status_code=204)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ways by which people are told: mail, LINE, text messages."""
+"""The ways by which people are told: mail, LINE, text messages, Web Push."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pydantic import BaseModel, SecretStr, field_validator, model_validator
 from adapters.line import API_URL
 from adapters.mail import MailServer
 from adapters.sms import DEFAULT_TEMPLATE, read_template
+from adapters.web_push import decode
 from api.settings.fields import setting
 
 
 class ContactSettings(BaseModel):
-    """The ways by which people are told: mail, LINE, text messages."""
+    """The ways by which people are told: mail, LINE, text messages, Web Push."""
 
     smtp_url: SecretStr | None = setting(
         None,
@@ -46,6 +47,43 @@ class ContactSettings(BaseModel):
         "What is posted to that gateway: JSON with {to} and {text}.",
         "そのゲートウェイに送る JSON（{to} は番号、{text} は本文）。",
     )
+    web_push_key: SecretStr | None = setting(
+        None,
+        "contacts",
+        "Key of the hub for Web Push: 32 bytes in base64url. Empty: one that the hub made for itself and keeps in the "
+        "database. Browsers have to be enrolled again when it changes.",
+        "Web Push のためのハブの鍵（32 バイトを base64url で）。空なら、ハブが作ってデータベースに保管した鍵を使う。"
+        "変えるとブラウザーの登録をやり直すことになる。",
+    )
+    web_push_subject: str = setting(
+        "",
+        "contacts",
+        "Whom push services can ask about the hub: mailto:... or https://...; empty: mailto: and MINAMO_SMTP_FROM.",
+        "プッシュサービスがハブについて問い合わせる先（mailto:... または https://...）。空なら MINAMO_SMTP_FROM の"
+        "アドレス。",
+        pattern=r"^((mailto:|https://)\S+)?$",
+    )
+    web_push_ttl_s: int = setting(
+        86_400,
+        "contacts",
+        "How long push services keep a message for a browser that is not there.",
+        "ブラウザーが受け取れないとき、プッシュサービスが知らせを預かる時間。",
+        ge=60,
+        le=2_419_200,
+    )
+
+    @field_validator("web_push_key")
+    @classmethod
+    def _push_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        try:
+            length = len(decode(value.get_secret_value()))
+        except ValueError:
+            length = 0
+        if length != 32:
+            raise ValueError("is not 32 bytes in base64url / 32 バイトの base64url ではありません")
+        return value
 
     @field_validator("sms_gateway_template")
     @classmethod

@@ -8,6 +8,8 @@ be left alone for the night; the highest levels wait for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -18,9 +20,9 @@ from psycopg import AsyncConnection
 from api.metrics import NOTICES
 from api.workers.repeating import RepeatingWorker
 from broker.contacts import (
-    Channel,
     Contact,
     Roster,
+    Way,
     is_urgent,
     payload,
     recipients,
@@ -30,12 +32,15 @@ from broker.contacts import (
 )
 from broker.subscriptions import Sending
 from context_store.alarm_reads import AlarmStep, read_steps
+from context_store.audit import Actor, add_entry
+from context_store.browsers import EnrolledBrowser, browsers_of, end_gone
 from context_store.contacts import load_roster
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
 from context_store.notices import (
     HeldFor,
     NewNotice,
+    add_failed_notice,
     add_notice,
     due_notices,
     last_minute,
@@ -49,6 +54,8 @@ from context_store.notices import (
 _STEPS_AT_ONCE: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
 _PAUSE_AFTER_ERROR_S: Final = 1.0
+_NO_WAY: Final = "the contact has no channel / 連絡手段がありません"
+_HUB: Final = Actor("minamo")
 
 
 class ContactWorker(RepeatingWorker):
@@ -72,7 +79,8 @@ class ContactWorker(RepeatingWorker):
             if steps:
                 await move_cursor(connection, steps[-1].alarm_step_id)
             await _tell_held(connection, rosters, now)
-            await settle(connection)
+            if await settle(connection):
+                await _forget_browsers(connection, now)
             return bool(steps)
 
 
@@ -91,30 +99,41 @@ async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, no
     if not names:
         return
     recent, digesting = await last_minute(connection, step.tenant_id, names, now)
+    browsers = await browsers_of(connection, step.tenant_id, names)
     deliveries: list[NewDelivery] = []
     facts = {"step": step.document, "sequence": step.alarm_step_id}
     for name in names:
         contact = roster.contacts[name]
         held_for, due_at = _hold(contact, step, recent.get(name, 0), name in digesting, now)
         words = words_of(step.document, contact.language, ZoneInfo(contact.time_zone))
-        for place, channel in enumerate(contact.channels):
-            notice = NewNotice(
-                tenant_id=step.tenant_id,
-                contact_id=name,
-                channel=channel.type,
-                address=channel.shown,
-                kind=step.kind,
-                order_key=_order_key(step.tenant_id, name, place),
-                alarm_id=step.alarm_id,
-                alarm_step_id=step.alarm_step_id,
-                held_for=held_for,
-                due_at=due_at,
-            )
+        ways = ways_of(contact, browsers.get(name, ()))
+        if not ways:
+            await add_failed_notice(connection, _notice_of(step, contact, None), _NO_WAY, now)
+        for way in ways:
+            notice = replace(_notice_of(step, contact, way), held_for=held_for, due_at=due_at)
             number = await _add(connection, notice, now)
             if due_at is None:
-                body = payload(channel, words, facts, step.document["incidentId"], number)
-                deliveries.append(_delivery(notice, channel, number, body))
+                body = payload(way, words, facts, step.document["incidentId"], number)
+                deliveries.append(_delivery(notice, way, number, body))
     await insert_deliveries(connection, deliveries)
+
+
+def ways_of(contact: Contact, browsers: Sequence[EnrolledBrowser]) -> list[Way]:
+    """All ways to ``contact``: what is written down, and the browsers that it enrolled."""
+    return [*contact.channels, *(enrolled.browser for enrolled in browsers)]
+
+
+def _notice_of(step: AlarmStep, contact: Contact, way: Way | None) -> NewNotice:
+    return NewNotice(
+        tenant_id=step.tenant_id,
+        contact_id=contact.id,
+        channel=way.type if way else "none",
+        address=way.shown if way else "",
+        kind=step.kind,
+        order_key=_order_key(step.tenant_id, contact.id, way),
+        alarm_id=step.alarm_id,
+        alarm_step_id=step.alarm_step_id,
+    )
 
 
 async def _add(connection: AsyncConnection, notice: NewNotice, now: datetime) -> int:
@@ -143,7 +162,7 @@ async def _tell_held(connection: AsyncConnection, rosters: dict[int, Roster], no
         first = notices[0]
         roster = await _roster(connection, rosters, first.tenant_id)
         contact = roster.contacts.get(first.contact_id)
-        channel = _channel_of(contact, order_key, first.channel)
+        channel = await _way_of(connection, first.tenant_id, contact, order_key)
         if contact is None or channel is None:  # gone meanwhile: nobody to tell
             await merge(connection, [held.notice_id for held in notices], first.notice_id, now)
             continue
@@ -156,19 +175,37 @@ async def _tell_held(connection: AsyncConnection, rosters: dict[int, Roster], no
         await insert_deliveries(connection, [_delivery(notice, channel, number, body)])
 
 
-def _channel_of(contact: Contact | None, order_key: str, kind: str) -> Channel | None:
-    """The channel that a stream is of, if it still is of that type."""
-    place = int(order_key.rpartition(":")[2])
-    if contact is None or place >= len(contact.channels) or contact.channels[place].type != kind:
+async def _way_of(connection: AsyncConnection, tenant_id: int, contact: Contact | None, order_key: str) -> Way | None:
+    """The way that a stream is of, if the contact still has it."""
+    if contact is None:
         return None
-    return contact.channels[place]
+    key = order_key.rpartition(":")[2]
+    if key.isdigit() and int(key) < len(contact.channels):  # of before, when places were counted
+        return contact.channels[int(key)]
+    browsers = (await browsers_of(connection, tenant_id, [contact.id])).get(contact.id, ())
+    return next((way for way in ways_of(contact, browsers) if way.key == key), None)
 
 
-def _order_key(tenant_id: int, contact_id: str, place: int) -> str:
-    return f"contact:{tenant_id}:{contact_id}:{place}"
+def _order_key(tenant_id: int, contact_id: str, way: Way | None) -> str:
+    return f"contact:{tenant_id}:{contact_id}:{way.key if way else 'none'}"
 
 
-def _delivery(notice: NewNotice, channel: Channel, number: int, body: bytes) -> NewDelivery:
+async def _forget_browsers(connection: AsyncConnection, now: datetime) -> None:
+    """What push services say is gone is enrolled no more, and the audit says so."""
+    for tenant_id, contact_id, browser_id, reason in await end_gone(connection):
+        await add_entry(
+            connection,
+            tenant_id,
+            _HUB,
+            "browser.end",
+            contact_id,
+            now,
+            reason=reason,
+            details={"browserId": browser_id},
+        )
+
+
+def _delivery(notice: NewNotice, channel: Way, number: int, body: bytes) -> NewDelivery:
     return NewDelivery(
         tenant_id=notice.tenant_id,
         kind="contact",
@@ -182,7 +219,7 @@ def _delivery(notice: NewNotice, channel: Channel, number: int, body: bytes) -> 
     )
 
 
-def _sending(channel: Channel) -> Sending | None:
+def _sending(channel: Way) -> Sending | None:
     if channel.secret is None:
         return None
     return Sending(password=channel.secret) if channel.type == "mqtt" else Sending(secret=channel.secret)
@@ -191,8 +228,9 @@ def _sending(channel: Channel) -> Sending | None:
 async def send_test(connection: AsyncConnection, tenant_id: int, contact: Contact, now: datetime) -> list[int]:
     """A test message by every channel of a contact; returns the numbers of the notices."""
     words, numbers, deliveries = test_words(contact.name, contact.language), [], []
-    for place, channel in enumerate(contact.channels):
-        order_key = _order_key(tenant_id, contact.id, place)
+    browsers = (await browsers_of(connection, tenant_id, [contact.id])).get(contact.id, ())
+    for channel in ways_of(contact, browsers):
+        order_key = _order_key(tenant_id, contact.id, channel)
         notice = NewNotice(tenant_id, contact.id, channel.type, channel.shown, "test", order_key)
         numbers.append(await add_notice(connection, notice, now))
         body = payload(channel, words, {"test": True}, None, numbers[-1])

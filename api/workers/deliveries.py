@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 _LONGEST_PAUSE_OF_BULK_S: Final = 0.5
+_LONGEST_WISH: Final = timedelta(minutes=15)  # of a receiver that wants to be left alone: alerts do not wait longer
 _LONGEST_ATTEMPT_S: Final = 330.0  # longer than any sender waits: what hangs all the same holds a place no longer
 
 
@@ -230,6 +231,8 @@ class DeliveryWorker:
             retry_at = self._policy.next_attempt(delivery.attempts + 1, delivery.queued_at, now, jitter)
             if retry_at is not None and stream.sending.cooldown_ms is not None:
                 retry_at = max(retry_at, now + timedelta(milliseconds=stream.sending.cooldown_ms))
+            if retry_at is not None and result.retry_after_s is not None:
+                retry_at = max(retry_at, now + min(timedelta(seconds=result.retry_after_s), _LONGEST_WISH))
         log.warning(
             "delivery.failed",
             destination=stream.destination,

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is told about alarms, and in which words."""
 
-from broker.contacts.payloads import payload
+from broker.contacts.browsers import ENROLMENT_ENDED, MOST_BROWSERS, Browser, Enrolment
+from broker.contacts.payloads import Way, payload
 from broker.contacts.people import Channel, Contact, Group, Plan, Roster, is_urgent
 from broker.contacts.telling import recipients
 from broker.contacts.words import Words, test_words, words_of, words_of_many
 
 __all__ = [
+    "ENROLMENT_ENDED",
+    "MOST_BROWSERS",
+    "Browser",
     "Channel",
     "Contact",
+    "Enrolment",
     "Group",
     "Plan",
     "Roster",
+    "Way",
     "Words",
     "is_urgent",
     "payload",

@@ -9,15 +9,21 @@ from typing import Any, Final
 
 import orjson
 
+from broker.contacts.browsers import Browser, push_payload
 from broker.contacts.people import Channel
 from broker.contacts.words import Words
+
+Way = Channel | Browser
+"""One way to a contact: a channel that somebody wrote down, or a browser that the contact enrolled."""
 
 _LINE_CHARACTERS: Final = 5000
 _SMS_CHARACTERS: Final = 660  # ten parts of a message in UCS-2
 
 
-def payload(channel: Channel, words: Words, facts: Mapping[str, Any], incident: str | None, number: int) -> bytes:
+def payload(channel: Way, words: Words, facts: Mapping[str, Any], incident: str | None, number: int) -> bytes:
     """The body for ``channel``; ``number`` is that of the notice, ``facts`` are for machines."""
+    if isinstance(channel, Browser):
+        return push_payload(channel, words, facts, number)
     whole = f"{words.subject}\n{words.text}"
     match channel.type:
         case "mail":

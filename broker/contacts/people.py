@@ -7,6 +7,7 @@ groups are told about which alarms, and who comes next when nobody answers.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ class Channel(Section):
         return scheme + quote(self.address, safe="@+.") if scheme else self.address
 
     @property
+    def key(self) -> str:
+        """Which of the ways to its contact it is: the same as long as type and address are."""
+        return "c" + hashlib.sha256(f"{self.type} {self.address}".encode()).hexdigest()[:12]
+
+    @property
     def shown(self) -> str:
         """The address for others to see: of a URL only the host, for the rest of it is often a secret."""
         parts = urlsplit(self.address)
@@ -113,12 +119,15 @@ def is_urgent(stage: str) -> bool:
 
 
 class Contact(Section):
-    """A person or a desk. ``digest_above``: more messages than that in a minute come as one."""
+    """A person or a desk. ``digest_above``: more messages than that in a minute come as one.
+
+    Beside its channels a contact has the browsers that it enrolled.
+    """
 
     id: Id
     name: Name
     language: Language = "ja"
-    channels: tuple[Channel, ...] = Field(min_length=1, max_length=10)
+    channels: tuple[Channel, ...] = Field((), max_length=10)
     quiet: tuple[Quiet, ...] = Field((), max_length=10)
     time_zone: str = "Asia/Tokyo"
     digest_above: int = Field(10, ge=1, le=1000)

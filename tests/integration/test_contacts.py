@@ -85,7 +85,7 @@ async def city(database_url: str, mailbox: Mailbox, receiver: Receiver) -> Async
 @asynccontextmanager
 async def delivering(city: City) -> AsyncIterator[None]:
     """Deliveries are made for the block."""
-    async with make_sender(city.hub.settings) as sender:
+    async with make_sender(city.hub.settings, city.hub.database) as sender:
         task = asyncio.create_task(make_delivery_worker(city.hub, sender).run())
         try:
             yield
@@ -271,5 +271,5 @@ async def test_who_is_not_there_cannot_be_named(city: City, path: str, document:
 
 async def test_without_a_mail_server_the_reason_is_shown(city: City) -> None:
     async with Services(ServiceOptions(), timeout_s=1) as services:
-        result = await services.send("mailto", b"{}", "1")
+        result = await services.send("mailto:desk@city.example.jp", b"{}", "1")
     assert not result.ok and "MINAMO_SMTP_URL" in (result.error or "")

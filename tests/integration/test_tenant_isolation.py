@@ -37,6 +37,7 @@ TABLES = (
     "audit_entry",
     "contact_document",
     "contact_notice",
+    "web_push_browser",
     "drill",
     "entity_map",
     "entity_map_entry",

@@ -38,6 +38,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status: int | Callable[[Received], int] = 200
+        self.headers: dict[str, str] = {}  # of its answers
         self.delay_s = 0.0
         self.reply: Callable[[Received], tuple[int, bytes]] | None = None
         self.received: list[Received] = []
@@ -119,6 +120,7 @@ class Receiver:
             if self.reply is not None:
                 status, body = self.reply(request)
             kind = "Content-Type: application/json\r\n" if body else ""
+            kind += "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
             writer.write(f"HTTP/1.1 {status} Answer\r\n{kind}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
         finally:
