@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from adapters.guard import ForbiddenDestination
-from adapters.guarded_http import GuardedTransport
+from adapters.http_post import BrokenAnswer, Poster
 
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
-_MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
-_HEADERS: Final = {"User-Agent": "minamo", "Accept": "*/*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,9 @@ def check_url(url: str) -> None:
 
 
 @lru_cache(maxsize=10_000)
-def _checked(url: str) -> httpx.URL:
-    """``url``, which is the same for all notifications of a subscription; raises what :func:`check_url` raises."""
+def _check_once(url: str) -> None:
+    """:func:`check_url` of what is the same for all notifications of a subscription."""
     check_url(url)
-    return httpx.URL(url)
 
 
 class HttpSender:
@@ -71,8 +68,7 @@ class HttpSender:
         ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._timeouts = httpx.Timeout(timeout_s).as_dict()
-        self._transport = GuardedTransport(
+        self._poster = Poster(
             allow_private=allow_private, allow_loopback=allow_loopback, connections=connections, ca_file=ca_file
         )
 
@@ -82,48 +78,30 @@ class HttpSender:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._transport.aclose()
+        await self._poster.aclose()
 
     async def send(self, url: str, body: bytes, headers: dict[str, str], timeout_s: float | None = None) -> SendResult:
         """One attempt; never raises for what the receiver or the network does. ``timeout_s`` may shorten the wait."""
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
+            _check_once(url)
             async with asyncio.timeout(timeout_s):
-                status, answer, wait = await self._post(_checked(url), body, headers)
+                answer = await self._poster.post(url, headers, body)
         except ForbiddenDestination as exc:
             return SendResult(False, None, str(exc))
         except TimeoutError:
             return SendResult(False, None, f"no answer within {timeout_s:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+        except (BrokenAnswer, OSError, httpx.InvalidURL, ValueError) as exc:
             return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
-        if 200 <= status < 300:
-            return SendResult(True, status)
-        text = answer.decode("utf-8", "replace").strip()
-        return SendResult(False, status, f"HTTP {status}: {text}"[:MAX_ANSWER_CHARACTERS], retry_after_s=wait)
-
-    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float | None]:
-        """Status, answer, how long to wait. By the transport alone: of what a client does besides nothing is wanted."""
-        request = httpx.Request(
-            "POST", url, headers={**_HEADERS, **headers}, content=body, extensions={"timeout": self._timeouts}
+        if 200 <= answer.status < 300:
+            return SendResult(True, answer.status)
+        text = answer.body.decode("utf-8", "replace").strip()
+        wait = _seconds(answer.retry_after)
+        return SendResult(
+            False, answer.status, f"HTTP {answer.status}: {text}"[:MAX_ANSWER_CHARACTERS], retry_after_s=wait
         )
-        response = await self._transport.handle_async_request(request)
-        try:
-            wait = _seconds(response.headers.get("Retry-After", ""))
-            return response.status_code, await _read_some(response), wait
-        finally:
-            await response.aclose()
 
 
 def _seconds(retry_after: str) -> float | None:
     """Of a ``Retry-After`` in seconds; one with a date is left to the usual pauses."""
     return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 9 else None
-
-
-async def _read_some(response: httpx.Response) -> bytes:
-    """The answer, as far as the hub cares to listen."""
-    answer = b""
-    async for part in response.aiter_raw():
-        answer += part
-        if len(answer) > _MAX_ANSWER_BYTES:
-            break
-    return answer[:_MAX_ANSWER_BYTES]
