@@ -3,23 +3,26 @@
 
 Periods begin at the start of the query's range, or with the first instance of the entity when that is open. Numbers
 are added as ``numeric``: exact, so that the answer does not depend on the order in which partitions are read, and
-0.1 + 0.2 is 0.3.
+0.1 + 0.2 is 0.3. Rollups answer what they can, :mod:`context_store.plain_aggregates` what is all plain numbers, with
+the same digits; the statement here can do everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
+from psycopg.errors import NumericValueOutOfRange
 
 from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
-from broker.errors import TooManyResults
+from broker.errors import BadRequestData, TooManyResults
 from context_store.history import KIND_NAME
 from context_store.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
-from context_store.rollup_answers import RETIRED, cut_values, cuts, rollup_statement
+from context_store.plain_aggregates import can_tell, plain_statement
+from context_store.rollup_answers import RETIRED, cut_values, cuts, may_tell, rollup_statement
 from context_store.rollups import read_state
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
@@ -119,8 +122,29 @@ async def aggregate(
     """The periods of ``series`` by entity; attributes in their order, then time.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
-    the bounds of the range. Raises :class:`TooManyResults`.
+    the bounds of the range. Raises :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
+    no numbers any more.
     """
+    try:
+        rows = await _rows(connection, aggregation, series, values, axis)
+    except NumericValueOutOfRange as exc:
+        raise BadRequestData("The values are too large for this method of aggregation") from exc
+    if len(rows) > MAX_PERIODS:
+        raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
+    names = await terms.names({number for row in rows for number in row[1:3]})
+    result: dict[int, list[AggregatedPeriod]] = {}
+    for row in rows:
+        result.setdefault(row[0], []).append(_from_row(row, names, aggregation))
+    return result
+
+
+async def _rows(
+    connection: AsyncConnection,
+    aggregation: Aggregation,
+    series: Sequence[Series],
+    values: Mapping[str, Any],
+    axis: LiteralString,
+) -> list[tuple[Any, ...]]:
     period = aggregation.period
     places = {
         **values,
@@ -141,17 +165,14 @@ async def aggregate(
     places |= _length(period) | {"limit": MAX_PERIODS + 1}
     rows: list[tuple[Any, ...]] = []
     if values.get("last_n") is None and not is_bounded(series):
-        rows, places = await _from_rollups(connection, aggregation, places, axis)
+        rows, left = await _from_rollups(connection, aggregation, places, axis)
+        if left is places:
+            rows, left = await _from_plain_numbers(connection, aggregation, places, axis)
+        places = left
     if places["keys"]:
         rows += await (await connection.execute(_statement(aggregation, source), places)).fetchall()
         rows.sort(key=lambda row: row[:5])
-    if len(rows) > MAX_PERIODS:
-        raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
-    names = await terms.names({number for row in rows for number in row[1:3]})
-    result: dict[int, list[AggregatedPeriod]] = {}
-    for row in rows:
-        result.setdefault(row[0], []).append(_from_row(row, names, aggregation))
-    return result
+    return rows
 
 
 async def _from_rollups(
@@ -160,8 +181,10 @@ async def _from_rollups(
     """The rows that rollups can tell, and what is left to ask the instances themselves (of ``places``)."""
     if axis != "observed_at" or not places["only_observed"] or places["known_at"] != "infinity":
         return [], places
-    state = await read_state(connection)
-    where = cuts(aggregation, _given(places["start"]), _given(places["end"]), state)
+    start = _given(places["start"])
+    if start is None or not may_tell(aggregation, start):
+        return [], places
+    where = cuts(aggregation, start, _given(places["end"]), await read_state(connection))
     if where is None:
         return [], places
     statement = rollup_statement(where, _cut(aggregation.period), aggregation)
@@ -170,10 +193,29 @@ async def _from_rollups(
     if mixed:  # the instances can tell more, where they are there
         rows = await (await connection.execute(RETIRED, places | cut_values(where))).fetchall()
         mixed.difference_update(tuple(row) for row in rows)
-    left = [slot in mixed for slot in zip(places["owners"], places["attributes"], strict=True)]
-    rest = {name: list(compress(places[name], left)) for name in _SLOTS}
     told = [row[:-1] for row in found if row[:2] not in mixed and row[-1] < 2]
-    return told, places | rest
+    return told, _only(places, mixed)
+
+
+async def _from_plain_numbers(
+    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
+) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+    """The rows of attributes that are all plain numbers, and what is left to ask (of ``places``)."""
+    slots = list(zip(places["owners"], places["attributes"], strict=True))
+    if not can_tell(aggregation.period) or len(set(slots)) < len(slots):  # several lives may share a period
+        return [], places
+    # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
+    statement = plain_statement(aggregation, axis)
+    found = await (await connection.execute(statement, places, prepare=False)).fetchall()
+    left = {row[:2] for row in found if not row[-1]}
+    told = sorted((row[:-1] for row in found if row[:2] not in left), key=lambda row: row[:5])
+    return told, _only(places, left)
+
+
+def _only(places: dict[str, Any], slots: Collection[tuple[int, int]]) -> dict[str, Any]:
+    """``places`` without what is not of these ``slots`` (owner, attribute)."""
+    kept = [slot in slots for slot in zip(places["owners"], places["attributes"], strict=True)]
+    return places | {name: list(compress(places[name], kept)) for name in _SLOTS}
 
 
 def _cut(period: Period) -> LiteralString:

@@ -100,9 +100,18 @@ class Cuts:
     tail: datetime
 
 
-def cuts(aggregation: Aggregation, start: datetime | None, end: datetime | None, state: RollupState) -> Cuts | None:
-    """How to answer from rollups a question about instances from ``start`` until ``end``; None when they cannot."""
-    if start is None or state.rolled_until is None or not set(aggregation.methods) <= METHODS.keys():
+def may_tell(aggregation: Aggregation, start: datetime) -> bool:
+    """Whether rollups have these methods, and buckets with which periods from ``start`` on begin."""
+    period = aggregation.period
+    return METHODS.keys() >= set(aggregation.methods) and (period.is_whole_range or _fits(period, start, TIERS[0]))
+
+
+def cuts(aggregation: Aggregation, start: datetime, end: datetime | None, state: RollupState) -> Cuts | None:
+    """How to answer from rollups a question about instances from ``start`` until ``end``; None when they cannot.
+
+    Only what they may tell at all is asked.
+    """
+    if state.rolled_until is None:
         return None
     if end is None and aggregation.period.is_whole_range:  # which ends with the last instance
         return None
