@@ -11,6 +11,7 @@ from typing import Final
 
 from adapters.context_loader import HttpContextLoader
 from adapters.context_source import SourceClient
+from adapters.polls.fetching import DocumentFetcher
 from api.settings import Settings
 from broker.jsonld import ContextLimits, ContextResolver
 from context_store.alarms import AlarmStore
@@ -54,6 +55,7 @@ class Hub:
     deliveries: DeliveryStore
     registrations: RegistrationDirectory
     source_client: SourceClient
+    documents: DocumentFetcher
 
 
 @asynccontextmanager
@@ -72,6 +74,13 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
         timeout_s=settings.csource_timeout_s,
         max_bytes=settings.csource_max_bytes,
         concurrency=settings.csource_concurrency,
+        allow_private=settings.allow_private_endpoints,
+        allow_loopback=settings.loopback_endpoints_allowed,
+        ca_file=settings.ca_file,
+    )
+    documents = DocumentFetcher(
+        timeout_s=settings.poll_timeout_s,
+        max_bytes=settings.poll_max_bytes,
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
         ca_file=settings.ca_file,
@@ -102,8 +111,10 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             deliveries=DeliveryStore(database, lease_s=settings.delivery_timeout_s + _LEASE_MARGIN_S),
             registrations=RegistrationDirectory(database),
             source_client=sources,
+            documents=documents,
         )
     finally:
         await http.aclose()
         await sources.aclose()
+        await documents.aclose()
         await database.close()

@@ -63,6 +63,9 @@ EVENTS_SKIPPED: Final = Counter(
 )
 ROLLUP_LAG: Final = Gauge("minamo_rollup_lag_seconds", "Time up to now that is not rolled up")
 DEVICES: Final = Gauge("minamo_devices", "Devices that were ever heard, by state: ok, late, silent, dead", ["state"])
+POLLS: Final = Counter(
+    "minamo_polls_total", "Documents fetched on a schedule, by outcome (taken, unchanged, failed)", ["outcome"]
+)
 QUARANTINE_HELD: Final = Gauge("minamo_quarantine_held", "Messages in quarantine, by reason", ["reason"])
 REQUESTS: Final = Counter("minamo_http_requests_total", "HTTP requests, by method and status", ["method", "status"])
 REQUEST_LATENCY: Final = Histogram(

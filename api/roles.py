@@ -42,6 +42,7 @@ from api.workers.drills import run_drills
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
+from api.workers.polls import run_polls
 from api.workers.rollups import RollupWorker
 from api.workers.subscriptions import SubscriptionWorker
 from api.workers.supervision import SupervisionWorker
@@ -169,6 +170,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("supervision", supervision.run())
     parts.add("expiry", collect_expired(hub))
     parts.add("drills", run_drills(hub))
+    parts.add("polls", run_polls(hub))
     parts.add("backlog gauges", watch_backlogs(hub))
 
 

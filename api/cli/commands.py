@@ -12,7 +12,7 @@ from typing import Any
 import click
 import orjson
 
-from api.cli import contacts, deliveries, devices, drills, history, printing, quality, rules, silence, store
+from api.cli import contacts, deliveries, devices, drills, history, polls, printing, quality, rules, silence, store
 from api.cli.terminal import client_options, guarded, load_settings, make_client, terminal_language
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
@@ -200,6 +200,7 @@ for command in (
     deliveries.dead_letters,
     devices.devices,
     drills.drills,
+    polls.polls,
     rules.rules,
     rules.alarms,
     contacts.contacts,

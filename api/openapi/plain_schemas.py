@@ -24,6 +24,7 @@ from api.openapi.building import (
 from api.openapi.contact_schemas import CONTACTS
 from api.openapi.device_schemas import DEVICES
 from api.openapi.history_schemas import HISTORY
+from api.openapi.poll_schemas import POLLS
 from broker.quality import Flag
 from broker.stations import Freshness
 
@@ -181,5 +182,5 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**DEVICES, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
+PLAIN: Final = {**DEVICES, **POLLS, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
 """All of them."""

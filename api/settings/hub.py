@@ -33,6 +33,7 @@ from api.settings.http import HttpSettings
 from api.settings.ingest import IngestSettings
 from api.settings.mqtt import MqttSettings
 from api.settings.overload import OverloadSettings
+from api.settings.polls import PollSettings
 from api.settings.quality import QualitySettings
 from api.settings.queries import QuerySettings
 from api.settings.streams import StreamSettings
@@ -58,6 +59,7 @@ class Settings(
     AlertSettings,
     QualitySettings,
     WorkerSettings,
+    PollSettings,
     IngestSettings,
     HttpSettings,
     MqttSettings,

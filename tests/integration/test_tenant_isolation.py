@@ -27,6 +27,7 @@ TABLES = (
     "device",
     "device_model",
     "quarantine",
+    "poll",
     "alert_rule",
     "alert_state",
     "alert",

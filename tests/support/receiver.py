@@ -31,8 +31,8 @@ class Receiver:
     """``async with Receiver() as receiver``: listens on a free port of 127.0.0.1 at ``receiver.url``.
 
     ``status`` is what it answers with: a number, or a function of the request (then the answer may differ each time).
-    With ``reply``, status and body (JSON) are what that function makes of the request. ``delay_s`` passes before it
-    answers. A request counts as received when it was read completely, whatever is
+    With ``reply``, status and body (JSON) are what that function makes of the request; ``headers`` go with it.
+    ``delay_s`` passes before it answers. A request counts as received when it was read completely, whatever is
     answered; ``accepted`` are those that got a 2xx.
     """
 
@@ -41,6 +41,7 @@ class Receiver:
         self.headers: dict[str, str] = {}  # of its answers
         self.delay_s = 0.0
         self.reply: Callable[[Received], tuple[int, bytes]] | None = None
+        self.headers: dict[str, str] = {}
         self.received: list[Received] = []
         self.accepted: list[Received] = []
         self.under_way = 0
