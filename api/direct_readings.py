@@ -40,7 +40,7 @@ class DirectReadings:
 
         Raises :class:`~broker.errors.StoreUnavailable`: nothing was stored.
         """
-        observations, fault = self._decoder.decode(message, lambda _: device)
+        observations, fault = self._decoder.decode(message, lambda _: device, self._device_state.wants)
         observations = self._device_state.kept(observations, message.received_at)
         try:
             await self._commit(observations, fault)

@@ -11,7 +11,7 @@ _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?(?:Z
 
 def to_text(moment: datetime) -> str:
     """Write an aware ``moment`` in UTC: ``2026-11-21T07:47:43Z``, with a fraction only when it is not zero."""
-    text = moment.astimezone(UTC).isoformat()[: -len("+00:00")]
+    text = (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()[: -len("+00:00")]
     return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 

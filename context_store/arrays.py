@@ -20,6 +20,7 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # where PostgreSQL counts micr
 _DAY_US: Final = 86_400_000_000
 _NULL: Final = struct.pack(">i", -1)
 
+_length = struct.Struct(">i").pack
 _header = struct.Struct(">iiIii").pack  # dimensions, whether there are nulls, element type, length, lower bound
 
 
@@ -84,6 +85,11 @@ def texts(values: Sequence[str | None]) -> PackedArray:
     return PackedArray(_header(1, int(None in packed), 25, len(values), 1) + body)
 
 
+def documents(values: Sequence[bytes]) -> PackedArray:
+    """``text[]`` of texts in UTF-8, each its own."""
+    return PackedArray(_header(1, 0, 25, len(values), 1) + b"".join([_length(len(value)) + value for value in values]))
+
+
 def _fixed(element_type: int, size: int, code: str, values: Sequence[float]) -> PackedArray:
     count = len(values)
     elements = chain.from_iterable(zip(repeat(size), values))
@@ -103,4 +109,4 @@ def _text(value: str | None) -> bytes:
     if value is None:
         return _NULL
     encoded = value.encode()
-    return struct.pack(">i", len(encoded)) + encoded
+    return _length(len(encoded)) + encoded

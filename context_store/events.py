@@ -20,7 +20,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from broker.entities import AttributeChange, EntityChange, ExpandedEntity
+from broker.quality import GOOD
 from broker.times import to_text
+from context_store.arrays import bigints, cursor_for_arrays, documents, integers
 from context_store.database import ALL_TENANTS, Database
 
 CHANNEL: Final = "minamo_changes"
@@ -177,6 +179,19 @@ class _Position:
         return {"done": self.done, "window": window, "after": max(last, self.after), "late": late, "last": last}
 
 
+GOOD_IN_EVENTS: Final = b',"good":true}'
+"""How the JSON of an instance ends, in the changes of an event, that says of its quality :data:`~broker.quality.GOOD`
+and has no other sub-attribute. Nearly all have; said in full, that is a third of the event."""
+
+
+def _say_in_full(changes: list[dict[str, Any]]) -> None:
+    """Put what :data:`GOOD_IN_EVENTS` stands for into ``changes``."""
+    for change in changes:
+        for instance in (change.get("before"), change.get("after")):
+            if instance is not None and instance.pop("good", False):
+                instance["attrs"] = GOOD
+
+
 def changes_json(changes: Sequence[AttributeChange]) -> bytes:
     """The ``changes`` column of an event."""
     return orjson.dumps(
@@ -197,8 +212,8 @@ async def insert_updates(
 ) -> None:
     """Write events of operation ``updated`` for the entities ``keys`` in this order, and wake the readers."""
     if keys:
-        texts = [change.decode() for change in changes]
-        await connection.execute(_INSERT_UPDATES, {"keys": list(keys), "changes": texts, "sources": list(sources)})
+        columns = {"keys": bigints(keys), "changes": documents(changes), "sources": integers(sources)}
+        await cursor_for_arrays(connection).execute(_INSERT_UPDATES, columns)
         await connection.execute(NOTIFY)
 
 
@@ -328,7 +343,10 @@ class ChangeFeed:
         }
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
             await cursor.execute(_READ, parameters)
-            return await cursor.fetchall()
+            events = await cursor.fetchall()
+        for event in events:
+            _say_in_full(event.changes)
+        return events
 
 
 async def consumer_lag(connection: AsyncConnection) -> dict[str, tuple[int, float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -33,13 +34,16 @@ from broker.quality import (
 from broker.readings import Observation
 from broker.times import to_text
 from context_store.corrections import PastRow, Slot
+from context_store.events import GOOD_IN_EVENTS
 from context_store.history import QUALITY_NUMBER, InstanceRows, NumberRows, Place, RowKey, value_hash
 
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
 _GOOD: Final = QUALITY_NUMBER[Flag.GOOD]
 _MAINTAINED: Final = QUALITY_NUMBER[Flag.MAINTENANCE]
 
-Instances = dict[str, Instance]  # of one attribute by dataset
+_GOOD_ATTRS: Final = b',"attrs":%b}' % orjson.dumps(GOOD)
+
+Instances = dict[str, Any]  # of one attribute by dataset: Instance, or one of this batch as it is written
 _Decided = tuple[AttributeMapping, Any, Attributes | None]  # a value that becomes current, and its sub-attributes
 
 
@@ -48,11 +52,12 @@ class EntityState:
     ahead of ``attributes`` until the batch is folded. History may have instances until ``look_until``, and of each
     attribute until its current value; after ``known_until`` it has none of any. ``held`` are the moments of current
     values that are suspected of a jump, which the next reading decides about; ``remarkable`` is the past of those of
-    which more is said than that they are good."""
+    which more is said than that they are good. ``told`` are the present values that this batch has written, as events
+    have them, with their createdAt."""
 
     __slots__ = (
         *("attributes", "changed", "held", "key", "known_until", "look_until", "newest", "remarkable"),
-        *("tenant_id", "values"),
+        *("tenant_id", "told", "values"),
     )
 
     def __init__(self, key: int, tenant_id: int, look_until: datetime | None) -> None:
@@ -65,6 +70,7 @@ class EntityState:
         self.remarkable: dict[tuple[str, str], Past | None] = {}
         self.held: dict[tuple[str, str], datetime] = {}
         self.changed: set[str] = set()
+        self.told: dict[tuple[str, str], tuple[bytes, str]] = {}
 
     def load(self, attribute: str, slot: Instances | None) -> None:
         """Take in the present instances of ``attribute``."""
@@ -249,13 +255,8 @@ class ReadingBatch:
         """Bring what was decided into the present state, and make the events of it."""
         for entity, observed_at, source_id, values in self._current:
             text = to_text(observed_at)
-            changes = []
-            for mapping, value, said in values:
-                instance = self._instance(mapping, value, text)
-                if said is not None:
-                    instance["attrs"] = said
-                changes.append(self._make_current(entity, mapping, instance))
-            self.events.append((entity.key, orjson.dumps(changes), source_id))
+            changes = [self._make_current(entity, mapping, value, said, text) for mapping, value, said in values]
+            self.events.append((entity.key, b"[%b]" % b",".join(changes), source_id))
         self._current.clear()
 
     def _instance(self, mapping: AttributeMapping, value: Any, observed_text: str) -> Instance:
@@ -270,25 +271,52 @@ class ReadingBatch:
             instance["unitCode"] = mapping.unit_code
         return instance
 
-    def _make_current(self, entity: EntityState, mapping: AttributeMapping, instance: Instance) -> dict[str, Any]:
-        attribute, dataset = mapping.attribute, mapping.dataset
+    def _make_current(
+        self, entity: EntityState, mapping: AttributeMapping, value: Any, said: Attributes | None, observed_text: str
+    ) -> bytes:
+        """Put a value in the place of the present one; the change as JSON. Each instance is written out once."""
+        attribute, dataset = series = mapping.attribute, mapping.dataset
         slot = entity.attributes.setdefault(attribute, {})
-        before = slot.get(dataset)
-        if before is not None:
-            instance["createdAt"] = before.get("createdAt", self._now_text)
-        slot[dataset] = instance
+        told, created_text = entity.told.get(series) or _told(slot.get(dataset), self._now_text)
+        instance = self._instance(mapping, value, observed_text)
+        instance["createdAt"] = created_text
+        if said is not None and said is not GOOD:
+            instance["attrs"] = said
+        now_told = stored = orjson.dumps(instance)
+        if said is GOOD:
+            stored, now_told = stored[:-1] + _GOOD_ATTRS, now_told[:-1] + GOOD_IN_EVENTS
+        slot[dataset] = orjson.Fragment(stored)
+        entity.told[series] = now_told, created_text
         entity.changed.add(attribute)
-        return {"attribute": attribute, "dataset": dataset, "before": before, "after": instance}
+        return b'%b"before":%b,"after":%b}' % (_change_of(series), told, now_told)
 
-    def patches(self) -> tuple[list[int], list[str]]:
+    def patches(self) -> tuple[list[int], list[bytes]]:
         """Keys of the changed entities, and for each the attributes to replace."""
         keys, patches = [], []
         for entity in self._entities.values():
             if entity.changed:
                 keys.append(entity.key)
                 patch = {name: entity.attributes[name] for name in entity.changed}
-                patches.append(orjson.dumps(patch).decode())
+                patches.append(orjson.dumps(patch))
         return keys, patches
+
+
+def _told(instance: Instance | None, now_text: str) -> tuple[bytes, str]:
+    """An instance of the present state as events have it, and its createdAt."""
+    if instance is None:
+        return b"null", now_text
+    created_text = instance.get("createdAt", now_text)
+    if instance.get("attrs") == GOOD:
+        return orjson.dumps({name: instance[name] for name in instance if name != "attrs"})[
+            :-1
+        ] + GOOD_IN_EVENTS, created_text
+    return orjson.dumps(instance), created_text
+
+
+@lru_cache(maxsize=4096)
+def _change_of(series: tuple[str, str]) -> bytes:
+    """The beginning of a change of an event."""
+    return orjson.dumps({"attribute": series[0], "dataset": series[1]})[:-1] + b","
 
 
 def _is_wanted(mapping: AttributeMapping, value: Any, fate: str, present: Any) -> bool:

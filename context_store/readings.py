@@ -9,15 +9,17 @@ becomes current when that moment is the newest.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, LiteralString
 
+import orjson
 import psycopg
 from psycopg import AsyncConnection
 
 from broker.devices import Device, device_entity
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
+from context_store.arrays import bigints, cursor_for_arrays, documents, integers, texts
 from context_store.corrections import past_rows, supersede
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter, creation
@@ -29,11 +31,11 @@ from context_store.terms import TermIds
 
 # The present values of the attributes that a batch touches, locked in one order against other writers.
 _LOCK: Final[LiteralString] = """
-    select e.entity_key, e.tenant_id, e.id, e.look_until, w.attribute, e.document -> w.attribute
+    select e.entity_key, e.tenant_id, e.id, e.look_until, w.attribute, (e.document -> w.attribute)::text
       from (select tenant_id, entity_key, id, look_until, document from entity
-             where (tenant_id, id) in (select * from unnest(%(tenant_ids)s::int[], %(ids)s::text[]))
+             where (tenant_id, id) in (select * from unnest(%(tenant_ids)b::int[], %(ids)b::text[]))
              order by tenant_id, id for no key update) as e
-      join unnest(%(wanted_tenants)s::int[], %(wanted_ids)s::text[], %(wanted)s::text[])
+      join unnest(%(wanted_tenants)b::int[], %(wanted_ids)b::text[], %(wanted)b::text[])
            as w (tenant_id, id, attribute) on w.tenant_id = e.tenant_id and w.id = e.id
 """
 
@@ -78,14 +80,11 @@ class PostgresReadingStore:
         self, observations: list[Observation], quarantined: list[Quarantined], *, repeats: bool
     ) -> CommitSummary:
         now = self._clock()
-        mappings = [mapping for o in observations for mapping, _ in (*o.values, *o.missing)]
-        names = {mapping.attribute for mapping in mappings}
-        names.update(mapping.dataset for mapping in mappings)
-        names.update(o.device.key for o in observations)
-        term_ids = await self._terms.resolve(names)
+        wanted = _Wanted(observations)
+        term_ids = await self._terms.resolve(wanted.names)
         await self._history.ensure({o.observed_at for o in observations})
         async with self._database.transaction(ALL_TENANTS) as connection:
-            entities = await self._load(connection, observations, now)
+            entities = await self._load(connection, wanted, now)
             past = await past_rows(connection, known_slots(observations, entities, term_ids))
             batch = ReadingBatch(entities, term_ids, past, now)
             for observation in observations:
@@ -112,50 +111,64 @@ class PostgresReadingStore:
             batch.fold()
             keys, patches = batch.patches()
             if keys:
-                await connection.execute(_UPDATE, {"keys": keys, "patches": patches, "now": now})
+                columns = {"keys": bigints(keys), "patches": documents(patches), "now": now}
+                await cursor_for_arrays(connection).execute(_UPDATE, columns)
                 events = batch.events
                 await insert_updates(connection, [e[0] for e in events], [e[1] for e in events], [e[2] for e in events])
 
     async def _load(
-        self, connection: AsyncConnection, observations: list[Observation], now: datetime
+        self, connection: AsyncConnection, wanted: _Wanted, now: datetime
     ) -> dict[tuple[int, str], EntityState]:
-        wanted: dict[tuple[int, str], dict[str, None]] = {}
-        devices: dict[tuple[int, str], Device] = {}
-        for observation in observations:
-            place = (observation.device.tenant_id, observation.device.entity_id)
-            devices[place] = observation.device
-            told = (*observation.values, *observation.missing) if observation.missing else observation.values
-            wanted.setdefault(place, {}).update((mapping.attribute, None) for mapping, _ in told)
-        entities = await self._lock(connection, wanted)
-        missing = sorted(place for place in wanted if place not in entities)
+        entities = await _lock(connection, wanted.attributes)
+        missing = sorted(place for place in wanted.attributes if place not in entities)
         for place in missing:
-            change = creation(device_entity(devices[place], now))
-            await self._writer.write(connection, place[0], None, change, source=devices[place].key, now=now)
+            device = wanted.devices[place]
+            change = creation(device_entity(device, now))
+            await self._writer.write(connection, place[0], None, change, source=device.key, now=now)
         if missing:
             await connection.execute(NOTIFY)
-            entities.update(await self._lock(connection, {place: wanted[place] for place in missing}))
+            entities.update(await _lock(connection, {place: wanted.attributes[place] for place in missing}))
         return entities
 
-    async def _lock(
-        self, connection: AsyncConnection, wanted: dict[tuple[int, str], dict[str, None]]
-    ) -> dict[tuple[int, str], EntityState]:
-        pairs: Iterable[tuple[int, str, str]] = [
-            (tenant_id, entity_id, attribute)
-            for (tenant_id, entity_id), attributes in wanted.items()
-            for attribute in attributes
-        ]
-        parameters = {
-            "tenant_ids": [place[0] for place in wanted],
-            "ids": [place[1] for place in wanted],
-            "wanted_tenants": [pair[0] for pair in pairs],
-            "wanted_ids": [pair[1] for pair in pairs],
-            "wanted": [pair[2] for pair in pairs],
-        }
-        rows = await (await connection.execute(_LOCK, parameters)).fetchall()
-        entities: dict[tuple[int, str], EntityState] = {}
-        for key, tenant_id, entity_id, look_until, attribute, slot in rows:
-            place = (tenant_id, entity_id)
-            if place not in entities:
-                entities[place] = EntityState(key, tenant_id, look_until)
-            entities[place].load(attribute, slot)
-        return entities
+
+class _Wanted:
+    """What a batch needs to know before it is decided: ``attributes`` of entities (by tenant and id), a device that
+    feeds each, and the ``names`` that history needs numbers for."""
+
+    def __init__(self, observations: list[Observation]) -> None:
+        self.attributes: dict[tuple[int, str], dict[str, None]] = {}
+        self.devices: dict[tuple[int, str], Device] = {}
+        self.names: set[str] = set()
+        for device, _, values, missing, _ in observations:
+            place = (device.tenant_id, device.entity_id)
+            attributes = self.attributes.get(place)
+            if attributes is None:
+                attributes = self.attributes[place] = {}
+                self.devices[place] = device
+            self.names.add(device.key)
+            for mapping, _ in (*values, *missing) if missing else values:
+                attributes[mapping.attribute] = None
+                self.names.update((mapping.attribute, mapping.dataset))
+
+
+async def _lock(
+    connection: AsyncConnection, wanted: dict[tuple[int, str], dict[str, None]]
+) -> dict[tuple[int, str], EntityState]:
+    pairs = [(*place, attribute.encode()) for place, attributes in wanted.items() for attribute in attributes]
+    tenants, ids, attributes = zip(*pairs, strict=True) if pairs else ((), (), ())
+    parameters = {
+        "tenant_ids": integers([place[0] for place in wanted]),
+        "ids": documents([place[1].encode() for place in wanted]),
+        "wanted_tenants": integers(tenants),
+        "wanted_ids": texts(ids),
+        "wanted": documents(attributes),
+    }
+    cursor = cursor_for_arrays(connection)
+    await cursor.execute(_LOCK, parameters)
+    entities: dict[tuple[int, str], EntityState] = {}
+    for key, tenant_id, entity_id, look_until, attribute, slot in await cursor.fetchall():
+        place = (tenant_id, entity_id)
+        if place not in entities:
+            entities[place] = EntityState(key, tenant_id, look_until)
+        entities[place].load(attribute, orjson.loads(slot) if slot is not None else None)
+    return entities

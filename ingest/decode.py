@@ -57,6 +57,11 @@ class Limits:
     age: timedelta = timedelta(days=3660)
 
 
+# Whether to write what a message says of its device: the device, its state by names of STATE_ATTRIBUTES, when that was
+# measured, when the message came.
+WantsState = Callable[[Device, Mapping[str, Any], datetime, datetime], bool]
+
+
 class _Fault(Exception):
     """Why a message cannot be taken as it is."""
 
@@ -88,20 +93,31 @@ class Decoder:
         self._formats = formats
 
     def decode(
-        self, message: Message, find_device: Callable[[str], Device | None]
+        self,
+        message: Message,
+        find_device: Callable[[str], Device | None],
+        wants_state: WantsState | None = None,
     ) -> tuple[list[Observation], Quarantined | None]:
-        """The observations in ``message``, and the message itself as quarantined when something in it is wrong."""
+        """The observations in ``message``, and the message itself as quarantined when something in it is wrong.
+
+        What it says of the device itself is among them only if ``wants_state`` says so.
+        """
         route = route_of(message.topic)
         device = find_by(route, find_device) if route else None
         observations: list[Observation] = []
         try:
-            self._decode(message, route, device, observations)
+            self._decode(message, route, device, observations, wants_state)
         except _Fault as fault:
             return observations, _quarantined(message, _key(route, device), device, fault)
         return observations, None
 
     def _decode(
-        self, message: Message, route: Route | None, device: Device | None, observations: list[Observation]
+        self,
+        message: Message,
+        route: Route | None,
+        device: Device | None,
+        observations: list[Observation],
+        wants_state: WantsState | None,
     ) -> None:
         if route is None:
             detail = f"the topic {message.topic} is not minamo/v1/<device key>/readings or one of the other known ones"
@@ -116,7 +132,7 @@ class Decoder:
         fault: _Fault | None = None
         for measurement in self.measurements(message, route, device):
             try:
-                self._observe(message, device, measurement, observations)
+                self._observe(message, device, measurement, observations, wants_state)
             except _Fault as exc:
                 fault = fault or exc
         if fault is not None:
@@ -145,7 +161,12 @@ class Decoder:
         return Explanation(found, observations, list(_missing(found, device)), fault)
 
     def _observe(
-        self, message: Message, device: Device, measurement: Measurement, observations: list[Observation]
+        self,
+        message: Message,
+        device: Device,
+        measurement: Measurement,
+        observations: list[Observation],
+        wants_state: WantsState | None,
     ) -> None:
         observed_at, quantities, state, units = measurement
         self._check_time(observed_at, message.received_at, device)
@@ -154,7 +175,10 @@ class Decoder:
         fault: _Fault | None = None
         by_field = device.by_field
         for name, raw in quantities.items():
-            for mapping in by_field.get(name, ()):
+            mappings = by_field.get(name)
+            if mappings is None:
+                continue
+            for mapping in mappings:
                 if mapping.earlier:
                     mapping = mapping.at(observed_at)
                 try:
@@ -173,9 +197,8 @@ class Decoder:
             observations.append(found)
         if not state and not _STATE_NAMES.isdisjoint(quantities):
             state = _state_among(quantities, by_field)
-            measurement = measurement._replace(state=state)
-        if state:
-            observations.append(_state_observation(device, measurement))
+        if state and (wants_state is None or wants_state(device, state, observed_at, message.received_at)):
+            observations.append(_state_observation(device, observed_at, state))
         if fault is not None:
             raise fault
         if not values and not any(name in by_field for name in quantities):
@@ -238,24 +261,24 @@ def _profile(profile: FormatProfile, route: Route, payload: bytes) -> FormatProf
 def _state_among(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> dict[str, Any]:
     """What a message says of the device itself by the names that the hub has for it, where the device maps them not."""
     return {
-        name: value
-        for name, value in quantities.items()
-        if name in _STATE_NAMES and name not in mapped and isinstance(value, int | float | str)
+        name: quantities[name]
+        for name in _STATE_NAMES & quantities.keys()
+        if name not in mapped and isinstance(quantities[name], int | float | str)
     }
 
 
-def _state_observation(device: Device, measurement: Measurement) -> Observation:
+def _state_observation(device: Device, observed_at: datetime, state: Mapping[str, Any]) -> Observation:
     """What the message says of the device itself; a value of another type than expected is left out."""
     owner = state_device(device)
     known = owner.by_field
     values: list[tuple[AttributeMapping, float | str | bool]] = []
-    for name, value in measurement.state.items():
+    for name, value in state.items():
         for mapping in known.get(name, ()):
             if isinstance(value, str | bool):
                 values.append((mapping, value))
             elif value is not None and isfinite(value):
                 values.append((mapping, float(value)))
-    return Observation(owner, measurement.observed_at, tuple(values))
+    return Observation(owner, observed_at, tuple(values))
 
 
 def _in_own_unit(mapping: AttributeMapping, raw: Any, unit: str) -> Any:
@@ -280,15 +303,11 @@ def _stored_value(
         return None
     if mapping.words:
         raw = next((meaning for word, meaning in mapping.words if word == str(raw)), raw)
-    if isinstance(raw, bool | str):
-        if not mapping.is_number:
+    if type(raw) is not float:  # nearly all are
+        if isinstance(raw, bool | str) and not mapping.is_number:
             return raw
-        if isinstance(raw, bool) or not _NUMBER.fullmatch(raw):
-            raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is {raw!r}; the device declares a number")
-        raw = float(raw)
-    if not isinstance(raw, int | float):
-        raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is of type {type(raw).__name__}; it has to be a plain value")
-    value = raw * mapping.scale + mapping.shift
+        raw = _number(mapping, raw)
+    value: float = raw * mapping.scale + mapping.shift
     if not isfinite(value):
         raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {raw!r}, too large for the factor {mapping.factor}")
     if mapping.minimum is not None and value < mapping.minimum:
@@ -296,6 +315,15 @@ def _stored_value(
     if mapping.maximum is not None and value > mapping.maximum:
         raise _Fault(Reason.OUT_OF_RANGE, f"{mapping.field} is {value!r}, above the declared maximum {mapping.maximum}")
     return value
+
+
+def _number(mapping: AttributeMapping, raw: Any) -> float:
+    """``raw``, where a number is declared, as one."""
+    if isinstance(raw, bool) or (isinstance(raw, str) and not _NUMBER.fullmatch(raw)):
+        raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is {raw!r}; the device declares a number")
+    if not isinstance(raw, int | float | str):
+        raise _Fault(Reason.WRONG_TYPE, f"{mapping.field} is of type {type(raw).__name__}; it has to be a plain value")
+    return float(raw) if isinstance(raw, str) else raw
 
 
 def why_missing(mapping: AttributeMapping, raw: Any, sentinels: tuple[float | str, ...] = ()) -> str | None:

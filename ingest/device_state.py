@@ -8,8 +8,10 @@ measurement, and at once when something changes that rarely does: its battery le
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from broker.device_state import DEVICE_STATE, DEVICE_TYPE, FAST_STATE, LAST_SEEN, DeviceState
 from broker.devices import ON_CHANGE, PRESENT_ONLY, AttributeMapping, Device, state_device
@@ -20,15 +22,16 @@ _SEEN: Final = AttributeMapping("dateLastValueReported", LAST_SEEN, kept=PRESENT
 _STATE: Final = AttributeMapping("deviceState", DEVICE_STATE, kept=ON_CHANGE)
 
 
-class _Known:
-    """What was written last of one device."""
+class _Known(NamedTuple):
+    """What was written last of one device: when a message of it had come, when its state was measured, and what of
+    that rarely changes."""
 
-    __slots__ = ("measured", "seen", "slow")
+    seen: datetime
+    measured: datetime
+    slow: Mapping[str, Any]
 
-    def __init__(self, seen: datetime) -> None:
-        self.seen = seen
-        self.measured: datetime | None = None
-        self.slow: tuple[Any, ...] = ()
+
+_NEVER: Final = _Known(datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), MappingProxyType({}))
 
 
 class DeviceStateKeeper:
@@ -41,31 +44,29 @@ class DeviceStateKeeper:
         self._interval = interval
         self._known: dict[str, _Known] = {}
 
+    def wants(self, device: Device, state: Mapping[str, Any], observed_at: datetime, received_at: datetime) -> bool:
+        """Whether ``state``, which a message says of its ``device``, is to be written; if so, it counts as written."""
+        known = self._known.setdefault(device.key, _NEVER)
+        slow = {name: state[name] for name in state.keys() - FAST_STATE}
+        if (
+            received_at - known.seen < self._interval
+            and abs(observed_at - known.measured) < self._interval
+            and slow == known.slow
+        ):
+            return False
+        self._known[device.key] = known._replace(measured=observed_at, slow=slow)
+        return True
+
     def kept(self, found: list[Observation], received_at: datetime) -> list[Observation]:
-        """The observations of one message, with what is to be written of its device, and without what is not."""
+        """The observations of one message, and when it is time for it that there was one."""
         if not found:
             return found
         device = found[0].device
-        known = self._known.get(device.key)
-        is_due = known is None or received_at - known.seen >= self._interval
-        if known is None:
-            known = self._known[device.key] = _Known(received_at)
-        if len(found) > 1 or device.entity_types[0] == DEVICE_TYPE:
-            found = [observation for observation in found if self._is_kept(observation, known)]
-        if is_due:
-            known.seen = received_at
-            found = [*found, _reported(device, received_at)]
-        return found
-
-    def _is_kept(self, observation: Observation, known: _Known) -> bool:
-        if observation.device.entity_types[0] != DEVICE_TYPE:
-            return True
-        slow = tuple((m.field, value) for m, value in observation.values if m.field not in FAST_STATE)
-        moment = observation.observed_at
-        if known.measured is not None and slow == known.slow and abs(moment - known.measured) < self._interval:
-            return False
-        known.measured, known.slow = moment, slow
-        return True
+        known = self._known.get(device.key, _NEVER)
+        if received_at - known.seen < self._interval:
+            return found
+        self._known[device.key] = known._replace(seen=received_at)
+        return [*found, _reported(device, received_at)]
 
 
 def _reported(device: Device, received_at: datetime) -> Observation:

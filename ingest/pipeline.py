@@ -32,9 +32,8 @@ from broker.readings import (
     UnstorableBatch,
 )
 from broker.times import to_text
-from ingest.decode import Decoder, Message, find_by
+from ingest.decode import Decoder, Message
 from ingest.device_state import DeviceStateKeeper
-from ingest.topics import route_of
 
 log = structlog.get_logger(__name__)
 
@@ -185,8 +184,7 @@ class Pipeline:
                 await fullest.taken.wait()
                 continue
             messages = self._take(min(room, _DECODED_AT_ONCE))
-            await self._directory_for(messages)
-            self._decode(messages)
+            await self._decode(messages)
             await asyncio.sleep(0)  # the loop's other work: the database's answer, the next packets
 
     async def _commit_all(self, lane: _Lane, acknowledger: Acknowledger) -> None:
@@ -205,24 +203,24 @@ class Pipeline:
             self._arrived.clear()
         return messages
 
-    async def _directory_for(self, messages: list[Message]) -> None:
-        """Look for new devices when a message comes from an unknown one, before it is called unknown.
+    async def _decode(self, messages: list[Message]) -> None:
+        """Decode ``messages`` into the next batches of their lanes.
 
-        While the registry cannot be read nobody is: the message waits, as it would for its commit.
+        When one comes from an unknown device, look for new ones before it is called unknown. While the registry cannot
+        be read nobody is: the message waits, as it would for its commit.
         """
-        routes = (route_of(topic) for topic in {message.topic for message in messages})
-        if any(route is not None and find_by(route, self._directory.find) is None for route in routes):
-            await self._insist(self._directory.refresh)
-
-    def _decode(self, messages: list[Message]) -> None:
         lanes, find, decode, keeper = self._lanes, self._directory.find, self._decoder.decode, self._device_state
+        wants = keeper.wants if keeper is not None else None
+        has_looked = False
         for message in messages:
+            found, fault = decode(message, find, wants)
+            if fault is not None and fault.reason is Reason.UNKNOWN_DEVICE and not has_looked:
+                has_looked = True
+                await self._insist(self._directory.refresh)
+                found, fault = decode(message, find, wants)
             lane = lanes[hash(message.topic) % len(lanes)]
             batch = lane.next
-            found, fault = decode(message, find)
-            if keeper is not None:
-                found = keeper.kept(found, message.received_at)
-            batch.observations += found
+            batch.observations += found if keeper is None else keeper.kept(found, message.received_at)
             if fault is not None:
                 batch.quarantined.append(fault)
             batch.messages.append(message)

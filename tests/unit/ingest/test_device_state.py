@@ -36,7 +36,7 @@ def message(second: float, **values: Any) -> Message:
 def written(keeper: DeviceStateKeeper, second: float, **values: Any) -> dict[str, Any]:
     """What of the device itself is written for a message."""
     sent = message(second, level=1.0, **values)
-    observations, fault = DECODER.decode(sent, lambda _: DEVICE)
+    observations, fault = DECODER.decode(sent, lambda _: DEVICE, keeper.wants)
     assert fault is None
     kept = keeper.kept(observations, sent.received_at)
     assert sum(o.device is DEVICE for o in kept) == 1
@@ -66,14 +66,14 @@ def test_battery_is_written_at_once_when_it_changes(keeper: DeviceStateKeeper) -
 def test_late_state_has_its_place_in_history(keeper: DeviceStateKeeper) -> None:
     written(keeper, 0, rssi=-80)
     sent = message(-7200, level=1.0, rssi=-90)._replace(received_at=NOON + timedelta(seconds=1))
-    observations, _ = DECODER.decode(sent, lambda _: DEVICE)
+    observations, _ = DECODER.decode(sent, lambda _: DEVICE, keeper.wants)
     kept = keeper.kept(observations, sent.received_at)
     assert [m.field for o in kept for m, _ in o.values] == ["level", "rssi"]
 
 
 def test_message_with_state_alone_is_taken(keeper: DeviceStateKeeper) -> None:
     sent = message(0, batteryLevel=0.5)
-    observations, fault = DECODER.decode(sent, lambda _: DEVICE)
+    observations, fault = DECODER.decode(sent, lambda _: DEVICE, keeper.wants)
     (state, seen) = keeper.kept(observations, sent.received_at)
     assert fault is None
     assert (state.device.entity_types, seen.device.entity_id) == ((DEVICE_TYPE,), state.device.entity_id)
