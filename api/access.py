@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may pass: clients with a token, browsers that have signed in with one, and tickets for single streams."""
+"""Who may pass, and as whom: clients with a token, browsers that have signed in with one, tickets for single streams.
+
+Whoever passes has an audience, and what is read for the request is read for it (:mod:`context_store.callers`).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.actors import remember_credential
+from api.audiences import may_ask
 from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens, digest
 from api.streams.tickets import STREAM_PATH, Tickets
+from broker.audiences import Audience
+from context_store.callers import STAFF, Caller, acting_for
 
 DEVICES_PAGE: Final = "/devices"
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
@@ -29,6 +35,11 @@ _UNAUTHORIZED: Final = (
     b'"detail":"A bearer token is required / \xe3\x83\x88\xe3\x83\xbc\xe3\x82\xaf\xe3\x83\xb3\xe3\x81\x8c'
     b'\xe5\xbf\x85\xe8\xa6\x81\xe3\x81\xa7\xe3\x81\x99"}'
 )
+_FORBIDDEN: Final = (
+    b'{"type":"about:blank","title":"Forbidden","status":403,'
+    b'"detail":"This is for staff / \xe8\x81\xb7\xe5\x93\xa1\xe5\xb0\x82\xe7\x94\xa8\xe3\x81\xa7\xe3\x81\x99"}'
+)
+PUBLIC: Final = Caller(Audience.PUBLIC)
 
 
 class TokenAccess:
@@ -37,67 +48,75 @@ class TokenAccess:
     A browser that has signed in may read, and press the buttons of the live page. A ticket in the address opens its
     stream, in the name of its tenant.
     ``/healthz`` and ``/readyz`` are open, for supervisors that have no token, and so is the page that asks for one.
-    Devices that send readings are asked for their own credential by the route.
+    Devices that send readings are asked for their own credential by the route. Where no tokens are configured,
+    everybody is staff; where they are, ``public`` lets requests without one see what is public.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens, tickets: Tickets, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, tokens: Tokens, tickets: Tickets, sessions: Sessions, *, public: bool) -> None:
         self._app = app
+        self._anonymous = PUBLIC if public else None
         self._tokens = tokens
         self._tickets = tickets
         self._sessions = sessions
         self._sign_in = resources.files("web").joinpath("sign_in", "index.html").read_bytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or await self._passes(scope):
-            await self._app(scope, receive, send)
+        caller = STAFF if scope["type"] == "lifespan" else await self._caller(scope)
+        if caller is not None and may_ask(caller, scope):
+            with acting_for(caller):
+                await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-        else:
+        elif caller is None or caller is PUBLIC:
             await self._refuse(scope, send)
+        else:
+            await _answer(send, 403, _PROBLEM, _FORBIDDEN)
 
-    async def _passes(self, scope: Scope) -> bool:
+    async def _caller(self, scope: Scope) -> Caller | None:
+        """For whom the request is; None when nobody may make it."""
         path: str = scope["path"]
         if b"ticket=" in scope["query_string"] and STREAM_PATH.fullmatch(path):
             return await self._with_ticket(scope)
         if not self._tokens or path in _OPEN_PATHS or path.startswith((_SIGN_IN_FILES, _DEVICES_PATH)):
-            return True
+            return STAFF
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token:
             hashed = digest(token)
             remember_credential(scope, hashed)
-            return self._tokens.has(hashed)
+            return self._tokens.caller(hashed)
         # Reading, and the buttons of the page itself: other sites could make a browser send its cookie.
         reads = scope["type"] == "websocket" or scope["method"] in _READING
         if not reads and not _is_button(scope, headers):
-            return False
+            return self._anonymous
         holder = await self._sessions.holder(_session_cookie(headers.get("cookie", "")), datetime.now(UTC))
-        if holder is not None:
-            remember_credential(scope, holder)
-        return holder is not None
+        if holder is None:
+            return self._anonymous
+        remember_credential(scope, holder)
+        return self._tokens.caller(holder)
 
-    async def _with_ticket(self, scope: Scope) -> bool:
-        """Whether the ticket in the address is for it; the request is one of the ticket's tenant then."""
+    async def _with_ticket(self, scope: Scope) -> Caller | None:
+        """For whom the ticket in the address is; the request is one of the ticket's tenant then."""
         given = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [""])
         ticket = await self._tickets.read(given[0], datetime.now(UTC))
         if ticket is None or ticket.path != scope["path"]:
-            return False
+            return None
         others = [(name, value) for name, value in scope["headers"] if name != _TENANT]
         scope["headers"] = [*others, (_TENANT, ticket.tenant.encode("latin-1"))]
-        return True
+        return ticket.caller
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
         """401: for people who open the page, with a form that asks for a token."""
         is_page = scope["path"] in ("/", DEVICES_PAGE) and scope["method"] in _READING
         kind, body = (b"text/html; charset=utf-8", self._sign_in) if is_page else (_PROBLEM, _UNAUTHORIZED)
-        headers = [
-            (b"content-type", kind),
-            (b"www-authenticate", b'Bearer realm="minamo"'),
-            (b"cache-control", b"no-store"),
-        ]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _answer(send, 401, kind, body, (b"www-authenticate", b'Bearer realm="minamo"'))
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes, *others: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", kind), *others, (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 _PROBLEM: Final = b"application/problem+json"

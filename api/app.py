@@ -28,6 +28,7 @@ from api.overload import Limits, LoadGuard, WriteShedding
 from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
 from api.routers.alerts import Wakes, alerts_router
+from api.routers.audiences import audiences_router
 from api.routers.contacts import contacts_router
 from api.routers.contexts import context_routes
 from api.routers.decoding import decoding_router
@@ -91,10 +92,11 @@ def create_app(
     app.include_router(alerts_router(hub, wakes or Wakes()))
     app.include_router(alarms_router(hub))
     app.include_router(contacts_router(hub))
+    app.include_router(audiences_router(hub))
     app.include_router(drills_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
-    tokens = Tokens(hub.settings.api_tokens_sha256)
+    tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256)
     sessions = Sessions(Tickets(lambda: shared_secret(hub.database, SECRET_NAME), lifetime=LIFETIME), tokens)
     app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
@@ -111,7 +113,7 @@ def create_app(
     app.add_middleware(Compression)
     every = [
         Middleware(RequestMetrics),
-        Middleware(TokenAccess, tokens=tokens, tickets=tickets, sessions=sessions),
+        Middleware(TokenAccess, tokens=tokens, tickets=tickets, sessions=sessions, public=hub.settings.public_access),
         Middleware(WriteShedding, guard=guard or make_guard(hub)),
         Middleware(SecurityHeaders),
     ]

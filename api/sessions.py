@@ -21,6 +21,8 @@ from api.openapi.plain import answers, takes
 from api.problem_details import UnacceptableRequest
 from api.requests import JsonObject
 from api.streams.tickets import Tickets
+from broker.audiences import Audience
+from context_store.callers import STAFF, Caller
 
 SESSION_PATH: Final = "/api/v1/session"
 COOKIE: Final = "minamo_session"
@@ -36,13 +38,14 @@ _WRONG: Final[Mapping[str, Any]] = {
 
 
 class Tokens:
-    """The bearer tokens that are accepted, as their SHA-256 (hexadecimal)."""
+    """The bearer tokens that are accepted, as their SHA-256 (hexadecimal): those of staff, and of briefed people."""
 
-    def __init__(self, hashes: Collection[str]) -> None:
-        self._hashes = [value.lower() for value in hashes]
+    def __init__(self, hashes: Collection[str], briefed: Collection[str] = ()) -> None:
+        self._staff = [value.lower() for value in hashes]
+        self._briefed = [value.lower() for value in briefed]
 
     def __bool__(self) -> bool:
-        return bool(self._hashes)
+        return bool(self._staff)
 
     def knows(self, token: str) -> bool:
         """Whether ``token`` is one of them."""
@@ -50,7 +53,14 @@ class Tokens:
 
     def has(self, hashed: str) -> bool:
         """Whether the token with this hash is one of them."""
-        return any(hmac.compare_digest(hashed, known) for known in self._hashes)
+        return self.caller(hashed) is not None
+
+    def caller(self, hashed: str) -> Caller | None:
+        """Who has the token with this hash; None when it is not one of them."""
+        if any(hmac.compare_digest(hashed, known) for known in self._staff):
+            return STAFF
+        is_briefed = any(hmac.compare_digest(hashed, known) for known in self._briefed)
+        return Caller(Audience.BRIEFED, f"token:{hashed[:32]}") if is_briefed else None
 
 
 def digest(token: str) -> str:

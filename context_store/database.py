@@ -3,6 +3,9 @@
 
 Every transaction belongs to a tenant: row-level security compares the setting ``minamo.tenant`` with the row's
 ``tenant_id`` and refuses to work when it is unset. The hub's own work over all tenants uses :data:`ALL_TENANTS`.
+
+Those of callers who are not staff (:mod:`context_store.callers`) have connections of their own, on which the names of
+tables lead to views of what the caller's audience may see (``seen.sql``).
 """
 
 from __future__ import annotations
@@ -20,12 +23,16 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from broker.errors import StoreUnavailable
+from context_store.callers import STAFF, Caller, current_caller
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
-SESSION_OPTIONS: Final = (  # without jit: compiling a condition on geometries takes longer than most queries run
-    f"-c search_path={SCHEMA},public -c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off"
+SEEN_SCHEMA: Final = "minamo_seen"
+_OPTIONS: Final = (  # without jit: compiling a condition on geometries takes longer than most queries run
+    "-c timezone=UTC -c default_transaction_isolation=read\\ committed -c jit=off"
 )
+SESSION_OPTIONS: Final = f"-c search_path={SCHEMA},public {_OPTIONS}"
+_SEEN_OPTIONS: Final = f"-c search_path={SEEN_SCHEMA},public {_OPTIONS}"
 
 # Operational errors of a statement, not of the connection.
 _NO_LOSS: Final = (
@@ -39,6 +46,8 @@ _BEGIN: Final = sql.SQL("begin; select set_config('minamo.tenant', {tenant}, tru
 _BEGIN_SNAPSHOT: Final = sql.SQL(
     "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
 )
+# The caller of a transaction, as the views of what it may see ask for it.
+_SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
 # The same for what may be lost with the server: its commit does not wait for the disk.
 _BEGIN_UNSURE: Final = sql.SQL(
     "begin; select set_config('minamo.tenant', {tenant}, true), set_config('synchronous_commit', 'off', true)"
@@ -81,6 +90,14 @@ async def _configure(connection: AsyncConnection) -> None:
     connection.prepare_threshold = 3
 
 
+def _restricted(tenant_id: int) -> Caller | None:
+    """The caller of a transaction of this tenant, unless it may see everything. Work over all tenants is the hub's."""
+    caller = current_caller()
+    if caller is STAFF or not caller.is_restricted or tenant_id == ALL_TENANTS:
+        return None
+    return caller
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -94,11 +111,15 @@ class Database:
         # For small transactions inside another one (a new term, a new partition): were they to wait for the same
         # pool, all its connections could be held by callers that wait.
         self._aside = self._make_pool(0, 2, wait_s)
+        # For callers who do not see everything. Plans that a connection keeps are of the views or of the tables.
+        self._seen = self._make_pool(0, max_size, wait_s, _SEEN_OPTIONS)
 
-    def _make_pool(self, min_size: int, max_size: int, wait_s: float) -> AsyncConnectionPool:
+    def _make_pool(
+        self, min_size: int, max_size: int, wait_s: float, options: str = SESSION_OPTIONS
+    ) -> AsyncConnectionPool:
         return AsyncConnectionPool(
             self.url,
-            kwargs={"options": SESSION_OPTIONS, "application_name": "minamo", "autocommit": True},
+            kwargs={"options": options, "application_name": "minamo", "autocommit": True},
             min_size=min_size,
             max_size=max_size,
             timeout=wait_s,
@@ -112,11 +133,13 @@ class Database:
         """Start filling the pools; does not wait for the database to answer."""
         await self._pool.open(wait=False)
         await self._aside.open(wait=False)
+        await self._seen.open(wait=False)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
         await self._aside.close()
+        await self._seen.close()
 
     @asynccontextmanager
     async def transaction(
@@ -128,12 +151,15 @@ class Database:
         its statements see the database as it is at the first of them. Without ``durable`` the commit does not wait
         for the disk: when the server dies in the next half second, it has never been.
         """
-        pool = self._aside if aside else self._pool
+        caller = _restricted(tenant_id)
+        pool = self._seen if caller else self._aside if aside else self._pool
         begin = _BEGIN_SNAPSHOT if snapshot else _BEGIN if durable else _BEGIN_UNSURE
         with store_errors():
             async with pool.connection() as connection:
                 await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))
                 try:
+                    if caller:
+                        await connection.execute(_SET_CALLER, (str(int(caller.audience)), caller.name))
                     yield connection
                 except BaseException:
                     await connection.rollback()
@@ -147,11 +173,14 @@ class Database:
 
         A text that was built (bytes) is planned for its values each time.
         """
+        caller = _restricted(tenant_id)
         with store_errors():
-            async with self._pool.connection() as connection:
+            async with (self._seen if caller else self._pool).connection() as connection:
                 async with connection.pipeline():
                     await connection.execute("begin read only")
                     await connection.execute(SET_TENANT, (str(tenant_id),))
+                    if caller:
+                        await connection.execute(_SET_CALLER, (str(int(caller.audience)), caller.name))
                     cursor = await connection.execute(statement, values, prepare=not isinstance(statement, bytes))
                     await connection.execute("commit")
                 return await cursor.fetchall()

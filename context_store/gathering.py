@@ -12,12 +12,17 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from context_store.callers import STAFF, Caller, current_caller
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Work = Callable[[int, Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
 """Does items of a tenant; an exception among the results is raised to who asked for that item, one that it raises to
 all."""
+
+Group = tuple[int, Caller | None]
+"""A tenant, and for whom (None: staff) it is asked: what different callers may see is never read together."""
 
 
 class Gathering(Generic[Item, Result]):
@@ -30,33 +35,35 @@ class Gathering(Generic[Item, Result]):
         self._work = work
         self._most = most
         self._lanes = lanes
-        self._waiting: defaultdict[int, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
-        self._running: Counter[int] = Counter()
+        self._waiting: defaultdict[Group, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
+        self._running: Counter[Group] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, tenant_id: int, item: Item) -> Result:
         """The result for ``item``. When the caller is cancelled, the item may have been done all the same."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting[tenant_id].append((item, future))
-        if self._running[tenant_id] < self._lanes:
-            self._running[tenant_id] += 1
-            task = asyncio.create_task(self._run(tenant_id))
+        caller = current_caller()
+        group = tenant_id, None if caller is STAFF else caller
+        self._waiting[group].append((item, future))
+        if self._running[group] < self._lanes:
+            self._running[group] += 1
+            task = asyncio.create_task(self._run(group))  # which inherits for whom
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return await future
 
-    async def _run(self, tenant_id: int) -> None:
+    async def _run(self, group: Group) -> None:
         """Do what waits, until nothing does."""
         try:
             await asyncio.sleep(0)  # who has sent by now is in the first batch already
-            while waiting := self._waiting[tenant_id]:
-                asked, self._waiting[tenant_id] = waiting[: self._most], waiting[self._most :]
-                await self._do(tenant_id, [entry for entry in asked if not entry[1].cancelled()])
+            while waiting := self._waiting[group]:
+                asked, self._waiting[group] = waiting[: self._most], waiting[self._most :]
+                await self._do(group[0], [entry for entry in asked if not entry[1].cancelled()])
         finally:
-            self._running[tenant_id] -= 1
-            if not self._running[tenant_id]:  # nothing waits any more, or the process ends
-                del self._running[tenant_id]
-                for _, future in self._waiting.pop(tenant_id):
+            self._running[group] -= 1
+            if not self._running[group]:  # nothing waits any more, or the process ends
+                del self._running[group]
+                for _, future in self._waiting.pop(group):
                     future.cancel()
 
     async def _do(self, tenant_id: int, asked: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:

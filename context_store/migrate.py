@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from context_store.database import SCHEMA, sqlalchemy_url
+from context_store.seen import FORGET_VIEWS, are_made, make_views
 
 # One lock for all processes of one hub ("mina" in ASCII); held for the session of the migration.
 _MIGRATION_LOCK = 0x6D696E61
@@ -25,6 +26,17 @@ def _config() -> Config:
 def newest_revision() -> str:
     """The revision this version of the hub needs."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _upgrade(connection: sa.Connection, config: Config, revision: str) -> None:
+    """Bring the tables to ``revision`` and the views with them, in one transaction."""
+    newest = newest_revision()
+    if not are_made(connection, newest):
+        connection.execute(sa.text(FORGET_VIEWS))
+        command.upgrade(config, revision)
+        if revision in ("head", newest):
+            make_views(connection, newest)
+    connection.commit()
 
 
 def migrate(database_url: str, revision: str = "head") -> str:
@@ -42,8 +54,7 @@ def migrate(database_url: str, revision: str = "head") -> str:
             connection.execute(sa.text("create extension if not exists postgis"))
             connection.commit()
             config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-            connection.commit()
+            _upgrade(connection, config, revision)
             connection.execute(sa.select(sa.func.pg_advisory_unlock(_MIGRATION_LOCK)))
             connection.commit()
     finally:

@@ -16,6 +16,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
+from broker.audiences import Audience
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.query import EntityQuery
@@ -32,7 +33,7 @@ CACHE: Final = "subscriptions"
 
 _COLUMNS: Final = """
     subscription_key, tenant_id, id, document, context, times_sent, times_failed, last_notification, last_success,
-    last_failure, last_error, created_at, modified_at, sending
+    last_failure, last_error, created_at, modified_at, sending, audience
 """
 
 # A new subscription. Its times are the database's, like those of the change events that it is compared with.
@@ -136,10 +137,11 @@ class StoredSubscription:
     created_at: datetime
     modified_at: datetime
     sending: Sending
+    audience: Audience = Audience.STAFF
 
 
 def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
-    key, tenant_id, subscription_id, document, context, *counters, created_at, modified_at, sending = row
+    key, tenant_id, subscription_id, document, context, *counters, created_at, modified_at, sending, audience = row
     return StoredSubscription(
         key,
         tenant_id,
@@ -150,6 +152,7 @@ def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
         created_at,
         modified_at,
         Sending.from_stored(sending),
+        Audience(audience),
     )
 
 

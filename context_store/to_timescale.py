@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, sql
 
 from broker.errors import MinamoError
 from context_store.database import ALL_TENANTS, Database
+from context_store.seen import without_views
 
 _STATE: Final[LiteralString] = """
     select to_regclass('attribute_instance_rows') is not null, to_regclass('history_move') is not null,
@@ -97,7 +98,8 @@ async def move_to_timescale(database: Database, told: Told = lambda _name, _rows
         told(name, rows, len(left) - 1)
     async with database.transaction(ALL_TENANTS) as connection:
         await connection.execute(_LOCK)
-        await connection.execute(_END)
+        async with without_views(connection):
+            await connection.execute(_END)
     async with database.transaction(ALL_TENANTS) as connection:
         await connection.execute(_ANALYZE)
     return True

@@ -12,7 +12,20 @@ from typing import Any
 import click
 import orjson
 
-from api.cli import contacts, deliveries, devices, drills, history, polls, printing, quality, rules, silence, store
+from api.cli import (
+    audiences,
+    contacts,
+    deliveries,
+    devices,
+    drills,
+    history,
+    polls,
+    printing,
+    quality,
+    rules,
+    silence,
+    store,
+)
 from api.cli.terminal import client_options, guarded, load_settings, make_client, terminal_language
 from api.embedded import Text
 from api.logs import configure_logging, get_logger
@@ -203,6 +216,7 @@ for command in (
     polls.polls,
     rules.rules,
     rules.alarms,
+    audiences.audiences,
     contacts.contacts,
     contacts.notices,
     store.store,

@@ -29,6 +29,7 @@ from broker.registrations.answers import documents_of, entity_of
 from broker.registrations.matching import Share, SourceFilter, Wanted, shares_of, within
 from broker.registrations.model import Mode, Registration
 from broker.registrations.requests import Asking, Manner, SourceRequest, manner_of
+from context_store.callers import current_caller
 
 log = structlog.get_logger(__name__)
 
@@ -82,10 +83,13 @@ class ContextSources:
         self._resting: dict[str, float] = {}  # endpoint: until when it is left alone after a failure
 
     async def any_of(self, tenant_id: int) -> bool:
-        """Whether the tenant has registrations at all: what every read asks first."""
+        """Whether the tenant has registrations at all, for staff: what every read asks first.
+
+        What other brokers have is not kept from audiences here, so only staff gets it.
+        """
         if not self._directory.is_loaded:
             await self._directory.refresh()
-        return bool(self._directory.of(tenant_id))
+        return bool(self._directory.of(tenant_id)) and not current_caller().is_restricted
 
     async def matching(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from api.openapi.audience_schemas import AUDIENCE
 from api.openapi.building import (
     BOOLEAN,
     CONTEXT,
@@ -113,6 +114,7 @@ _RULE: Final[dict[str, Schema]] = {
     "datasetId": URI,
     "unitCode": {"type": "string", "pattern": "^[A-Z0-9]{2,3}$", "default": DEFAULT_UNIT},
     **_TUNING,
+    "audience": AUDIENCE | {"default": "staff", "description": "Who may see its alerts"},
     "overrides": {
         "type": "object",
         "additionalProperties": members(_TUNING),

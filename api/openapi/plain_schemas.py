@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.alert_schemas import ALERTS, STAGE
+from api.openapi.audience_schemas import AUDIENCES
 from api.openapi.building import (
     ANY,
     COUNT,
@@ -182,5 +183,5 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**DEVICES, **POLLS, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
+PLAIN: Final = {**AUDIENCES, **DEVICES, **POLLS, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
 """All of them."""

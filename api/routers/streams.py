@@ -26,6 +26,7 @@ from api.streams.sending import EventStream, until_either_ends
 from api.streams.tickets import STREAM_PATH, Tickets
 from broker.errors import BadRequestData, NonexistentTenant, ResourceNotFound
 from broker.times import to_text
+from context_store.callers import current_caller
 from context_store.notifications import FoundSubscription, NotificationLog
 from context_store.tenants import DEFAULT_TENANT
 
@@ -80,7 +81,7 @@ def streams_router(hub: Hub, readers: StreamReaders, tickets: Tickets) -> APIRou
         path = body.get("path")
         if not isinstance(path, str) or not STREAM_PATH.fullmatch(unquote(path)):
             raise BadRequestData("path: it is neither /api/v1/subscriptions/{id}/stream nor /api/v1/alerts/stream")
-        text, ticket = await tickets.make(unquote(path), tenant or DEFAULT_TENANT, datetime.now(UTC))
+        text, ticket = await tickets.make(unquote(path), tenant or DEFAULT_TENANT, datetime.now(UTC), current_caller())
         url = f"{path}?{urlencode({'ticket': text})}"
         return Json({"ticket": text, "url": url, "expiresAt": to_text(ticket.until)}, status_code=201)
 

@@ -39,6 +39,18 @@ class HttpSettings(BaseModel):
         "loopback is served.",
         "API を使えるベアラートークンの SHA-256（16進）。空なら認証なしで、ループバックのみ。",
     )
+    briefed_tokens_sha256: TokenHashes = setting(
+        (),
+        "http",
+        "The same for people and companies that were briefed: their tokens read what is public or for the briefed.",
+        "説明を受けた市民・企業のトークン（同じ形式）。公開データと説明済み向けデータだけを読める。",
+    )
+    public_access: bool = setting(
+        False,
+        "http",
+        "Requests without a token read what is public; off: they are refused. Needs api_tokens_sha256.",
+        "トークンのない要求に公開データの読み取りを許す。オフなら拒否。api_tokens_sha256 が必要。",
+    )
     max_request_bytes: int = setting(8_388_608, "http", "Largest request body.", "リクエスト本文の上限。", ge=1024)
     batch_max_entities: int = setting(
         1000, "http", "Most entities in one batch operation.", "一括操作 1 回の最大エンティティ数。", ge=1, le=100_000
@@ -53,5 +65,14 @@ class HttpSettings(BaseModel):
                 f"127.0.0.1 / 認証なしで {self.http_host} を公開しようとしています。"
                 f"MINAMO_API_TOKENS_SHA256 を"
                 "設定するか、127.0.0.1 で待ち受けてください"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _audiences_need_staff(self) -> Self:
+        if (self.briefed_tokens_sha256 or self.public_access) and not self.api_tokens_sha256:
+            raise ValueError(
+                "without api_tokens_sha256 everybody is staff: briefed_tokens_sha256 and public_access say nothing / "
+                "api_tokens_sha256 がないと全員が職員扱いになり、briefed_tokens_sha256 と public_access は無意味です"
             )
         return self

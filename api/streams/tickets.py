@@ -19,17 +19,21 @@ from typing import Final
 
 import orjson
 
+from broker.audiences import Audience
+from context_store.callers import STAFF, Caller
+
 SECRET_NAME: Final = "stream tickets"  # noqa: S105 - the name of a secret
 STREAM_PATH: Final = re.compile(r"/api/v1/(alerts|subscriptions/[^/]+)/stream")
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket opens: the stream at ``path`` (decoded) of ``tenant``, until a time."""
+    """What a ticket opens, and for whom: the stream at ``path`` (decoded) of ``tenant``, until a time."""
 
     path: str
     tenant: str
     until: datetime
+    caller: Caller = STAFF
 
 
 class Tickets:
@@ -40,10 +44,10 @@ class Tickets:
         self._secret: bytes | None = None
         self._lifetime = lifetime
 
-    async def make(self, path: str, tenant: str, now: datetime) -> tuple[str, Ticket]:
+    async def make(self, path: str, tenant: str, now: datetime, caller: Caller = STAFF) -> tuple[str, Ticket]:
         """A ticket as text, and what it says."""
-        ticket = Ticket(path, tenant, now + self._lifetime)
-        claims = orjson.dumps([ticket.path, ticket.tenant, ticket.until.timestamp()])
+        ticket = Ticket(path, tenant, now + self._lifetime, caller)
+        claims = orjson.dumps([path, tenant, ticket.until.timestamp(), int(caller.audience), caller.name])
         return f"{_encode(claims)}.{_encode(await self._sign(claims))}", ticket
 
     async def read(self, text: str, now: datetime) -> Ticket | None:
@@ -54,8 +58,8 @@ class Tickets:
             return None
         if not hmac.compare_digest(signature, await self._sign(claims)):
             return None
-        path, tenant, until = orjson.loads(claims)
-        ticket = Ticket(path, tenant, datetime.fromtimestamp(until, UTC))
+        path, tenant, until, audience, name = orjson.loads(claims)
+        ticket = Ticket(path, tenant, datetime.fromtimestamp(until, UTC), Caller(Audience(audience), name))
         return ticket if now <= ticket.until else None
 
     async def _sign(self, claims: bytes) -> bytes:

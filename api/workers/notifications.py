@@ -25,6 +25,7 @@ from broker.subscriptions import (
     notification_headers,
     shared_part,
 )
+from context_store.audiences import seeing_as
 from context_store.deliveries import NewDelivery, Priority
 from context_store.entities import get_entities
 from context_store.tenants import DEFAULT_TENANT, Tenants
@@ -145,7 +146,8 @@ async def _linked(connection: AsyncConnection, entry: Indexed, roots: list[Expan
         return []
 
     async def fetch(ids: Collection[str]) -> Mapping[str, ExpandedEntity]:
-        found = await get_entities(connection, entry.tenant_id, ids)
+        async with seeing_as(connection, entry.tenant_id, entry.audience):
+            found = await get_entities(connection, entry.tenant_id, ids)
         return {entity_id: stored.entity for entity_id, stored in found.items()}
 
     return await linked_entities(roots, subscription.form, subscription.retrieval, fetch)

@@ -16,6 +16,7 @@ from api.workers.subscription_directory import indexed_subscription
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Indexed
 from context_store import subscriptions as store
+from context_store.audiences import seeing_as
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import insert_deliveries
 
@@ -76,7 +77,8 @@ class PeriodicNotifier:
         limit = _ENTITIES_IN_A_NOTIFICATION
         while True:
             query = entry.subscription.query
-            page = await store.matching_entities(connection, entry.tenant_id, query, limit=limit, after=after)
+            async with seeing_as(connection, entry.tenant_id, entry.audience):
+                page = await store.matching_entities(connection, entry.tenant_id, query, limit=limit, after=after)
             if page:
                 sequence, after = sequence + 1, page[-1].id
                 happening = Happening("periodic", [(entity, None) for entity in page])

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 
 from api.workers.notifications import Failures
 from api.workers.waiting import let_others_work
+from broker.audiences import Audience
 from broker.subscriptions import Indexed, SubscriptionIndex, indexed, read_subscription
 from context_store import subscriptions as store
 from context_store.caches import version_of
@@ -29,6 +30,12 @@ class SubscriptionDirectory:
         self.index = SubscriptionIndex()
         self._version = -1
         self._since: dict[int, datetime] = {}
+        self._restricted: dict[int, Audience] = {}
+
+    @property
+    def audiences(self) -> set[Audience]:
+        """The audiences of subscribers who are not staff."""
+        return set(self._restricted.values())
 
     def tells(self, key: int, recorded_at: datetime) -> bool:
         """Whether a change of that time is one that the subscription is told of."""
@@ -55,6 +62,8 @@ class SubscriptionDirectory:
         try:
             self.index.add(indexed_subscription(stored))
             self._since[stored.key] = stored.created_at - _LONGEST_WRITE
+            if stored.audience < Audience.STAFF:
+                self._restricted[stored.key] = stored.audience
         except Exception as error:  # noqa: BLE001 - one that cannot be read must not stop the others
             self._forget(stored.key)
             failures.add(stored.key, stored.id, error)
@@ -62,10 +71,11 @@ class SubscriptionDirectory:
     def _forget(self, key: int) -> None:
         self.index.remove(key)
         self._since.pop(key, None)
+        self._restricted.pop(key, None)
 
 
 def indexed_subscription(stored: store.StoredSubscription) -> Indexed:
     """A row as the index has it; raises what :func:`read_subscription` raises."""
     subscription = read_subscription(stored.document, stored.id)
     context = stored.document.get("jsonldContext", stored.context)
-    return indexed(stored.key, stored.tenant_id, subscription, context)
+    return indexed(stored.key, stored.tenant_id, subscription, context, stored.audience)

@@ -23,10 +23,13 @@ from api.workers.periodic import PeriodicNotifier
 from api.workers.subscription_directory import SubscriptionDirectory
 from api.workers.waiting import let_others_work
 from broker.alerts import ALERT_TYPE
+from broker.audiences import Audience
 from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Concern, EntityEvent, Indexed, state_after, state_before
+from broker.subscriptions.seen import event_without, without
 from context_store import subscriptions as store
+from context_store.audiences import hidden_of, seeing_as
 from context_store.deliveries import NewDelivery, insert_deliveries
 from context_store.events import ChangeEvent, ChangeFeed
 
@@ -71,6 +74,8 @@ class _Concerned:
     change: ChangeEvent
     event: EntityEvent
     concern: Concern
+    state: ExpandedEntity | None = None
+    audience: Audience = Audience.STAFF
 
 
 @dataclass(slots=True)
@@ -133,11 +138,12 @@ class ChangeNotifier:
         if not concerned:
             return
         states = await _states(connection, events, {found.change.entity_key for found in concerned})
+        concerned = [replace(found, state=states[found.change.event_id]) for found in concerned]
         failures = Failures()
         matched = []
-        for number, found in enumerate(concerned):
+        for number, found in enumerate(concerned + await self._seen(connection, concerned)):
             await let_others_work(number)
-            state = states[found.change.event_id]
+            state = states[found.change.event_id] if found.state is None else found.state
             if entries := await self._matching(connection, found, state, now, failures):
                 matched.append((found, state, entries))
         keys = {entry.key for _, _, entries in matched for entry in entries}
@@ -161,6 +167,22 @@ class ChangeNotifier:
         concern = self._directory.index.look_up(event)
         return None if concern is None else _Concerned(change, event, concern)
 
+    async def _seen(self, connection: AsyncConnection, concerned: list[_Concerned]) -> list[_Concerned]:
+        """The same for subscribers who are not staff: without what they must not see."""
+        seen = []
+        for audience in self._directory.audiences:
+            keys = {(found.change.tenant_id, found.change.entity_key) for found in concerned}
+            hidden = await hidden_of(connection, keys, audience)
+            for found in concerned:
+                names = hidden.get(found.change.entity_key)
+                if names is None or found.state is None:
+                    continue
+                event = event_without(found.event, names)
+                if (concern := self._directory.index.look_up(event)) is not None:
+                    state = without(found.state, names)
+                    seen.append(_Concerned(found.change, event, concern, state, audience))
+        return seen
+
     async def _matching(
         self, connection: AsyncConnection, found: _Concerned, state: ExpandedEntity, now: datetime, failures: Failures
     ) -> list[Indexed]:
@@ -168,7 +190,11 @@ class ChangeNotifier:
         recorded_at = found.change.recorded_at
         matching = []
         for entry in found.concern.candidates(state):
-            if not entry.subscription.is_live(now) or not self._directory.tells(entry.key, recorded_at):
+            if (
+                entry.audience is not found.audience
+                or not entry.subscription.is_live(now)
+                or not self._directory.tells(entry.key, recorded_at)
+            ):
                 continue
             try:
                 if entry.matches(state) and await _meets_linked(connection, entry, state):
@@ -192,7 +218,8 @@ async def _meets_linked(connection: AsyncConnection, entry: Indexed, state: Expa
     """Whether the entities linked to it are as ``q`` asks, where it asks."""
     if not entry.needs_linked:
         return True
-    return await store.matches_linked(connection, entry.tenant_id, entry.subscription.query, state.id)
+    async with seeing_as(connection, entry.tenant_id, entry.audience):
+        return await store.matches_linked(connection, entry.tenant_id, entry.subscription.query, state.id)
 
 
 async def _states(

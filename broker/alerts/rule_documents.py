@@ -43,6 +43,7 @@ from broker.alerts.rules import (
     Override,
     scope_pattern,
 )
+from broker.audiences import Audience, parse_audience
 from broker.errors import BadRequestData
 from broker.times import to_text
 from schemas.stages import NO_DATA, RANK, STAGE_BY_CODE
@@ -67,7 +68,16 @@ _OVERRIDABLE: Final = frozenset(
         "escalateAfter",
     }
 )
-_MEMBERS: Final = _OVERRIDABLE | {"id", "name", "entities", "attribute", "datasetId", "unitCode", "overrides"}
+_MEMBERS: Final = _OVERRIDABLE | {
+    "id",
+    "name",
+    "entities",
+    "attribute",
+    "datasetId",
+    "unitCode",
+    "overrides",
+    "audience",
+}
 
 
 def parse_rule(document: Mapping[str, Any], *, strict: bool = True) -> AlertRule:
@@ -120,6 +130,7 @@ def _rule(root: Mapping[str, Any], overrides: dict[str, Override], strict: bool)
         flapping=_flapping(root.get("flapping", {})),
         escalate_after=_escalations(root.get("escalateAfter", list(DEFAULT_ESCALATE_AFTER_S))),
         overrides=overrides,
+        audience=parse_audience(root.get("audience", Audience.STAFF.word)),
     )
 
 
@@ -169,7 +180,7 @@ def override_members(rule: AlertRule) -> dict[str, Any]:
 
 def _less_usual(rule: AlertRule) -> dict[str, Any]:
     """Members that most rules leave alone."""
-    document: dict[str, Any] = {}
+    document: dict[str, Any] = {} if rule.audience is Audience.STAFF else {"audience": rule.audience.word}
     if rule.reference != GAUGE:
         document["reference"] = rule.reference
     if rule.zero_point is not None:

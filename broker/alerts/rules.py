@@ -23,6 +23,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from broker.alerts.conditions import Condition, Series, terms_of
+from broker.audiences import Audience
 from broker.query.scopes import parse_scopes, scope_expression
 from broker.query.tree import ScopePattern
 from schemas.stages import NO_DATA, STAGE_BY_CODE, Stage
@@ -147,7 +148,7 @@ class AlertRule:
     zero; they were given from ``reference``, in which that zero is at ``zero_point``.
 
     ``silent_after``: a raised station that says nothing for so long is marked unknown. ``escalate_after``: when nobody
-    has acknowledged, counted from the raise.
+    has acknowledged, counted from the raise. ``audience``: who may see its alerts.
     """
 
     id: str
@@ -169,6 +170,7 @@ class AlertRule:
     flapping: Flapping | None = field(default_factory=Flapping)
     escalate_after: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in DEFAULT_ESCALATE_AFTER_S)
     overrides: Mapping[str, Override] = field(default_factory=dict)
+    audience: Audience = Audience.STAFF
 
     @property
     def own(self) -> Series:

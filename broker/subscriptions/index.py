@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
+from broker.audiences import Audience
 from broker.entities import ExpandedEntity
 from broker.query import EntitySelector
 from broker.query.match import Matcher
@@ -40,15 +41,17 @@ class Indexed:
     shape: bytes
     matches: Matcher
     needs_linked: bool = False
+    audience: Audience = Audience.STAFF
 
 
-def indexed(key: int, tenant_id: int, subscription: Subscription, context: Any) -> Indexed:
-    """``subscription`` with its compiled query."""
+def indexed(
+    key: int, tenant_id: int, subscription: Subscription, context: Any, audience: Audience = Audience.STAFF
+) -> Indexed:
+    """``subscription`` with its compiled query; ``audience`` is that of whoever made it."""
     query = subscription.query
     matches = compiled(of_one_entity(query))
-    return Indexed(
-        key, tenant_id, subscription, context, shape(subscription, context), matches, looks_into_linked(query)
-    )
+    form = shape(subscription, context) + audience.word.encode()
+    return Indexed(key, tenant_id, subscription, context, form, matches, looks_into_linked(query), audience)
 
 
 _Entries: TypeAlias = dict[int, Indexed]

@@ -36,6 +36,7 @@ TABLES = (
     "alarm",
     "alarm_step",
     "audit_entry",
+    "audience_rule",
     "contact_document",
     "contact_notice",
     "web_push_browser",
