@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, LiteralString
 
@@ -40,9 +41,27 @@ _INDEX: Final[LiteralString] = "create index on bare_entity using gin (types)"
 _ANALYZE: Final[LiteralString] = "vacuum analyze bare_entity"
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; ``idle`` is what it answers quickly when it has nothing else to do."""
+
+    url: str
+    pid: int
+    idle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One load of a server, and the processor time of the server and of PostgreSQL, in us for each request."""
+
+    rate: Rate
+    server_us: float
+    postgres_us: float
+
+
 @contextlib.asynccontextmanager
-async def _served(bench: Bench, profile: Path | None) -> AsyncIterator[dict[str, str]]:
-    """Addresses of the hub and of the bare application, both running."""
+async def _served(bench: Bench, profile: Path | None) -> AsyncIterator[dict[str, Server]]:
+    """The hub and the bare application, both running."""
     hub_port, bare_port = free_port(), free_port()
     environment = {**bench.hub_environment(), "MINAMO_HTTP_PORT": str(hub_port), "MINAMO_LOG_LEVEL": "warning"}
     profiled = ["-m", "cProfile", "-o", str(profile)] if profile else []
@@ -50,14 +69,17 @@ async def _served(bench: Bench, profile: Path | None) -> AsyncIterator[dict[str,
     server += ["--log-level", "warning", "--loop", "uvloop"]
     database = {"BENCH_DATABASE_URL": bench.services.database_url}
     async with (
-        child(*profiled, "-m", "api.cli", "serve", environment=environment, log=bench.folder / "hub.log"),
-        child(*server, environment=database, log=bench.folder / "bare.log"),
+        child(*profiled, "-m", "api.cli", "serve", environment=environment, log=bench.folder / "hub.log") as hub,
+        child(*server, environment=database, log=bench.folder / "bare.log") as bare,
     ):
-        urls = {"hub": f"http://127.0.0.1:{hub_port}", "bare": f"http://127.0.0.1:{bare_port}"}
-        await answering(urls["hub"] + "/readyz", bench.folder / "hub.log")
-        await _fill(bench, urls["hub"])
-        await answering(urls["bare"] + "/one/get/urn:ngsi-ld:Station:0", bench.folder / "bare.log")
-        yield urls
+        servers = {
+            "hub": Server(f"http://127.0.0.1:{hub_port}", hub.pid, "/readyz"),
+            "bare": Server(f"http://127.0.0.1:{bare_port}", bare.pid, "/one/get/urn:ngsi-ld:Station:0"),
+        }
+        await answering(servers["hub"].url + servers["hub"].idle, bench.folder / "hub.log")
+        await _fill(bench, servers["hub"].url)
+        await answering(servers["bare"].url + servers["bare"].idle, bench.folder / "bare.log")
+        yield servers
 
 
 async def _idle(url: str) -> None:
@@ -82,45 +104,60 @@ async def _fill(bench: Bench, hub: str) -> None:
             await database.execute(statement)
 
 
-async def measure(given: argparse.Namespace) -> dict[str, dict[str, list[Rate]]]:
-    """For each case the rates of the ``hub`` and of each ceiling, a list of rounds."""
+async def measure(given: argparse.Namespace) -> dict[str, dict[str, list[Measured]]]:
+    """For each case what the ``hub`` did and what each ceiling did, a list of rounds."""
     chosen = [case for case in CASES if given.only in case.name]
-    found: dict[str, dict[str, list[Rate]]] = {case.name: {} for case in chosen}
-    async with running_services(1) as bench, _served(bench, given.profile) as urls:
+    found: dict[str, dict[str, list[Measured]]] = {case.name: {} for case in chosen}
+    async with running_services(1) as bench, _served(bench, given.profile) as servers:
         for number in range(given.rounds):
             for case in chosen:
-                for name, rate in (await _round(case, urls, bench.folder, given)).items():
+                for name, rate in (await _round(case, bench, servers, given)).items():
                     found[case.name].setdefault(name, []).append(rate)
             print(f"round {number + 1} of {given.rounds}", flush=True)
     return found
 
 
-async def _round(case: Case, urls: dict[str, str], folder: Path, given: argparse.Namespace) -> dict[str, Rate]:
-    rates = {}
+async def _round(
+    case: Case, bench: Bench, servers: dict[str, Server], given: argparse.Namespace
+) -> dict[str, Measured]:
+    measured = {}
     bodies = {"hub": case.hub} | ({} if given.profile else case.bare)
     for name, body in bodies.items():
-        script = folder / f"{name}.lua"
+        script = bench.folder / f"{name}.lua"
         script.write_text(case.script(body))
-        url = urls["hub" if name == "hub" else "bare"]
-        rates[name] = await load(url, script, connections=given.connections, seconds=given.seconds)
-        await _idle(f"{urls['hub']}/readyz" if name == "hub" else f"{urls['bare']}/one/get/urn:ngsi-ld:Station:0")
-    return rates
+        server = servers["hub" if name == "hub" else "bare"]
+        before = _cpu_s(server, bench)
+        rate = await load(server.url, script, connections=given.connections, seconds=given.seconds)
+        await _idle(server.url + server.idle)
+        spent = (after - earlier for after, earlier in zip(_cpu_s(server, bench), before, strict=True))
+        measured[name] = Measured(rate, *(seconds * 1e6 / rate.requests for seconds in spent))
+    return measured
 
 
-def report(found: dict[str, dict[str, list[Rate]]]) -> None:
+def _cpu_s(server: Server, bench: Bench) -> tuple[float, float]:
+    """Processor time so far of the server and of PostgreSQL."""
+    return machine.cpu_seconds([server.pid]), bench.server_cpu_s()["postgres"]
+
+
+def report(found: dict[str, dict[str, list[Measured]]]) -> None:
     """Print medians, and the hub's ratio to each ceiling as the median of the rounds' ratios."""
-    for case, rates in found.items():
-        hub = rates["hub"]
-        line = f"{case:24} hub {_median(hub):7,.0f}/s (p50 {hub[-1].p50_ms:.1f}, p99 {hub[-1].p99_ms:.1f} ms)"
-        for name, ceiling in rates.items():
+    for case, rounds in found.items():
+        hub = rounds["hub"]
+        last = hub[-1].rate
+        line = f"{case:24} hub {_told(hub)} (p50 {last.p50_ms:.1f}, p99 {last.p99_ms:.1f} ms)"
+        for name, ceiling in rounds.items():
             if name != "hub":
-                ratios = [one.per_s / other.per_s for one, other in zip(hub, ceiling, strict=True)]
-                line += f"   bare, {name} {_median(ceiling):7,.0f}/s: ratio {statistics.median(ratios):.2f}"
+                ratios = [one.rate.per_s / other.rate.per_s for one, other in zip(hub, ceiling, strict=True)]
+                line += f"   bare, {name} {_told(ceiling)}: ratio {statistics.median(ratios):.2f}"
         print(line, flush=True)
 
 
-def _median(rates: list[Rate]) -> float:
-    return statistics.median(rate.per_s for rate in rates)
+def _told(rounds: list[Measured]) -> str:
+    per_s, server, postgres = (
+        statistics.median(getter(found) for found in rounds)
+        for getter in (lambda found: found.rate.per_s, lambda found: found.server_us, lambda found: found.postgres_us)
+    )
+    return f"{per_s:7,.0f}/s, {server:,.0f} + {postgres:,.0f} us"
 
 
 def main() -> None:

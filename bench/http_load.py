@@ -20,6 +20,7 @@ TYPES: Final = 20
 TARGETS: Final = 50  # entities that relationships point to
 _RATE: Final = re.compile(r"Requests/sec:\s+([\d.]+)")
 _REFUSED: Final = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+_REQUESTS: Final = re.compile(r"(\d+) requests in")
 _LATENCY: Final = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$", re.MULTILINE)
 _UNIT_MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _OBSERVED: Final = "2026-11-21T03:00:00Z"
@@ -54,9 +55,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What wrk measured: requests/s, and the time of an answer in ms (median, 99th percentile)."""
+    """What wrk measured: requests/s, how many there were, the time of an answer in ms (median, 99th percentile)."""
 
     per_s: float
+    requests: int
     p50_ms: float
     p99_ms: float
 
@@ -105,8 +107,8 @@ async def load(url: str, script: Path, *, connections: int, seconds: int) -> Rat
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output = (await process.communicate())[0].decode()
-    rate, refused = _RATE.search(output), _REFUSED.search(output)
-    assert rate is not None, output
+    rate, requests, refused = (pattern.search(output) for pattern in (_RATE, _REQUESTS, _REFUSED))
+    assert rate is not None and requests is not None, output
     assert refused is None, f"{refused[1] if refused else ''} requests were refused by {url} ({script.name})"
     latency = {name: float(number) * _UNIT_MS[unit] for name, number, unit in _LATENCY.findall(output)}
-    return Rate(float(rate[1]), latency["50"], latency["99"])
+    return Rate(float(rate[1]), int(requests[1]), latency["50"], latency["99"])

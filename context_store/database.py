@@ -11,14 +11,14 @@ tables lead to views of what the caller's audience may see (``seen.sql``).
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import orjson
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor, sql
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -167,12 +167,30 @@ class Database:
                 await connection.commit()
 
     async def read(
-        self, tenant_id: int, statement: LiteralString | bytes, values: Sequence[Any] | Mapping[str, Any]
+        self, tenant_id: int, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
-        """The rows of one statement that only reads, in a transaction of ``tenant_id``: one message there and back.
+        """The rows of one statement that only reads, in a transaction of ``tenant_id``: one message there and back."""
+        return await self._read(tenant_id, AsyncConnection.cursor, statement, values, prepare=True)
 
-        A text that was built (bytes) is planned for its values each time.
+    async def read_built(
+        self, tenant_id: int, statement: bytes, values: Sequence[Any], *, plan_once: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """The same for a text that was built and has ``$1``, ``$2`` ... for the values.
+
+        It is planned for its values each time; with ``plan_once``, where the plan does not depend on them,
+        only until it has come a few times.
         """
+        return await self._read(tenant_id, AsyncRawCursor, statement, values, prepare=None if plan_once else False)
+
+    async def _read(
+        self,
+        tenant_id: int,
+        make_cursor: Callable[[AsyncConnection], AsyncCursor[Any]],
+        statement: LiteralString | bytes,
+        values: Sequence[Any] | Mapping[str, Any],
+        *,
+        prepare: bool | None,
+    ) -> list[tuple[Any, ...]]:
         caller = _restricted(tenant_id)
         with store_errors():
             async with (self._seen if caller else self._pool).connection() as connection:
@@ -181,7 +199,8 @@ class Database:
                     await connection.execute(SET_TENANT, (str(tenant_id),))
                     if caller:
                         await connection.execute(_SET_CALLER, (str(int(caller.audience)), caller.name))
-                    cursor = await connection.execute(statement, values, prepare=not isinstance(statement, bytes))
+                    cursor = make_cursor(connection)
+                    await cursor.execute(statement, values, prepare=prepare)
                     await connection.execute("commit")
                 return await cursor.fetchall()
 

@@ -32,15 +32,16 @@ from context_store.gathering import Gathering
 from context_store.ordering import Collations
 from context_store.partitions import Partitions
 from context_store.query_sql import ANY_TENANT, ANY_TIME, ENTITY_COLUMNS, count_entities, select_entities
+from context_store.query_templates import Template, shape_of
 from context_store.terms import TermIds
-from context_store.type_pages import select_page
+from context_store.type_pages import is_walk, select_page
 
 Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 
 _MOST_GETS: Final = 128  # in one statement
 _MOST_CHANGES: Final = 64  # in one transaction: others wait for its locks
 _LANES: Final = 2  # of each: with one the process waits while PostgreSQL works; with three the batches are too small
-_MOST_QUERIES: Final = 4096  # kept as statements, a few kilobytes each: building one takes longer than running it
+_MOST_SHAPES: Final = 2048  # of queries, kept as statements of a few kilobytes each
 _COLUMNS: Final = ("entity_key", *ENTITY_COLUMNS)
 
 
@@ -158,31 +159,36 @@ class EntityStore:
         }
         rows: list[tuple[Any, ...]] = []
         total = None
+        shape, slots = shape_of(query)
         with store_refusals():
             if limit:
-                text, values = _page_statement(query, ordering)
-                rows = await self._database.read(tenant_id, text, values | changing)
+                template = _page_template(shape, ordering)
+                rows = await self._database.read_built(
+                    tenant_id, template.text, template.filled(slots, changing), plan_once=is_walk(query, ordering)
+                )
             if count:
-                text, values = _count_statement(query)
-                ((total,),) = await self._database.read(tenant_id, text, values | changing)
+                template = _count_template(shape)
+                ((total,),) = await self._database.read_built(
+                    tenant_id, template.text, template.filled(slots, changing)
+                )
         entities = tuple(without_expired(from_row(row).entity, now) for row in rows[:limit])
         return EntityPage(entities, len(rows) > limit > 0, total)
 
 
-@lru_cache(maxsize=_MOST_QUERIES)
-def _page_statement(query: EntityQuery, ordering: Ordering | None) -> tuple[bytes, dict[str, Any]]:
-    """Text and values of a page; those of tenant, time and page have still to be set."""
+@lru_cache(maxsize=_MOST_SHAPES)
+def _page_template(shape: EntityQuery, ordering: Ordering | None) -> Template:
+    """A page; tenant, time and page are still to be set, as are the slots of the shape."""
     page: Statement
     if ordering is None:
-        page = select_page(query, tenant_id=ANY_TENANT, limit=0, columns=_COLUMNS, now=ANY_TIME)
+        page = select_page(shape, tenant_id=ANY_TENANT, limit=0, columns=_COLUMNS, now=ANY_TIME)
     else:
-        page = select_entities(query, tenant_id=ANY_TENANT, limit=0, ordering=ordering, columns=_COLUMNS, now=ANY_TIME)
-    return to_psycopg(page)
+        page = select_entities(shape, tenant_id=ANY_TENANT, limit=0, ordering=ordering, columns=_COLUMNS, now=ANY_TIME)
+    return Template(*to_psycopg(page))
 
 
-@lru_cache(maxsize=_MOST_QUERIES)
-def _count_statement(query: EntityQuery) -> tuple[bytes, dict[str, Any]]:
-    return to_psycopg(count_entities(query, tenant_id=ANY_TENANT, now=ANY_TIME))
+@lru_cache(maxsize=_MOST_SHAPES)
+def _count_template(shape: EntityQuery) -> Template:
+    return Template(*to_psycopg(count_entities(shape, tenant_id=ANY_TENANT, now=ANY_TIME)))
 
 
 def _selected(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | None, now: datetime) -> ExpandedEntity:

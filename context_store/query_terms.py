@@ -242,7 +242,7 @@ def _any_target(
         conditions.append(sa.and_(_has_languages(body), _exists_in(languages, condition(languages.c.item))))
     texts = [text for literal in values_of(operand) for text in _object_texts(literal)]
     if texts and whole:
-        objects = [json.dumps([{"object": text}]) for text in texts] + [json.dumps(text) for text in texts]
+        objects = [_json([{"object": text}]) for text in texts] + [_json(text) for text in texts]
         conditions.append(sa.func.coalesce(_contains_any(member_of(body, fixed("objectList")), objects), sa.false()))
     return sa.or_(*conditions)
 
@@ -304,11 +304,15 @@ def _contains_any(target: Json, literals: list[str]) -> Condition:
     return target.op("@>", return_type=sa.Boolean())(sa.any_(sa.cast(text_array(literals), ARRAY(JSONB))))
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _equal_json(value: Value) -> tuple[str, ...]:
     """The JSON texts that are equal to a value."""
     if value.kind in (ValueKind.NUMBER, ValueKind.BOOLEAN):
         return (json.dumps(value.content),)
-    return tuple(json.dumps(text, ensure_ascii=False) for text in equal_texts(value))
+    return tuple(map(_json, equal_texts(value)))
 
 
 def _ordered(operator: Operator, value: Value, target: Json) -> Condition:

@@ -15,12 +15,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from broker.query.ordering import Ordering
 from broker.query.tree import EntityQuery, Or, TypeName, TypeTree
 from context_store.compiled import Statement
 from context_store.query_sql import ENTITY, ENTITY_COLUMNS, entity_condition, select_entities
 from context_store.query_terms import Condition, text_array
 
 _MOST_TYPES: Final = 5  # each is a part of the statement
+# Constants, not parameters: the indexes have them, and a plan that is made without the parameters has to find them.
+_FIRST: Final[Any] = sa.literal_column("1", sa.Integer)
+_SECOND: Final[Any] = sa.literal_column("2", sa.Integer)
 
 
 def select_page(
@@ -47,6 +51,12 @@ def select_page(
     return merged.offset(sa.bindparam("offset", offset, sa.Integer))
 
 
+def is_walk(query: EntityQuery, ordering: Ordering | None = None) -> bool:
+    """Whether a page of ``query`` is a walk through the index of types whatever is asked for: there is but one plan."""
+    chosen_by = (query.ids, query.id_pattern, query.geo, query.scope, query.selectors, ordering)
+    return not any(chosen_by) and bool(_alternatives(query.types))
+
+
 def _alternatives(tree: TypeTree | None) -> list[str]:
     """The types (IRIs) of which an entity needs one; none when ``tree`` asks for something else."""
     if isinstance(tree, TypeName):
@@ -59,10 +69,10 @@ def _alternatives(tree: TypeTree | None) -> list[str]:
 
 def _parts(names: list[str]) -> list[Condition]:
     """Conditions of which an entity with one of the types meets exactly one."""
-    first: sa.ColumnElement[Any] = ENTITY.c.types[1]
+    first: sa.ColumnElement[Any] = ENTITY.c.types[_FIRST]
     wanted = text_array(names)
     others = sa.and_(
-        ENTITY.c.types[2].is_not(None),
+        ENTITY.c.types[_SECOND].is_not(None),
         ENTITY.c.types.op("&&", return_type=sa.Boolean())(wanted),
         first != sa.all_(wanted),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from broker.query import (
     EntityQuery,
@@ -27,7 +28,8 @@ from broker.query import (
 from context_store.compiled import Statement, to_psycopg
 from context_store.database import SESSION_OPTIONS
 from context_store.query_sql import INDEX_FUNCTIONS, count_entities, select_entities
-from context_store.type_pages import select_page
+from context_store.query_templates import numbered
+from context_store.type_pages import is_walk, select_page
 from schemas.terms import NGSI_LD
 from support.cluster import Cluster
 
@@ -124,6 +126,23 @@ class Plan:
         return json.dumps(self.root, indent=1)
 
 
+class KeptPlan(Plan):
+    """The same for a plan that holds for all values."""
+
+    def __init__(self, connection: psycopg.Connection, statement: Statement) -> None:
+        text, values = to_psycopg(statement)
+        plain, names = numbered(text)
+        literals = sql.SQL(", ").join(sql.Literal(values[name]) for name in names)
+        connection.execute("set plan_cache_mode to force_generic_plan")
+        connection.execute(b"prepare kept as " + plain)
+        row = connection.execute(
+            sql.SQL("explain (analyze, format json) execute kept ({})").format(literals)
+        ).fetchone()
+        assert row is not None
+        self.root = row[0][0]["Plan"]
+        self.nodes = list(_nodes(self.root))
+
+
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", ()):
@@ -189,6 +208,28 @@ class TestTypes:
     def test_all_types_are_paged_by_id(self, connection: psycopg.Connection) -> None:
         plan = page(connection, EntityQuery())
         assert (plan.indexes, plan.read, plan.sorted) == ({"entity_pkey"}, PAGE, 0)
+
+
+class TestPlansThatAreKept:
+    """A page of a type is planned without knowing what is asked for, once it has come a few times."""
+
+    @pytest.mark.parametrize(
+        ("query", "most"),
+        [
+            (of_type("T7"), PAGE),
+            (of_type("T7", "level>=50"), 4 * PAGE),
+            (of_type("Rare", "level>200"), 20),
+            (of_type("Common"), PAGE + SEVERAL),
+            (of_type("T7,Common,Rare"), 3 * PAGE + SEVERAL),
+            (of_type("Extra"), SEVERAL),
+        ],
+    )
+    def test_it_is_the_walk_through_the_index(
+        self, connection: psycopg.Connection, query: EntityQuery, most: int
+    ) -> None:
+        assert is_walk(query)
+        plan = KeptPlan(connection, select_page(query, tenant_id=1, limit=PAGE, now=NOW))
+        assert plan.read <= most
 
 
 class TestPlaces:

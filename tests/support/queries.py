@@ -31,6 +31,7 @@ from broker.query.tree import (
 )
 from context_store.compiled import to_psycopg
 from context_store.query_sql import INDEX_FUNCTIONS
+from context_store.query_templates import Template, shape_of
 from context_store.type_pages import select_page
 from schemas.terms import NGSI_LD
 
@@ -80,9 +81,10 @@ def selected(
     connection: Connection, query: EntityQuery, tenant: int = TENANT, now: datetime | None = None
 ) -> list[str]:
     """Ids that PostgreSQL finds, in its order, by the statement of ``EntityStore.query``."""
-    page = select_page(query, tenant_id=tenant, limit=100_000, columns=("id",), now=now)
-    text, parameters = to_psycopg(page)
-    return [row[0] for row in connection.execute(text, parameters, prepare=False)]
+    shape, slots = shape_of(query)
+    template = Template(*to_psycopg(select_page(shape, tenant_id=tenant, limit=100_000, columns=("id",), now=now)))
+    cursor = psycopg.RawCursor(connection).execute(template.text, template.filled(slots, {}), prepare=False)
+    return [row[0] for row in cursor]
 
 
 @contextmanager
