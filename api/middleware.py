@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
+from prometheus_client import Counter
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +16,7 @@ from api import metrics
 _COMPRESSED_PATHS: Final = ("/static/", "/api/v1/")
 _COMPRESSED_PAGES: Final = frozenset(("/", "/docs", "/openapi.json"))
 _COMPRESSED_FROM_BYTES: Final = 1000
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # Everything a page needs comes from the hub itself; images of the map are data.
 _CONTENT_SECURITY_POLICY: Final = (
@@ -25,6 +28,7 @@ _SECURITY_HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", _CONTENT_SECURITY_POLICY.encode()),
 )
+_SECURITY_NAMES: Final = frozenset(name for name, _ in _SECURITY_HEADERS)
 
 
 class SecurityHeaders:
@@ -40,12 +44,15 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name for name, _ in message["headers"]}
-                added = [header for header in _SECURITY_HEADERS if header[0] not in given]
-                message["headers"] = [*message["headers"], *added]
+                message["headers"] = _secured(message["headers"])
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _secured(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    given = [name for name, _ in headers if name in _SECURITY_NAMES]
+    return [*headers, *(_SECURITY_HEADERS if not given else (one for one in _SECURITY_HEADERS if one[0] not in given))]
 
 
 class Compression:
@@ -70,6 +77,15 @@ class RequestMetrics:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._counters: dict[tuple[str, int], Counter] = {}
+
+    def _count(self, method: str, status: int) -> None:
+        counter = self._counters.get((method, status))
+        if counter is None:
+            counter = metrics.REQUESTS.labels(method, str(status))
+            if method in _METHODS:  # others are what clients make up
+                self._counters[method, status] = counter
+        counter.inc()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +95,7 @@ class RequestMetrics:
 
         async def counting_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                metrics.REQUESTS.labels(scope["method"], str(message["status"])).inc()
+                self._count(scope["method"], message["status"])
                 metrics.REQUEST_LATENCY.observe(time.perf_counter() - started)
             await send(message)
 

@@ -57,6 +57,7 @@ class LoadGuard:
         self._database = database
         self._limits = limits
         self._shares: dict[str, float] = {}
+        self._reasons: dict[bool, str | None] = {}
 
     async def run(self) -> None:
         """Measure until cancelled; while the database is away the last measure counts."""
@@ -78,6 +79,7 @@ class LoadGuard:
             "events": max((behind for behind, _ in lags.values()), default=0) / limits.event_lag,
             "disk": _disk_share(limits),
         }
+        self._reasons = {bulk: self._reached(_BULK_FROM if bulk else 1.0) for bulk in (False, True)}
         for name, share in self._shares.items():
             OVERLOAD.labels(name).set(share)
         if (now := self.reason(bulk=False)) != before:
@@ -85,7 +87,9 @@ class LoadGuard:
 
     def reason(self, *, bulk: bool) -> str | None:
         """Which limit is reached: ``pending``, ``outbox``, ``events``, ``disk``; None when none is."""
-        mark = _BULK_FROM if bulk else 1.0
+        return self._reasons.get(bulk)
+
+    def _reached(self, mark: float) -> str | None:
         return next((name for name, share in self._shares.items() if share >= mark), None)
 
 
@@ -122,6 +126,8 @@ class WriteShedding:
         await send({"type": "http.response.body", "body": orjson.dumps(_problem(reason))})
 
     def _refusal(self, scope: Scope) -> str | None:
+        if self._guard.reason(bulk=True) is None:
+            return None
         path: str = scope["path"]
         if path.endswith(_NO_WRITES) or path.startswith(_ALERTS):
             return None

@@ -63,12 +63,24 @@ def canonical_time(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value.endswith("Z"):
         raise fault(path, f"{shown(value)} is not a UTC date and time such as 2026-11-21T07:47:43Z")
     try:
-        if len(value) == 20 and value[4] == value[7] == "-" and value[10] == "T" and value[13] == value[16] == ":":
+        if _looks_canonical(value):
             datetime.fromisoformat(value)
-            return value  # canonical already; the common case
+            return value  # the common case
         return to_text(parse_time(value))
     except ValueError:
         raise fault(path, f"{shown(value)} is not a UTC date and time such as 2026-11-21T07:47:43Z") from None
+
+
+def _looks_canonical(value: str) -> bool:
+    """``2026-11-21T07:47:43Z``, or with a fraction of up to six digits that does not end in zero."""
+    fraction = value[20:-1]
+    return (
+        (len(value) == 20 or (value[19:20] == "." and 0 < len(fraction) <= 6 and fraction[-1] != "0"))
+        and value[4] == value[7] == "-"
+        and value[10] == "T"
+        and value[13] == value[16] == ":"
+        and (not fraction or (fraction.isascii() and fraction.isdigit()))
+    )
 
 
 def check_time(value: Any, path: str) -> datetime:

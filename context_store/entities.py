@@ -39,6 +39,16 @@ _LOCK: Final[LiteralString] = f"""
       from entity where tenant_id = %s and id = any(%s) order by id for no key update
 """
 
+# The same with some attributes only, of entities of which nothing expires: their other attributes are not looked at.
+_LOCK_PARTS: Final[LiteralString] = """
+    select entity_key, id, types,
+           case when coalesce(expires_at, attributes_expire_at) is not null then document
+                else coalesce((select jsonb_object_agg(name, document -> name)
+                                 from unnest(%(attributes)s::text[]) as name where document ? name), '{}') end,
+           scopes, created_at, modified_at, expires_at, look_until
+      from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s) order by id for no key update
+"""
+
 GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
 """The rows, for :func:`from_row`, of the entities of a tenant with some ids."""
 
@@ -96,9 +106,16 @@ def from_row(row: tuple[Any, ...]) -> StoredEntity:
     return StoredEntity(key, entity, *look_until)
 
 
-async def lock_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
-    """The entities of ``ids`` that exist, locked until the transaction ends."""
-    rows = await (await connection.execute(_LOCK, (tenant_id, list(ids)))).fetchall()
+async def lock_entities(
+    connection: AsyncConnection, tenant_id: int, ids: Collection[str], attributes: Collection[str] | None = None
+) -> dict[str, StoredEntity]:
+    """The entities of ``ids`` that exist, locked until the transaction ends; with these ``attributes``, or all."""
+    if attributes is None:
+        cursor = await connection.execute(_LOCK, (tenant_id, list(ids)))
+    else:
+        values = {"tenant_id": tenant_id, "ids": list(ids), "attributes": list(attributes)}
+        cursor = await connection.execute(_LOCK_PARTS, values)
+    rows = await cursor.fetchall()
     return {stored.entity.id: stored for stored in map(from_row, rows)}
 
 

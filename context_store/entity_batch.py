@@ -9,7 +9,7 @@ the items are written one by one, each behind a savepoint of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString, NamedTuple
@@ -39,6 +39,7 @@ from context_store.history import InstanceRows
 from context_store.partitions import Partitions
 from context_store.terms import TermIds
 from context_store.transient import forget_expired, removes_expired
+from schemas.terms import LOCATION
 
 Operation = Callable[[ExpandedEntity | None, datetime], EntityChange | UpdateOutcome]
 """From the stored entity (None when there is none) and the time to what becomes of it; raises ``NgsiLdError``."""
@@ -89,10 +90,11 @@ _DELETE: Final[LiteralString] = "delete from entity where entity_key = any(%s)"
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """One item: what to do to which entity."""
+    """One item: what to do to which entity. ``attributes`` are all that the operation looks at, None for any."""
 
     entity_id: str
     operation: Operation
+    attributes: frozenset[str] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -120,10 +122,14 @@ class _Write(NamedTuple):
 
 @dataclass(slots=True)
 class _Plan:
-    """The entities while the items are decided, and what has to be written, in order."""
+    """The entities while the items are decided, and what has to be written, in order.
+
+    ``is_partial``: the stored ones may have only the attributes that the items look at.
+    """
 
     rows: dict[str, _Row]
     clock: Callable[[], datetime]
+    is_partial: bool = False
     now: datetime = _NEVER
     """The moment of the item that is being decided; each has one of its own, as if it had come alone."""
     writes: list[_Write] = field(default_factory=list)
@@ -188,8 +194,11 @@ class EntityBatch:
     async def _attempt(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
         try:
             async with self._database.transaction(tenant_id) as connection:
-                plan = await self._plan(connection, tenant_id, items)
+                plan = await self._plan(connection, tenant_id, items, _looked_at(items))
                 outcomes = [plan.decide(item) for item in items]
+                if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
+                    plan = await self._plan(connection, tenant_id, items)
+                    outcomes = [plan.decide(item) for item in items]
                 await self._write(connection, tenant_id, plan)
         except REFUSED:
             return await self._one_by_one(tenant_id, items)
@@ -201,10 +210,16 @@ class EntityBatch:
             plan = await self._plan(connection, tenant_id, items)
             return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
 
-    async def _plan(self, connection: AsyncConnection, tenant_id: int, items: Sequence[BatchItem]) -> _Plan:
-        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
+    async def _plan(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        items: Sequence[BatchItem],
+        attributes: Collection[str] | None = None,
+    ) -> _Plan:
+        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items}, attributes)
         rows = {name: _Row(found.key, found.entity, found.entity, found.look_until) for name, found in stored.items()}
-        return _Plan(rows, self._clock)
+        return _Plan(rows, self._clock, attributes is not None)
 
     async def _decide_and_write(
         self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
@@ -234,7 +249,7 @@ class EntityBatch:
         ends, others = _split_history(tenant_id, plan, ids, source_id)
         superseded = settle(others, await past_rows(connection, others.look))
         async with connection.pipeline():
-            await _update_rows(connection, rows)
+            await _update_rows(connection, rows, has_whole=not plan.is_partial)
             await ends.insert(connection, plan.now)
             for row, change, moment in plan.writes if len(ends) else ():
                 await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, moment)
@@ -279,7 +294,8 @@ async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequen
             new[entity_id].key = key
 
 
-async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row]) -> None:
+async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row], *, has_whole: bool) -> None:
+    """Write entities that are there; ``has_whole``: some may have to be written as a whole."""
     whole: list[_Row] = []
     keys: list[int] = []
     patches: list[str] = []
@@ -287,7 +303,7 @@ async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row]) -> Non
     for row in rows:
         if row.key is None or row.stored is None or row.entity is None:
             continue
-        if indexed_differs(row.stored, row.entity) or row.stored.attributes.keys() - row.entity.attributes.keys():
+        if has_whole and _has_whole_update(row):
             whole.append(row)
             continue
         keys.append(row.key)
@@ -301,6 +317,24 @@ async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row]) -> Non
     if hidden:
         moments_hidden, keys_hidden = zip(*hidden, strict=True)
         await connection.execute(LOOK_UNTIL, {"keys": list(keys_hidden), "moments": list(moments_hidden)})
+
+
+def _looked_at(items: Sequence[BatchItem]) -> set[str] | None:
+    """The attributes that ``items`` look at, None for all of them; a place is indexed, so that it is written whole."""
+    looked_at: set[str] = set()
+    for item in items:
+        if item.attributes is None or LOCATION in item.attributes:
+            return None
+        looked_at |= item.attributes
+    return looked_at
+
+
+def _has_whole_update(row: _Row) -> bool:
+    """Whether an entity that is there and stays has to be written as a whole."""
+    if row.key is None or row.stored is None or row.entity is None or row.stored is row.entity:
+        return False
+    gone = row.stored.attributes.keys() - row.entity.attributes.keys()
+    return bool(gone) or indexed_differs(row.stored, row.entity)
 
 
 def _differing(before: Attributes, after: Attributes) -> Attributes:

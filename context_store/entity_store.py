@@ -9,7 +9,7 @@ there no longer, whether or not they have been collected yet (clause 4.5.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,7 +69,7 @@ class EntityStore:
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
-        await self._do(tenant_id, entity.id, lambda stored, now: create_entity(stored, entity, now))
+        await self._do(tenant_id, entity.id, lambda stored, now: create_entity(stored, entity, now), ())
 
     async def change(
         self,
@@ -78,22 +78,29 @@ class EntityStore:
         operation: Callable[[ExpandedEntity, datetime], Outcome],
         *,
         types: TypeTree | None = None,
+        attributes: Iterable[str] | None = None,
     ) -> Outcome:
         """Do ``operation`` (of the stored entity and the time) to one entity, and write what it makes of it.
 
-        Raises :class:`ResourceNotFound` when there is no such entity or its types do not match ``types``.
+        ``attributes`` are all that the operation looks at; it may find the entity without any others. Raises
+        :class:`ResourceNotFound` when there is no such entity or its types do not match ``types``.
         """
 
         def changed(stored: ExpandedEntity | None, now: datetime) -> Outcome:
             return operation(_matching(stored, entity_id, types), now)
 
-        return await self._do(tenant_id, entity_id, changed)
+        return await self._do(tenant_id, entity_id, changed, attributes)
 
     async def _do(
-        self, tenant_id: int, entity_id: str, operation: Callable[[ExpandedEntity | None, datetime], Outcome]
+        self,
+        tenant_id: int,
+        entity_id: str,
+        operation: Callable[[ExpandedEntity | None, datetime], Outcome],
+        attributes: Iterable[str] | None,
     ) -> Outcome:
+        item = BatchItem(entity_id, operation, None if attributes is None else frozenset(attributes))
         with store_refusals():
-            outcome: Any = await self._changes.ask(tenant_id, BatchItem(entity_id, operation))
+            outcome: Any = await self._changes.ask(tenant_id, item)
         done: Outcome = outcome
         return done
 

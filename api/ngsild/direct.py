@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from api.ngsild.request import ApiRequest
 from api.ngsild.resource import Resource, segments_of
 from api.problem_details import error_response
 
@@ -49,7 +50,7 @@ class NgsiLdApplication:
             if resource is None:
                 raise HTTPException(404)
             scope["path_params"] = resource.values(segments)
-            response = await resource.answer(Request(scope, receive))
+            response = await resource.answer(ApiRequest(scope, receive))
         except Exception as error:  # noqa: BLE001 - what nothing else knows becomes 500 and is logged
             response = await error_response(Request(scope, receive), error)
         await response(scope, receive, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from starlette.requests import Request
@@ -32,6 +32,7 @@ from broker.operations import (
     replace_attribute,
     update_attributes,
 )
+from broker.query import TypeTree
 from broker.validation import check_dataset
 from context_store.entity_store import EntityStore
 from schemas.terms import JSON, NO_DATASET
@@ -41,6 +42,17 @@ _ERRORS: Final = (*LOOKUP, *DISTRIBUTED)
 _MADE: Final = (DONE, PARTLY)
 _UPDATED: Final = (DONE, Answer(207, "PartlyUpdated", (JSON,)))
 Update = Callable[[ExpandedEntity, datetime], UpdateOutcome]
+
+
+class _Asked(NamedTuple):
+    """A request about one attribute: the operation as registrations call it, the attribute's IRI, the types it may
+    have."""
+
+    operation: str
+    entity_id: str
+    attribute: str
+    terms: TermMap
+    types: TypeTree | None
 
 
 class EntityAttributes:
@@ -81,37 +93,37 @@ class EntityAttributes:
     async def partial_update(self, request: Request) -> Response:
         """Partial Attribute Update: implements 6.7.3.1."""
         parameters = Parameters(request)
-        entity_id_of(request)
+        entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
-        name = _writable_name(request, document.terms)
+        name, attribute = _writable_name(request, document.terms)
         instances = expand_attribute(name, document.body, document.terms, partial=True)
-        attribute = document.terms.expand_term(name)
 
         def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
             return partial_update_attribute(stored, attribute, instances, now)
 
-        return await self._change_one(request, "updateAttrs", document.terms, parameters, change, document.body)
+        asked = _Asked("updateAttrs", entity_id, attribute, document.terms, parameters.types(document.terms))
+        return await self._change_one(request, asked, change, document.body)
 
     @operation(("type",), body="AttributeReplacement", answers=_MADE, errors=_ERRORS)
     async def replace(self, request: Request) -> Response:
         """Replace Attribute: implements 6.7.3.3."""
         parameters = Parameters(request)
-        entity_id_of(request)
+        entity_id = entity_id_of(request)
         document = await read_document(request, self._hub.contexts, self._max_bytes)
-        name = _writable_name(request, document.terms)
+        name, attribute = _writable_name(request, document.terms)
         instances = expand_attribute(name, document.body, document.terms)
-        attribute = document.terms.expand_term(name)
 
         def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
             return replace_attribute(stored, attribute, instances, now)
 
-        return await self._change_one(request, "replaceAttrs", document.terms, parameters, change, document.body)
+        asked = _Asked("replaceAttrs", entity_id, attribute, document.terms, parameters.types(document.terms))
+        return await self._change_one(request, asked, change, document.body)
 
     @operation(("type", "datasetId", "deleteAll"), answers=_MADE, errors=_ERRORS)
     async def delete(self, request: Request) -> Response:
         """Delete Attribute: implements 6.7.3.2."""
         parameters = Parameters(request)
-        entity_id_of(request)
+        entity_id = entity_id_of(request)
         dataset = check_dataset(parameters.text("datasetId") or NO_DATASET, "datasetId")
         delete_all = parameters.flag("deleteAll")
         terms = await linked_terms(request, self._hub.contexts)
@@ -120,7 +132,8 @@ class EntityAttributes:
         def change(stored: ExpandedEntity, now: datetime) -> EntityChange:
             return delete_attribute(stored, attribute, now, dataset=dataset, delete_all=delete_all)
 
-        return await self._change_one(request, "deleteAttrs", terms, parameters, change)
+        asked = _Asked("deleteAttrs", entity_id, attribute, terms, parameters.types(terms))
+        return await self._change_one(request, asked, change)
 
     async def _read(self, request: Request) -> Document:
         """The body of a request about several attributes of the entity in its path."""
@@ -144,7 +157,8 @@ class EntityAttributes:
         names = attribute_iris(document.body, terms) if await self._changes.applies(request, tenant_id) else ()
         shared = await self._changes.of(request, tenant_id, operation, entity_id, types=types, attributes=names)
         if shared is None:
-            return _update_result(await self._store.change(tenant_id, entity_id, update, types=types))
+            found = attribute_iris(document.body, terms)
+            return _update_result(await self._store.change(tenant_id, entity_id, update, types=types, attributes=found))
         part = shared.part_here(document.body, terms)
 
         async def local() -> Response:
@@ -156,27 +170,24 @@ class EntityAttributes:
     async def _change_one(
         self,
         request: Request,
-        operation: str,
-        terms: TermMap,
-        parameters: Parameters,
+        asked: _Asked,
         change: Callable[[ExpandedEntity, datetime], EntityChange],
         body: Any = None,
     ) -> Response:
         """Do ``change`` to the attribute in the path, here and at the sources that have a part in it."""
-        entity_id, types, attribute = entity_id_of(request), parameters.types(terms), _expanded_name(request, terms)
+        entity_id, types, names = asked.entity_id, asked.types, (asked.attribute,)
         tenant_id = await existing_tenant(request, self._hub.tenants)
 
         async def local() -> Response:
-            await self._store.change(tenant_id, entity_id, change, types=types)
+            await self._store.change(tenant_id, entity_id, change, types=types, attributes=names)
             return Response(status_code=204)
 
-        names = (attribute,)
-        shared = await self._changes.of(request, tenant_id, operation, entity_id, types=types, attributes=names)
+        shared = await self._changes.of(request, tenant_id, asked.operation, entity_id, types=types, attributes=names)
         if shared is None:
             return await local()
         path = ("entities", entity_id, "attrs", request.path_params["attribute"])
-        ours = local if shared.is_here(attribute) else None
-        return await self._changes.make(request, shared, terms, path, ours, attribute=body)
+        ours = local if shared.is_here(asked.attribute) else None
+        return await self._changes.make(request, shared, asked.terms, path, ours, attribute=body)
 
 
 def attribute_routes(hub: Hub, store: EntityStore, sources: ContextSources) -> list[Resource]:
@@ -198,12 +209,12 @@ def _expanded_name(request: Request, terms: TermMap) -> str:
     return terms.expand_term(request.path_params["attribute"])
 
 
-def _writable_name(request: Request, terms: TermMap) -> str:
-    """The attribute name in the path; the scope is none that can be updated or replaced (5.6.4.4, 5.6.19.4)."""
-    if _expanded_name(request, terms) == SCOPE:
+def _writable_name(request: Request, terms: TermMap) -> tuple[str, str]:
+    """The attribute name in the path and its IRI; the scope cannot be updated or replaced (5.6.4.4, 5.6.19.4)."""
+    attribute = _expanded_name(request, terms)
+    if attribute == SCOPE:
         raise BadRequestData("The scope can be deleted here, but neither updated nor replaced")
-    name: str = request.path_params["attribute"]
-    return name
+    return request.path_params["attribute"], attribute
 
 
 def _update_result(outcome: UpdateOutcome) -> Response:

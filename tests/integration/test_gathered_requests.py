@@ -14,9 +14,9 @@ import pytest
 from api.hub import Hub
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, ResourceNotFound
-from broker.expansion import EntityFragment, expand_entity
+from broker.expansion import EntityFragment, expand_entity, expand_fragment
 from broker.jsonld import core_terms
-from broker.operations import UpdateOutcome, append_attributes, delete_entity
+from broker.operations import UpdateOutcome, append_attributes, delete_entity, update_attributes
 from context_store.entity_store import EntityStore
 from support.hub import hub_for
 
@@ -146,3 +146,49 @@ def _noise(length: int) -> str:
     """Text that does not compress: an index entry is compressed before it is found too long."""
     chance = random.Random(1)
     return "".join(chance.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(length))
+
+
+class TestChangesThatLookAtSomeAttributes:
+    """Only those attributes are read; the others stay as they are, whatever becomes of the entity."""
+
+    OTHER = "https://uri.etsi.org/ngsi-ld/default-context/name"
+
+    async def _stored(self, store: EntityStore, **more: Any) -> None:
+        body = {"id": "urn:ngsi-ld:River:0", "type": "River", "waterLevel": 1.0, "name": "Abe", **more}
+        await store.create(TENANT, expand_entity(body, core_terms()))
+
+    async def _after(self, store: EntityStore, body: dict[str, Any], **operation: Any) -> ExpandedEntity:
+        fragment = expand_fragment(body, core_terms(), allow_null=True)
+        names = tuple(fragment.attributes)
+
+        def change(stored: ExpandedEntity, now: datetime) -> UpdateOutcome:
+            assert operation.get("whole") or stored.attributes.keys() <= {*names}
+            return update_attributes(stored, fragment, now)
+
+        await store.change(TENANT, "urn:ngsi-ld:River:0", change, attributes=names)
+        return await store.get(TENANT, "urn:ngsi-ld:River:0")
+
+    async def test_they_find_no_others_and_leave_them(self, store: EntityStore) -> None:
+        await self._stored(store)
+        entity = await self._after(store, {"waterLevel": 2.0})
+        assert entity.attributes[LEVEL]["@none"]["value"] == 2.0
+        assert entity.attributes[self.OTHER]["@none"]["value"] == "Abe"
+
+    @pytest.mark.parametrize("body", [{"waterLevel": "urn:ngsi-ld:null"}, {"type": "Stream", "waterLevel": 2.0}])
+    async def test_what_needs_the_whole_entity_gets_it(self, store: EntityStore, body: dict[str, Any]) -> None:
+        await self._stored(store)
+        entity = await self._after(store, body, whole=True)
+        assert (LEVEL in entity.attributes) == ("type" in body)
+        assert entity.attributes[self.OTHER]["@none"]["value"] == "Abe"
+
+    async def test_an_attribute_that_has_expired_goes_with_the_change(self, store: EntityStore) -> None:
+        name = {"type": "Property", "value": "Abe", "expiresAt": "2020-01-01T00:00:00Z"}
+        await self._stored(store, name=name)
+        entity = await self._after(store, {"waterLevel": 2.0}, whole=True)
+        assert entity.attributes.keys() == {LEVEL}
+
+    async def test_creating_again_what_has_expired_is_a_new_entity(self, store: EntityStore) -> None:
+        await self._stored(store, expiresAt="2020-01-01T00:00:00Z")
+        await store.create(TENANT, river(0, 3.0))
+        entity = await store.get(TENANT, "urn:ngsi-ld:River:0")
+        assert entity.attributes.keys() == {LEVEL}
