@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.actors import remember_credential
 from api.audiences import may_ask
+from api.pages import PAGES
 from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens, digest
 from api.streams.tickets import STREAM_PATH, Tickets
 from broker.audiences import Audience
 from context_store.callers import STAFF, Caller, acting_for
 
-DEVICES_PAGE: Final = "/devices"
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
 _SIGN_IN_FILES: Final = "/static/sign_in/"
 _DEVICES_PATH: Final = "/api/v1/readings/"  # devices are asked for their own credential there
@@ -108,7 +108,7 @@ class TokenAccess:
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
         """401: for people who open the page, with a form that asks for a token."""
-        is_page = scope["path"] in ("/", DEVICES_PAGE) and scope["method"] in _READING
+        is_page = scope["path"] in PAGES and scope["method"] in _READING
         kind, body = (b"text/html; charset=utf-8", self._sign_in) if is_page else (_PROBLEM, _UNAUTHORIZED)
         await _answer(send, 401, kind, body, (b"www-authenticate", b'Bearer realm="minamo"'))
 

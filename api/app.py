@@ -5,18 +5,13 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from importlib import resources
-from os import PathLike
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access import DEVICES_PAGE, TokenAccess
+from api.access import TokenAccess
 from api.health import Health, health_routes
 from api.hub import Hub
 from api.middleware import Compression, RequestMetrics, SecurityHeaders
@@ -25,6 +20,7 @@ from api.ngsild.direct import NgsiLdApplication
 from api.ngsild.resource import API_PATH
 from api.openapi.routes import document_routes
 from api.overload import Limits, LoadGuard, WriteShedding
+from api.pages import add_pages
 from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
 from api.routers.alerts import Wakes, alerts_router
@@ -109,7 +105,7 @@ def create_app(
     app.include_router(readings_router(hub))
     app.include_router(polls_router(hub))
     app.router.routes.extend(document_routes(app))
-    _pages(app)
+    add_pages(app)
     app.add_middleware(Compression)
     every = [
         Middleware(RequestMetrics),
@@ -161,28 +157,3 @@ class HubApplication(FastAPI):
             await self._direct(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
-
-
-class _Assets(StaticFiles):
-    """The page's files. Those of a version (``vendor/<name>-<version>/``) never change; others are asked for anew."""
-
-    def file_response(self, full_path: PathLike[str] | str, *args: Any, **options: Any) -> Response:
-        """The file with its caching rule."""
-        response = super().file_response(full_path, *args, **options)
-        is_versioned = "/vendor/" in str(full_path)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_versioned else "no-cache"
-        return response
-
-
-def _pages(app: FastAPI) -> None:
-    root = Path(str(resources.files("web")))
-
-    async def index() -> FileResponse:
-        return FileResponse(root / "index.html", headers={"Cache-Control": "no-cache"})
-
-    async def devices() -> FileResponse:
-        return FileResponse(root / "devices" / "index.html", headers={"Cache-Control": "no-cache"})
-
-    app.add_api_route("/", index, include_in_schema=False)
-    app.add_api_route(DEVICES_PAGE, devices, include_in_schema=False)
-    app.mount("/static", _Assets(directory=root), name="static")

@@ -26,7 +26,8 @@ _ALARMS: Final[LiteralString] = """
               and raised_at >= a.opened_at and (a.cleared_at is null or raised_at <= a.cleared_at)) p on true
       left join lateral (
            select document from alarm_step
-            where tenant_id = a.tenant_id and alarm_id = a.alarm_id order by alarm_step_id desc limit 1) s on true
+            where tenant_id = a.tenant_id and alarm_id = a.alarm_id and document ? 'observedAt'
+            order by alarm_step_id desc limit 1) s on true
      where a.tenant_id = %(tenant_id)s
 """
 _ONE: Final[LiteralString] = " and a.alarm_id = %(alarm_id)s"
@@ -54,7 +55,7 @@ _INCIDENTS: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class AlarmRecord:
-    """An alarm with the highest value of its alerts and the document of its last step."""
+    """An alarm with the highest value of its alerts and the last step that a measurement made."""
 
     alarm: Alarm
     peak: float | None

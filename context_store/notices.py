@@ -68,13 +68,18 @@ _SETTLE: Final[LiteralString] = """
       from delivery_stream s join delivery d on d.stream_key = s.stream_key
      where n.state = 'queued' and s.order_key = n.order_key and d.sequence = n.notice_id and d.state <> 'pending'
 """
+# What waits is as well off as the first of its stream, behind which it waits.
 _LIST: Final[LiteralString] = """
     select n.notice_id, n.contact_id, n.channel, n.address, n.kind, n.alarm_id, n.alarm_step_id, n.state, n.held_for,
-           n.due_at, n.merged_into, n.created_at, n.finished_at, coalesce(n.error, d.last_error) as error,
-           coalesce(d.attempts, 0) as attempts
+           n.due_at, n.merged_into, n.created_at, n.finished_at, coalesce(n.error, d.last_error, h.last_error) as error,
+           coalesce(d.attempts, h.attempts, 0) as attempts
       from contact_notice n
       left join lateral (select d.last_error, d.attempts from delivery_stream s join delivery d using (stream_key)
-                          where s.order_key = n.order_key and d.sequence = n.notice_id limit 1) d on true
+                          where n.state <> 'queued' and s.order_key = n.order_key and d.sequence = n.notice_id limit 1
+                        ) d on true
+      left join lateral (select d.last_error, d.attempts from delivery_stream s join delivery d using (stream_key)
+                          where n.state = 'queued' and s.order_key = n.order_key and d.state = 'pending'
+                          order by d.delivery_id limit 1) h on true
      where n.tenant_id = %(tenant_id)s and (%(alarm_id)s::text is null or n.alarm_id = %(alarm_id)s)
        and (%(contact_id)s::text is null or n.contact_id = %(contact_id)s) and n.notice_id < %(before)s
      order by n.notice_id desc limit %(limit)s
@@ -99,7 +104,7 @@ class NewNotice:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice with what became of it."""
+    """A notice with what became of it; of one that is queued, how it goes with the first of its stream."""
 
     notice_id: int
     contact_id: str

@@ -7,19 +7,24 @@ const STORAGE_KEY = "minamo.lang";
 /** @type {Record<string, Record<string, string>>} */
 const catalogues = {};
 let current = "ja";
-let folder = new URL("../i18n/", import.meta.url);
+let folders = [new URL("../i18n/", import.meta.url)];
 
-/** Where another page has its texts. @param {URL} place */
-export function textsFrom(place) {
-  folder = place;
+/** Where another page has its texts; a later folder's come before an earlier one's. @param {...URL} places */
+export function textsFrom(...places) {
+  folders = places;
+}
+
+/** @param {string} lang @param {URL} folder */
+async function fetchTexts(lang, folder) {
+  const answer = await fetch(new URL(`${lang}.json`, folder));
+  if (!answer.ok) throw new Error(`texts ${lang}: ${answer.status}`);
+  return answer.json();
 }
 
 /** @param {string} lang */
 async function load(lang) {
   if (catalogues[lang]) return;
-  const answer = await fetch(new URL(`${lang}.json`, folder));
-  if (!answer.ok) throw new Error(`texts ${lang}: ${answer.status}`);
-  catalogues[lang] = await answer.json();
+  catalogues[lang] = Object.assign({}, ...(await Promise.all(folders.map((folder) => fetchTexts(lang, folder)))));
 }
 
 /** The language asked for by `?lang=`, else the remembered one, else Japanese. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people have to deal with: open alarms by river, with buttons to acknowledge and to shelve.
 
+import { actionsOf, formFor } from "./alarm_form.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import { formatTime } from "./format.js";
 import { language, t } from "./i18n.js";
@@ -11,8 +12,6 @@ import { stageBadge, stageSymbol } from "./symbols.js";
 /** @import { Store } from "./store.js" */
 
 const PARTS = ["incidents", "incidentsLink", "stages", "lang"];
-const PERSON = "minamo.person"; // where the browser remembers who acts
-const MINUTES = [30, 60, 180, 720];
 
 /**
  * @param {Store} store
@@ -131,12 +130,6 @@ function isOpen(alarm) {
   return alarm.status !== "cleared";
 }
 
-/** @param {Alarm} alarm @returns {AlarmAction[]} */
-function actionsOf(alarm) {
-  if (alarm.status === "shelved") return ["unshelve"];
-  return alarm.status === "acknowledged" ? ["shelve"] : ["acknowledge", "shelve"];
-}
-
 /** @param {Alarm} alarm @param {Date} now */
 function stateText(alarm, now) {
   const parts = [];
@@ -162,65 +155,4 @@ function focusIn(item) {
   const active = document.activeElement;
   if (!active || !item.contains(active) || !(active instanceof HTMLElement) || !active.dataset.alarm) return "";
   return `[data-alarm="${CSS.escape(active.dataset.alarm)}"][data-action="${active.dataset.action}"]`;
-}
-
-/** @param {AlarmAction} action */
-function formFor(action) {
-  const person = el("input", { type: "text", maxlength: 100, autocomplete: "name", value: remembered() });
-  const reason = el("input", { type: "text", maxlength: 1000, required: action === "shelve" });
-  const options = MINUTES.map((count) => el("option", { value: count }, t("alarmMinutes", { count })));
-  const minutes = el("select", {}, ...options);
-  const problem = el("p", { class: "alarm-problem", role: "alert" });
-  const why = t(action === "shelve" ? "alarmReason" : "alarmNote");
-  const fields = [el("label", {}, t("alarmPerson"), person), el("label", {}, why, reason)];
-  if (action === "shelve") fields.push(el("label", {}, t("alarmUntil"), minutes));
-  const form = el(
-    "form",
-    { class: "alarm-form", novalidate: true },
-    ...fields,
-    el(
-      "span",
-      { class: "alarm-buttons" },
-      el("button", { type: "submit" }, t(`alarm_${action}`)),
-      el("button", { type: "button", "data-cancel": true }, t("alarmCancel")),
-    ),
-    problem,
-  );
-  return {
-    form,
-    first: person.value ? reason : person,
-    complain: (/** @type {string} */ text) => setText(problem, text),
-    read() {
-      const said = reason.value.trim();
-      if (action === "shelve" && !said) {
-        setText(problem, t("alarmReasonNeeded"));
-        reason.focus();
-        return null;
-      }
-      remember(person.value.trim());
-      /** @type {Record<string, string|number>} */
-      const body = {};
-      if (person.value.trim()) body.by = person.value.trim();
-      if (said) body[action === "acknowledge" ? "note" : "reason"] = said;
-      if (action === "shelve") body.seconds = Number(minutes.value) * 60;
-      return body;
-    },
-  };
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem(PERSON) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-/** @param {string} name */
-function remember(name) {
-  try {
-    localStorage.setItem(PERSON, name);
-  } catch {
-    // the name is asked for again next time
-  }
 }

@@ -11,6 +11,7 @@ import { createIncidentsView } from "./incidents_view.js";
 import { createLinkView } from "./link_view.js";
 import { arrangeStations, createListView } from "./list_view.js";
 import { createMapView } from "./map_view.js";
+import { showNav } from "./nav.js";
 import { keyOf } from "./stages.js";
 import { createStationsFeed } from "./stations_feed.js";
 import { createStore } from "./store.js";
@@ -85,11 +86,13 @@ function firstRange({ expectedIntervalSeconds }) {
 /** @param {string} lang @param {boolean} remember */
 async function setLanguage(lang, remember) {
   await useLanguage(lang, remember);
+  showNav(byId("nav"));
   store.set({ lang });
 }
 
 async function start() {
   await useLanguage(preferredLanguage(), false);
+  showNav(byId("nav"));
   const feed = createStationsFeed(store);
   const page = { now: feed.now, select, selectEntity };
   createLinkView(store, page);

@@ -25,6 +25,7 @@ from api.openapi.ngsi_ld import wire_path
 from api.openapi.page import write_page
 from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAMETERS, request_headers
 from api.openapi.quality_schemas import PARAMETERS
+from api.pages import PAGES
 from api.settings import Settings
 from broker.alerts.rule_documents import _MEMBERS as RULE_MEMBERS
 from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
@@ -36,7 +37,7 @@ from broker.quality import QualityParameters
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON
 
-PAGES = {"/", "/devices", "/docs", "/openapi.json"}  # for people, and the document itself
+NOT_DESCRIBED = {*PAGES, "/docs", "/openapi.json"}  # for people, and the document itself
 
 
 @cache
@@ -90,7 +91,7 @@ class TestDocument:
         for route in flat(app().routes):
             if isinstance(route, Resource):
                 routes |= {(wire_path(route.path), method) for method in route.operations}
-            elif isinstance(route, Route) and route.path not in PAGES:
+            elif isinstance(route, Route) and route.path not in NOT_DESCRIBED:
                 routes |= {
                     (route.path.replace(":path}", "}"), method) for method in route.methods or () if method != "HEAD"
                 }

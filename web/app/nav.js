@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The links between the pages, in the top bar of each. A page of a drill keeps its tenant.
+
+import { el } from "./dom.js";
+import { language } from "./i18n.js";
+
+/** @type {[string, string, string][]}  address, Japanese, English */
+const PAGES = [
+  ["./", "水位", "Levels"],
+  ["alarms", "警報対応", "Alarms"],
+  ["devices", "機器", "Devices"],
+];
+
+/** Fills `nav` anew, in the language in use. @param {Element} nav */
+export function showNav(nav) {
+  const here = new URL(location.href);
+  const links = PAGES.map(([address, ja, en]) => {
+    const there = new URL(address, document.baseURI);
+    const tenant = here.searchParams.get("tenant");
+    if (tenant) there.searchParams.set("tenant", tenant);
+    const isHere = there.pathname === here.pathname;
+    return el(
+      "li",
+      {},
+      el("a", { href: there.href, "aria-current": isHere ? "page" : null }, language() === "ja" ? ja : en),
+    );
+  });
+  nav.setAttribute("aria-label", language() === "ja" ? "画面" : "Pages");
+  nav.replaceChildren(el("ul", {}, ...links));
+}
