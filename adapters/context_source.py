@@ -5,19 +5,21 @@ network. Size and time are limited as a whole, redirects are not followed."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import httpx
+import aiohttp
+from yarl import URL
 
-from adapters.guard import ForbiddenDestination
-from adapters.guarded_http import GuardedTransport
+from adapters.guard import AddressGuard, ForbiddenDestination
+from adapters.guarded_session import guarded_session
 from adapters.webhook import check_url
 from broker.registrations.requests import SourceRequest
 
-_HEADERS: Final = {"User-Agent": "minamo", "Accept-Encoding": "identity"}
+_HEADERS: Final = {"Accept-Encoding": "identity"}
 
 
 class SourceUnreachable(Exception):
@@ -56,13 +58,18 @@ class SourceClient:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._places = asyncio.Semaphore(concurrency)
-        self._transport = GuardedTransport(
-            allow_private=allow_private, allow_loopback=allow_loopback, connections=concurrency, ca_file=ca_file
-        )
+        self._concurrency = concurrency
+        self._guard = AddressGuard(allow_private, allow_loopback)
+        self._ca_file = ca_file
+
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        return guarded_session(self._guard, connections=self._concurrency, ca_file=self._ca_file, decompress=True)
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        if "_session" in self.__dict__:
+            await self._session.close()
 
     async def ask(self, request: SourceRequest, timeout_s: float | None = None) -> SourceAnswer:
         """The answer, whatever its status; ``timeout_s`` may shorten the wait.
@@ -72,30 +79,35 @@ class SourceClient:
         limit = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         try:
             async with asyncio.timeout(limit), self._places:
-                return await self._send(request, limit)
+                return await self._send(request)
         except TimeoutError as exc:
             raise SourceUnreachable(f"no answer within {limit:g} s") from exc
         except ForbiddenDestination as exc:
             raise SourceUnreachable(str(exc)) from exc
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
             raise SourceUnreachable(f"{type(exc).__name__}: {exc}") from exc
 
-    async def _send(self, request: SourceRequest, limit: float) -> SourceAnswer:
+    async def _send(self, request: SourceRequest) -> SourceAnswer:
         check_url(request.url)
-        sent = httpx.Request(
+        async with self._session.request(
             request.method,
-            request.url,
+            URL(request.url),
             headers={**_HEADERS, **request.headers},
-            content=request.body,
-            extensions={"timeout": httpx.Timeout(limit).as_dict()},
-        )
-        response = await self._transport.handle_async_request(sent)
-        try:
+            data=request.body,
+            allow_redirects=False,
+        ) as response:
             body = bytearray()
-            async for part in response.aiter_bytes():
+            async for part in response.content.iter_any():
                 body += part
                 if len(body) > self._max_bytes:
+                    response.close()
                     raise AnswerTooLarge(f"the answer is larger than {self._max_bytes} bytes")
-            return SourceAnswer(response.status_code, dict(response.headers), bytes(body))
-        finally:
-            await response.aclose()
+            return SourceAnswer(response.status, _joined(response.headers.items()), bytes(body))
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        found[lower] = f"{found[lower]}, {value}" if lower in found else value
+    return found

@@ -59,15 +59,16 @@ class AddressGuard:
         and :class:`OSError` when it has none.
         """
         if _is_numeric(host):
-            self._check(host, host)
+            self.check(host, host)
             return host
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
         for address in addresses:
-            self._check(host, address)
+            self.check(host, address)
         return addresses[0]
 
-    def _check(self, host: str, address: str) -> None:
+    def check(self, host: str, address: str) -> None:
+        """Raise :class:`ForbiddenDestination` unless ``address`` (numeric), which ``host`` has, is allowed."""
         if is_loopback(address):
             if not self.allow_loopback:
                 raise ForbiddenDestination(f"{host} is {address}, the hub's own machine")

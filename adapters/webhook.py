@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
 
 from adapters.guard import ForbiddenDestination
 from adapters.http_post import BrokenAnswer, Poster
@@ -91,7 +91,7 @@ class HttpSender:
             return SendResult(False, None, str(exc))
         except TimeoutError:
             return SendResult(False, None, f"no answer within {timeout_s:g} s")
-        except (BrokenAnswer, OSError, httpx.InvalidURL, ValueError) as exc:
+        except (BrokenAnswer, aiohttp.ClientError, OSError, ValueError) as exc:
             return SendResult(False, None, f"{type(exc).__name__}: {exc}"[:MAX_ANSWER_CHARACTERS])
         if 200 <= answer.status < 300:
             return SendResult(True, answer.status)

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from adapters.guard import ForbiddenDestination
-from adapters.http_post import BrokenAnswer, Poster, request_bytes
+from adapters.http_post import BrokenAnswer, Poster, sent_headers
+from tests.support.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -77,7 +78,8 @@ async def test_request_has_the_headers_and_the_body(poster: Poster) -> None:
         lines = server.requests[0].decode().split("\r\n")
     assert lines[0] == "POST /n/a%20b?q=%C3%A9 HTTP/1.1"
     assert lines[1] == f"Host: {server.url.split('/')[2]}"
-    assert lines[2:] == ["X-Name: 三島", "Accept: text/plain", "User-Agent: minamo", "Content-Length: 4", "", "body"]
+    assert lines[-2:] == ["", "body"]
+    assert set(lines[2:-2]) == {"X-Name: 三島", "Accept: text/plain", "User-Agent: minamo", "Content-Length: 4"}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +153,11 @@ async def test_endless_answer_is_read_in_part(poster: Poster) -> None:
 
 async def test_attempt_that_is_given_up_leaves_no_connection_behind(poster: Poster) -> None:
     async with serving(lambda number: b"" if number == 1 else OK) as server:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await poster.post(server.url, {}, b"1")
+        attempt = asyncio.create_task(poster.post(server.url, {}, b"1"))
+        await eventually(lambda: bool(server.requests))
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
         assert (await poster.post(server.url, {}, b"2")).body == b"ok"
         assert server.connections == 2
 
@@ -167,17 +171,23 @@ async def test_no_more_connections_than_allowed_go_to_one_receiver(poster: Poste
 
 async def test_own_machine_is_not_connected_to_unless_allowed() -> None:
     async with serving(lambda _: OK) as server:
-        with pytest.raises(ForbiddenDestination):
-            await Poster(allow_private=True, allow_loopback=False, connections=1).post(server.url, {}, b"x")
+        poster = Poster(allow_private=True, allow_loopback=False, connections=1)
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(ForbiddenDestination):
+                await poster.post(server.url.replace("127.0.0.1", host), {}, b"x")
+        for host in ("0", "127.1", "2130706433", "0x7f.1"):  # this machine as well, for a resolver of names
+            with pytest.raises((ForbiddenDestination, ValueError)):
+                await poster.post(server.url.replace("127.0.0.1", host), {}, b"x")
+        await poster.aclose()
         assert server.connections == 0
 
 
 @pytest.mark.parametrize("header", [{"A\r\nB": "x"}, {"A": "x\r\nB: y"}, {"A": "x\0"}, {"": "x"}, {"A b": "x"}])
 def test_header_cannot_smuggle_another(header: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="no HTTP header"):
-        request_bytes("http://example.org/", header, b"")
+        sent_headers(header)
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Host", "Connection"])
 def test_headers_of_the_connection_are_the_hubs(name: str) -> None:
-    assert b"forged" not in request_bytes("http://example.org/", {name: "forged"}, b"")
+    assert sent_headers({name: "forged", "X-Name": "x"}) == {"X-Name": "x"}
