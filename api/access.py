@@ -26,7 +26,8 @@ from context_store.callers import STAFF, Caller, acting_for
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
 _SIGN_IN_FILES: Final = "/static/sign_in/"
-_DEVICES_PATH: Final = "/api/v1/readings/"  # devices are asked for their own credential there
+# Devices and other brokers are asked for credentials of their own there.
+_OWN_CREDENTIALS: Final = ("/api/v1/readings/", "/api/v1/notified/")
 _READING: Final = frozenset({"GET", "HEAD"})
 _TENANT: Final = b"ngsild-tenant"
 _POLICY_VIOLATION: Final = 1008
@@ -78,7 +79,7 @@ class TokenAccess:
         path: str = scope["path"]
         if b"ticket=" in scope["query_string"] and STREAM_PATH.fullmatch(path):
             return await self._with_ticket(scope)
-        if not self._tokens or path in _OPEN_PATHS or path.startswith((_SIGN_IN_FILES, _DEVICES_PATH)):
+        if not self._tokens or path in _OPEN_PATHS or path.startswith((_SIGN_IN_FILES, *_OWN_CREDENTIALS)):
             return STAFF
         headers = Headers(scope=scope)
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -36,6 +36,7 @@ from api.routers.devices import devices_router
 from api.routers.drills import drills_router
 from api.routers.export import export_router
 from api.routers.history_import import import_router
+from api.routers.inboxes import inboxes_router
 from api.routers.polls import polls_router
 from api.routers.quality import quality_router
 from api.routers.readings import readings_router
@@ -104,6 +105,7 @@ def create_app(
     app.include_router(decoding_router(hub))
     app.include_router(readings_router(hub))
     app.include_router(polls_router(hub))
+    app.include_router(inboxes_router(hub))
     app.router.routes.extend(document_routes(app))
     add_pages(app)
     app.add_middleware(Compression)

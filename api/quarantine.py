@@ -6,13 +6,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psycopg import AsyncConnection
+
 from api.hub import Hub
 from api.ingest_parts import make_decoder
+from api.mirroring import TOPIC, NotificationTaker
 from broker.errors import ResourceNotFound
+from broker.readings import Quarantined
 from context_store.devices import CachedDeviceDirectory
+from context_store.inboxes import inbox_by_key
 from context_store.quarantine import QuarantineEntry
 from context_store.readings import PostgresReadingStore
-from ingest.decode import Decoder, Message
+from ingest.decode import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +30,48 @@ class ReplayResult:
 
 async def replay(hub: Hub, tenant_id: int, ids: Sequence[int]) -> ReplayResult:
     """Try the held messages ``ids`` again, each in a transaction of its own; oldest first."""
-    directory = CachedDeviceDirectory(hub.database)
-    await directory.refresh()
-    decoder = make_decoder(hub.settings)
-    store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+    again = _Again(hub)
+    await again.directory.refresh()
     stored = 0
     for quarantine_id in sorted(ids):
-        stored += await _replay_one(hub, tenant_id, quarantine_id, decoder, directory, store)
+        stored += await again.one(tenant_id, quarantine_id)
     return ReplayResult(stored, len(ids) - stored)
 
 
-async def _replay_one(
-    hub: Hub,
-    tenant_id: int,
-    quarantine_id: int,
-    decoder: Decoder,
-    directory: CachedDeviceDirectory,
-    store: PostgresReadingStore,
-) -> bool:
-    """Storing first and marking after: a crash between the two repeats a replay, which changes nothing."""
-    async with hub.database.transaction(tenant_id) as connection:
-        entries = await hub.quarantine.claim(connection, tenant_id, [quarantine_id])
-        if not entries:
-            return False
-        observations, fault = decoder.decode(_message(entries[0]), directory.find)
+class _Again:
+    """What takes messages in: those of devices, and notifications of other brokers."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.directory = CachedDeviceDirectory(hub.database)
+        self._decoder = make_decoder(hub.settings)
+        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self._notifications = NotificationTaker(hub)
+
+    async def one(self, tenant_id: int, quarantine_id: int) -> bool:
+        """Storing first and marking after: a crash between the two repeats a replay, which changes nothing."""
+        quarantine = self._hub.quarantine
+        async with self._hub.database.transaction(tenant_id) as connection:
+            entries = await quarantine.claim(connection, tenant_id, [quarantine_id])
+            if not entries:
+                return False
+            fault = await self._take(connection, entries[0])
+            if fault is None:
+                await quarantine.resolve(connection, quarantine_id, "replayed")
+            else:
+                await quarantine.keep(connection, quarantine_id, fault.reason.value, fault.detail)
+            return fault is None
+
+    async def _take(self, connection: AsyncConnection, entry: QuarantineEntry) -> Quarantined | None:
+        if entry.topic.startswith(TOPIC):
+            inbox = await inbox_by_key(connection, entry.topic.removeprefix(TOPIC))
+            if inbox is not None:
+                _, wrong = await self._notifications.process(inbox, entry.payload, entry.properties, entry.received_at)
+                return wrong
+        observations, fault = self._decoder.decode(_message(entry), self.directory.find)
         if observations:
-            await store.commit(observations, [])
-        if fault is None:
-            await hub.quarantine.resolve(connection, quarantine_id, "replayed")
-        else:
-            await hub.quarantine.keep(connection, quarantine_id, fault.reason.value, fault.detail)
-        return fault is None
+            await self._store.commit(observations, [])
+        return fault
 
 
 def _message(entry: QuarantineEntry) -> Message:

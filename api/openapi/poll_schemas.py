@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents that are fetched on a schedule, as JSON Schemas by name."""
+"""What comes from others by itself: documents that are fetched, notifications; as JSON Schemas by name."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from api.openapi.building import (
     ref,
 )
 from broker.polls import ID
+from broker.readings import Reason
 
 _TEXTS: Final[Schema] = {"type": "object", "additionalProperties": TEXT}
 _RECORD: Final[Schema] = {"type": "object", "additionalProperties": ANY, "examples": [{"WaterLevel": -30}]}
@@ -72,7 +73,42 @@ _STATE: Final = members(
     description="How the last fetch went",
 )
 
+_INBOX: Final[dict[str, Schema]] = {
+    "id": {"type": "string", "pattern": ID},
+    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+    "typeNames": {"description": "What types of the other broker are called here"} | _TEXTS,
+    "attributeNames": {
+        "description": "What attributes are called here; an empty text: they are left out",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    },
+    "timeZone": {"description": "Of times without an offset", "type": "string", "examples": ["Asia/Tokyo"]},
+    "timeNames": array(TEXT) | {"description": "Metadata and attributes that say when it was measured"},
+    "notes": {"type": "string", "maxLength": 2000},
+}
+
 POLLS: Final[dict[str, Schema]] = {
+    "InboxInput": members(_INBOX, others=True, description="Where another broker sends its notifications"),
+    "Inbox": members(
+        _INBOX
+        | {
+            "url": {"description": "Where to send them"} | TEXT,
+            "token": {"description": "Told once: Authorization: Bearer ..."} | TEXT,
+            "createdAt": TIME,
+            "modifiedAt": TIME,
+            "lastReceivedAt": TIME_OR_NULL,
+            "lastFault": TEXT_OR_NULL,
+            "lastFaultAt": TIME_OR_NULL,
+        },
+        ["id", "url"],
+        description="Where another broker sends its notifications, and when the last one came",
+    ),
+    "Inboxes": members({"inboxes": array(ref("Inbox"))}, ["inboxes"]),
+    "NotifiedReceipt": members(
+        {"status": one_of("quarantined"), "taken": COUNT, "reason": one_of(*Reason), "detail": {"type": "string"}},
+        ["status", "taken", "reason", "detail"],
+        description="How many entities were taken whole, and why not all",
+    ),
     "PollInput": members(_POLL, ["url"], others=True, description="A document that is fetched on a schedule"),
     "Poll": members(
         _POLL | {"paused": BOOLEAN, "nextDueAt": TIME_OR_NULL, "createdAt": TIME, "modifiedAt": TIME, "state": _STATE},

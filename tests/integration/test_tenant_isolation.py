@@ -28,6 +28,7 @@ TABLES = (
     "device_model",
     "quarantine",
     "poll",
+    "inbox",
     "alert_rule",
     "alert_state",
     "alert",
