@@ -121,11 +121,16 @@ async def _answer(send: Send, status: int, kind: bytes, body: bytes, *others: tu
 
 
 _PROBLEM: Final = b"application/problem+json"
-_BUTTONS: Final = re.compile(r"/api/v1/alarms/[^/]+/(acknowledge|shelve|unshelve)")
+_BUTTONS: Final = re.compile(
+    r"/api/v1/(alarms/[^/]+/(acknowledge|shelve|unshelve)|contacts/[^/]+/(browsers|test)|drills(/[^/]+/(values|end))?"
+    r"|alert-rules/replay)"
+)
 
 
 def _is_button(scope: Scope, headers: Headers) -> bool:
-    """Whether it is a button of the live page that was pressed, on the page itself."""
+    """Whether it is a button of the pages that was pressed, on a page of ours: what is done in an emergency, or changes
+    nothing that stays. Rules and contacts are changed with a token.
+    """
     if scope["method"] != "POST" or not _BUTTONS.fullmatch(scope["path"]):
         return False
     site = headers.get("sec-fetch-site")

@@ -16,17 +16,22 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from api.hub import Hub
+from api.notices import notice_document
 from api.workers.alarms import with_attributes
 from broker.alerts import AlertRule, Sample
 from broker.alerts.drills import compressed
+from broker.contacts import Contact, Group, Plan
 from broker.entities import AttributeKind, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
 from broker.times import to_text, to_text_or_none
 from context_store.alarm_reads import read_steps
 from context_store.audit import Actor, add_entry
+from context_store.browsers import copy_browsers
+from context_store.contacts import Kind, delete_all, load_roster, put_document
 from context_store.database import ALL_TENANTS
 from context_store.drills import Drill, add_drill, delivered, end_drill, get_drill, hold_running, move
 from context_store.entities import StoredEntity, creation, get_entities, lock_entities
+from context_store.notices import list_notices
 from context_store.replay_readings import entities_of_type, recorded_samples
 from context_store.terms import NO_TERM
 from schemas.terms import NO_DATASET
@@ -35,12 +40,16 @@ SOURCE: Final = "minamo:drill"
 MOST_STATIONS: Final = 500
 FASTEST: Final = 600.0
 LONGEST: Final = timedelta(days=31)
+_MOST_NOTICES: Final = 5000  # in a report
 _AT_ONCE: Final = 500  # readings in one transaction
 
 
 @dataclass(frozen=True, slots=True)
 class DrillPlan:
-    """What is to be exercised. Without ``start`` there is no record: people send values."""
+    """What is to be exercised. Without ``start`` there is no record: people send values.
+
+    ``recipients`` are webhooks, ``contacts`` people who are told as the plans say; nobody else is.
+    """
 
     title: str
     start: datetime | None = None
@@ -48,6 +57,7 @@ class DrillPlan:
     speed: float = 1.0
     entity_ids: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
+    contacts: tuple[str, ...] = ()
 
 
 async def start_drill(hub: Hub, tenant_id: int, plan: DrillPlan, actor: Actor) -> Drill:
@@ -66,6 +76,7 @@ async def start_drill(hub: Hub, tenant_id: int, plan: DrillPlan, actor: Actor) -
         for stored in stations.values():
             change = creation(_without(stored.entity, {one["attribute"] for one in series}, now))
             await hub.writer.write(connection, drill_tenant_id, None, change, source=SOURCE, now=now)
+        await _invite(connection, tenant_id, drill_tenant_id, plan.contacts, now)
         await add_drill(
             connection,
             {
@@ -80,9 +91,10 @@ async def start_drill(hub: Hub, tenant_id: int, plan: DrillPlan, actor: Actor) -
                 "speed": plan.speed,
                 "series": series,
                 "recipients": list(plan.recipients),
+                "contacts": list(plan.contacts),
             },
         )
-        details = {"title": plan.title, "recipients": list(plan.recipients)}
+        details = {"title": plan.title, "recipients": list(plan.recipients), "contacts": list(plan.contacts)}
         await add_entry(connection, tenant_id, actor, "drill.start", drill_id, now, details=details)
         return await _known(connection, tenant_id, drill_id)
 
@@ -90,9 +102,10 @@ async def start_drill(hub: Hub, tenant_id: int, plan: DrillPlan, actor: Actor) -
 async def stop_drill(hub: Hub, tenant_id: int, drill_id: str, actor: Actor) -> Drill:
     """End it; nothing goes out of it any more. Raises :class:`ResourceNotFound`."""
     now = datetime.now(UTC)
-    async with hub.database.transaction(tenant_id) as connection:
-        await _known(connection, tenant_id, drill_id)
+    async with hub.database.transaction(ALL_TENANTS) as connection:
+        drill = await _known(connection, tenant_id, drill_id)
         if await end_drill(connection, tenant_id, drill_id, now):
+            await delete_all(connection, drill.drill_tenant_id)
             await add_entry(connection, tenant_id, actor, "drill.end", drill_id, now)
         return await _known(connection, tenant_id, drill_id)
 
@@ -183,9 +196,14 @@ async def drill_report(hub: Hub, tenant_id: int, drill_id: str) -> dict[str, Any
         drill = await _known(connection, tenant_id, drill_id)
         steps = await read_steps(connection, drill.drill_tenant_id, 0, limit=10_000)
         sent = await delivered(connection, drill.drill_tenant_id)
+        notices = await list_notices(connection, drill.drill_tenant_id, limit=_MOST_NOTICES)
     told = ("at", "kind", "stage", "previousStage", "alarmId", "stationName", "observedAt", "value", "by", "reason")
     shown = [{name: step.document.get(name) for name in told} for step in steps]
-    return drill_document(drill) | {"steps": shown, "answers": _answers(steps), "deliveries": sent}
+    return (
+        drill_document(drill)
+        | {"steps": shown, "answers": _answers(steps), "deliveries": sent}
+        | {"notices": [notice_document(notice) for notice in reversed(notices)]}
+    )
 
 
 def drill_document(drill: Drill) -> dict[str, Any]:
@@ -202,6 +220,7 @@ def drill_document(drill: Drill) -> dict[str, Any]:
         "position": to_text_or_none(drill.position),
         "speed": drill.speed,
         "recipients": drill.recipients,
+        "contacts": drill.contacts,
     }
 
 
@@ -219,6 +238,24 @@ def _answers(steps: Sequence[Any]) -> list[dict[str, Any]]:
             found.append(answer | {"seconds": round(seconds, 3)})
     unanswered = [{"alarmId": i, "stage": s.document["stage"], "by": None, "seconds": None} for i, s in asked.items()]
     return found + unanswered
+
+
+async def _invite(
+    connection: AsyncConnection, tenant_id: int, drill_tenant_id: int, contacts: Sequence[str], now: datetime
+) -> None:
+    """The chosen, with the groups and plans that they are in, into the drill's tenant."""
+    if not contacts:
+        return
+    roster = await load_roster(connection, tenant_id)
+    if missing := [name for name in contacts if name not in roster.contacts]:
+        raise BadRequestData(f"contacts: {', '.join(missing)}: not known / 登録されていません")
+    chosen = roster.only(contacts)
+    documents: list[tuple[Kind, Contact | Group | Plan]] = [("contact", one) for one in chosen.contacts.values()]
+    documents += [("group", one) for one in chosen.groups.values()]
+    documents += [("plan", one) for one in chosen.plans.values()]
+    for kind, document in documents:
+        await put_document(connection, drill_tenant_id, kind, document, now)
+    await copy_browsers(connection, tenant_id, drill_tenant_id, contacts)
 
 
 async def _watched(connection: AsyncConnection, tenant_id: int, rules: Sequence[AlertRule]) -> tuple[str, ...]:

@@ -28,6 +28,11 @@ _ADD: Final[LiteralString] = """
     insert into web_push_browser (tenant_id, browser_id, contact_id, endpoint, p256dh, auth, label, created_at)
     values (%s, %s, %s, %s, %s, %s, %s, %s)
 """
+_COPY: Final[LiteralString] = """
+    insert into web_push_browser (tenant_id, browser_id, contact_id, endpoint, p256dh, auth, label, created_at)
+    select %s, browser_id, contact_id, endpoint, p256dh, auth, label, created_at from web_push_browser
+     where tenant_id = %s and contact_id = any(%s) and ended_at is null
+"""
 _END: Final[LiteralString] = """
     update web_push_browser set ended_at = %s, end_reason = %s
      where tenant_id = %s and contact_id = %s and browser_id = %s and ended_at is null
@@ -87,6 +92,13 @@ async def add_browser(
     row = (subscription.endpoint, keys.p256dh, keys.auth, enrolment.label.strip(), now)
     await connection.execute(_ADD, (tenant_id, browser_id, contact_id, *row))
     return browser_id
+
+
+async def copy_browsers(
+    connection: AsyncConnection, tenant_id: int, to_tenant_id: int, contacts: Collection[str]
+) -> None:
+    """Enrol the browsers of these contacts in another tenant of theirs: a drill. For transactions of all tenants."""
+    await connection.execute(_COPY, (to_tenant_id, tenant_id, list(contacts)))
 
 
 async def end_browser(

@@ -35,6 +35,8 @@ _PUT: Final[LiteralString] = """
 """
 _DELETE: Final[LiteralString] = "delete from contact_document where tenant_id = %s and kind = %s and id = %s"
 
+_DELETE_ALL: Final[LiteralString] = "delete from contact_document where tenant_id = %s"
+
 
 async def list_documents(connection: AsyncConnection, tenant_id: int, kind: Kind) -> list[Contact | Group | Plan]:
     """All of a kind, by id."""
@@ -79,6 +81,11 @@ async def load_roster(connection: AsyncConnection, tenant_id: int) -> Roster:
         for kind, name, document in await cursor.fetchall():
             found[kind][name] = read_document(MODELS[kind], document)
     return Roster(found["contact"], found["group"], found["plan"])
+
+
+async def delete_all(connection: AsyncConnection, tenant_id: int) -> None:
+    """Nobody of this tenant is told anything any more."""
+    await connection.execute(_DELETE_ALL, (tenant_id,))
 
 
 def _missing(kind: Kind, name: str) -> ResourceNotFound:

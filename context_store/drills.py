@@ -14,14 +14,15 @@ from psycopg.rows import class_row, dict_row, tuple_row
 
 _COLUMNS: Final[LiteralString] = """
     d.tenant_id, d.drill_id, d.drill_tenant_id, t.name as drill_tenant, d.title, d.started_by, d.started_at, d.ended_at,
-    d.record_from, d.record_to, d.position, d.speed, d.series, d.recipients
+    d.record_from, d.record_to, d.position, d.speed, d.series, d.recipients, d.contacts
       from drill d join tenant t on t.tenant_id = d.drill_tenant_id
 """
 _ADD: Final[LiteralString] = """
     insert into drill (tenant_id, drill_id, drill_tenant_id, title, started_by, started_at, record_from, record_to,
-                       position, speed, series, recipients)
+                       position, speed, series, recipients, contacts)
     values (%(tenant_id)s, %(drill_id)s, %(drill_tenant_id)s, %(title)s, %(started_by)s, %(started_at)s,
-            %(record_from)s, %(record_to)s, %(record_from)s, %(speed)s, %(series)s::jsonb, %(recipients)s)
+            %(record_from)s, %(record_to)s, %(record_from)s, %(speed)s, %(series)s::jsonb, %(recipients)s,
+            %(contacts)s)
 """
 _LIST: Final[LiteralString] = "select " + _COLUMNS + " where d.tenant_id = %s order by d.started_at desc limit %s"
 _GET: Final[LiteralString] = "select " + _COLUMNS + " where d.tenant_id = %s and d.drill_id = %s"
@@ -66,6 +67,7 @@ class Drill:
     speed: float
     series: list[dict[str, str]]
     recipients: list[str]
+    contacts: list[str]
 
     def played_at(self, moment: datetime) -> datetime:
         """When in the drill a moment of its record is."""

@@ -26,6 +26,7 @@ def drills() -> None:
 @click.option("--to", "end", help="Of the record / 記録の終わり")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Times as fast / 何倍速")
 @click.option("--station", "stations", multiple=True, help="URI; default: all that rules watch / 観測局")
+@click.option("--contact", "contacts", multiple=True, help="Id of somebody who takes part / 参加する連絡先")
 @click.option("--recipient", "recipients", multiple=True, help="Webhook that gets its alerts / 送り先")
 @click.option("--by", help="Your name / 操作者名")
 def start_drill(
@@ -36,11 +37,13 @@ def start_drill(
     end: str | None,
     speed: float,
     stations: tuple[str, ...],
+    contacts: tuple[str, ...],
     recipients: tuple[str, ...],
     by: str | None,
 ) -> None:
     """Begin a drill / 訓練を始める."""
-    plan: dict[str, Any] = {"title": title, "speed": speed, "entityIds": stations, "recipients": recipients}
+    plan: dict[str, Any] = {"title": title, "speed": speed, "entityIds": stations}
+    plan |= {"recipients": recipients, "contacts": contacts}
     plan |= {name: value for name, value in (("from", start), ("to", end), ("by", by)) if value is not None}
 
     def work() -> None:

@@ -37,7 +37,7 @@ _CHANNEL: Final = members(
             "writeOnly": True,
             "description": "Signs what goes to a webhook; the password of MQTT",
         },
-        "hasSecret": BOOLEAN | {"readOnly": True},
+        "hasSecret": BOOLEAN | {"description": "It has one; when put, the one it has is kept"},
     },
     ["type", "address"],
 )
@@ -112,31 +112,25 @@ CONTACTS: Final[dict[str, Schema]] = {
         ["subscription"],
     ),
     "NoticeNumbers": members({"notices": array(COUNT)}, ["notices"]),
-    "Notices": members(
+    "Notices": members({"notices": array(ref("Notice"))}, ["notices"]),
+    "Notice": members(
         {
-            "notices": array(
-                members(
-                    {
-                        "number": COUNT,
-                        "contactId": _ID,
-                        "channel": one_of(*get_args(ChannelType), "webpush", "none"),
-                        "address": TEXT,
-                        "kind": TEXT,
-                        "alarmId": TEXT_OR_NULL,
-                        "step": {"type": ["integer", "null"]},
-                        "state": one_of("queued", "held", "merged", "delivered", "failed"),
-                        "heldFor": {"enum": ["quiet", "digest", None]},
-                        "dueAt": TIME_OR_NULL,
-                        "mergedInto": {"type": ["integer", "null"]},
-                        "createdAt": TIME,
-                        "finishedAt": TIME_OR_NULL,
-                        "attempts": COUNT,
-                        "error": TEXT_OR_NULL,
-                    }
-                )
-            )
-        },
-        ["notices"],
+            "number": COUNT,
+            "contactId": _ID,
+            "channel": one_of(*get_args(ChannelType), "webpush", "none"),
+            "address": TEXT,
+            "kind": TEXT,
+            "alarmId": TEXT_OR_NULL,
+            "step": {"type": ["integer", "null"]},
+            "state": one_of("queued", "held", "merged", "delivered", "failed"),
+            "heldFor": {"enum": ["quiet", "digest", None]},
+            "dueAt": TIME_OR_NULL,
+            "mergedInto": {"type": ["integer", "null"]},
+            "createdAt": TIME,
+            "finishedAt": TIME_OR_NULL,
+            "attempts": COUNT,
+            "error": TEXT_OR_NULL,
+        }
     ),
 }
 """Schemas by name."""

@@ -12,15 +12,15 @@ from psycopg import AsyncConnection
 
 from api.actors import RequestActor
 from api.hub import Hub
+from api.notices import notice_document
 from api.openapi.plain import NEEDED, answers, takes
 from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from api.routers.browsers import add_browser_routes
 from api.workers.contacts import send_test
-from broker.contacts import Contact, Group, Plan
+from broker.contacts import Channel, Contact, Group, Plan
 from broker.errors import BadRequestData
 from broker.sections import read_document, write_document
-from broker.times import to_text, to_text_or_none
 from context_store.audit import add_entry
 from context_store.browsers import end_all
 from context_store.contacts import (
@@ -32,7 +32,7 @@ from context_store.contacts import (
     load_roster,
     put_document,
 )
-from context_store.notices import Notice, list_notices
+from context_store.notices import list_notices
 
 _PATHS: Final[dict[Kind, tuple[str, str, str]]] = {
     "contact": ("contacts", "Contact", "Who can be told / 連絡先"),
@@ -75,9 +75,9 @@ def _writing(router: APIRouter, hub: Hub, kind: Kind, path: str, schema: str, su
         openapi_extra=takes(schema),
     )
     async def put_one(tenant_id: TenantId, name: str, actor: RequestActor, body: JsonObject) -> Json:
-        one = _read(kind, name, body)
         now = datetime.now(UTC)
         async with hub.database.transaction(tenant_id) as connection:
+            one = _read(kind, name, await _with_kept_secrets(connection, tenant_id, kind, name, body))
             await _must_be_known(connection, tenant_id, one)
             is_new = await put_document(connection, tenant_id, kind, one, now)
             await add_entry(connection, tenant_id, actor, f"{kind}.put", name, now, details=shown(one))
@@ -141,6 +141,30 @@ def _read(kind: Kind, name: str, body: dict[str, Any]) -> Contact | Group | Plan
     return read_document(MODELS[kind], {**body, "id": name})
 
 
+async def _with_kept_secrets(
+    connection: AsyncConnection, tenant_id: int, kind: Kind, name: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    """``body`` with the secrets that it says it has (``hasSecret``, as answers do): they stay as they are."""
+    channels = body.get("channels")
+    if kind != "contact" or not isinstance(channels, list):
+        return body
+    known = await load_roster(connection, tenant_id)
+    before = known.contacts[name].channels if name in known.contacts else ()
+    return body | {"channels": [_with_kept_secret(channel, before) for channel in channels]}
+
+
+def _with_kept_secret(channel: Any, before: tuple[Channel, ...]) -> Any:
+    if not isinstance(channel, dict) or "hasSecret" not in channel:
+        return channel
+    shown = {name: value for name, value in channel.items() if name != "hasSecret"}
+    if not channel["hasSecret"] or shown.get("secret"):
+        return shown
+    for known in before:
+        if (known.type, known.address) == (channel.get("type"), channel.get("address")) and known.secret:
+            return shown | {"secret": known.secret}
+    raise BadRequestData("channels: the secret of a channel that has one is not known; give it anew / 秘密鍵が必要です")
+
+
 async def _must_be_known(connection: AsyncConnection, tenant_id: int, one: Contact | Group | Plan) -> None:
     """What a group or a plan names has to be there: a typing error must not leave anybody out."""
     if isinstance(one, Contact):
@@ -161,27 +185,6 @@ def shown(one: Contact | Group | Plan) -> dict[str, Any]:
         if channel.pop("secret", None) is not None:
             channel["hasSecret"] = True
     return document
-
-
-def notice_document(notice: Notice) -> dict[str, Any]:
-    """A notice as JSON."""
-    return {
-        "number": notice.notice_id,
-        "contactId": notice.contact_id,
-        "channel": notice.channel,
-        "address": notice.address,
-        "kind": notice.kind,
-        "alarmId": notice.alarm_id,
-        "step": notice.alarm_step_id,
-        "state": notice.state,
-        "heldFor": notice.held_for,
-        "dueAt": to_text_or_none(notice.due_at),
-        "mergedInto": notice.merged_into,
-        "createdAt": to_text(notice.created_at),
-        "finishedAt": to_text_or_none(notice.finished_at),
-        "attempts": notice.attempts,
-        "error": notice.error,
-    }
 
 
 def _member(path: str) -> str:

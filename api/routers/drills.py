@@ -29,7 +29,7 @@ from broker.errors import BadRequestData, Conflict
 from broker.times import parse_time
 from context_store.drills import list_drills
 
-_MEMBERS: Final = ("title", "from", "to", "speed", "entityIds", "recipients", "by")
+_MEMBERS: Final = ("title", "from", "to", "speed", "entityIds", "recipients", "contacts", "by")
 _LONGEST_TITLE: Final = 200
 
 
@@ -97,7 +97,8 @@ def _plan(body: dict[str, Any]) -> DrillPlan:
     speed = body.get("speed", 1)
     if isinstance(speed, bool) or not isinstance(speed, int | float) or not 1 <= speed <= FASTEST:
         raise BadRequestData(f"speed: a number from 1 to {FASTEST:g} is expected")
-    return DrillPlan(title.strip(), start, end, float(speed), _texts(body, "entityIds"), _recipients(body))
+    stations, contacts = _texts(body, "entityIds"), _texts(body, "contacts")
+    return DrillPlan(title.strip(), start, end, float(speed), stations, _recipients(body), contacts)
 
 
 def _recipients(body: dict[str, Any]) -> tuple[str, ...]:

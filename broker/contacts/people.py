@@ -207,6 +207,15 @@ class Roster:
     groups: Mapping[str, Group]
     plans: Mapping[str, Plan]
 
+    def only(self, contacts: Collection[str]) -> Roster:
+        """The same with these contacts alone: groups and plans are as they were, without the others."""
+        kept = {name: contact for name, contact in self.contacts.items() if name in contacts}
+        groups = {
+            name: group.model_copy(update={"members": tuple(one for one in group.members if one.contact in kept)})
+            for name, group in self.groups.items()
+        }
+        return Roster(kept, groups, self.plans)
+
     def people_of(self, group_ids: Collection[str], now: datetime) -> list[str]:
         """The contacts whose time it is in these groups, each once; who is not enabled is left out."""
         members = (member for name in group_ids if name in self.groups for member in self.groups[name].members)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
+from broker.alerts.drills import EXERCISE_MARKS
 from broker.alerts.messages import level_names, quantity, time_ja
 from broker.contacts.people import Language
 from broker.times import parse_time
@@ -28,6 +29,11 @@ class Words:
 
 
 _MARK: Final[dict[Language, str]] = {"ja": "【試験】", "ja-easy": "【れんしゅう】", "en": "[TEST] "}
+_DRILL: Final[dict[Language, tuple[str, str]]] = {
+    "ja": ("【訓練】", "これは訓練です。実際の警報ではありません。"),
+    "ja-easy": ("【くんれん】", "これは くんれん（れんしゅう）です。ほんとうの お知らせでは ありません。"),
+    "en": ("[EXERCISE] ", "This is an exercise. It is no real alert."),
+}
 _WHAT_JA: Final = {
     "raised": "到達",
     "escalated": "上昇して到達",
@@ -75,8 +81,15 @@ _NO_DATA_RAISED: Final[dict[Language, str]] = {
 
 
 def words_of(step: Step, language: Language, zone: tzinfo) -> Words:
-    """What to say about ``step``."""
-    return {"ja": _japanese, "ja-easy": _easy, "en": _english}[language](step, zone)
+    """What to say about ``step``. Of a drill everything begins with its mark."""
+    words = {"ja": _japanese, "ja-easy": _easy, "en": _english}[language](step, zone)
+    if not step.get("exercise"):
+        return words
+    mark, sentence = _DRILL[language]
+    subject = words.subject
+    for known in EXERCISE_MARKS:  # the names of its stations carry it too; once is enough in a short line
+        subject = subject.replace(known, "")
+    return Words(mark + subject, f"{sentence}\n{words.text}")
 
 
 def words_of_many(steps: Sequence[Step], language: Language, zone: tzinfo) -> Words:

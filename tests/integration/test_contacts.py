@@ -257,6 +257,19 @@ async def test_secrets_are_not_shown(city: City, receiver: Receiver) -> None:
     assert "0123456789abcdef" not in (await city.http.get("/api/v1/audit")).text
 
 
+async def test_what_is_exported_can_be_put_again_with_its_secrets(city: City, receiver: Receiver) -> None:
+    hook = {"type": "webhook", "address": receiver.url + "/hook", "secret": "0123456789abcdef"}
+    await city.put("contacts/desk", name="防災課", channels=[hook])
+    shown = (await city.http.get("/api/v1/contacts/desk")).json()
+    await city.put("contacts/desk", **shown | {"name": "防災課 夜間"})
+    await city.http.post("/api/v1/contacts/desk/test")
+    await delivered(city, 1)
+    assert "webhook-signature" in receiver.accepted[0].headers
+    moved = [shown["channels"][0] | {"address": receiver.url + "/other"}]
+    answer = await city.http.put("/api/v1/contacts/desk", json=shown | {"channels": moved})
+    assert answer.status_code == 400 and "secret" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "document"),
     [

@@ -10,11 +10,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from test_alarms import BRIDGE, MODEL, WEIR, City, at, running
 
 from api.drills import advance_drills
+from api.workers.contacts import ContactWorker
 from broker.times import parse_time, to_text
+from context_store.contacts import load_roster
+from context_store.database import ALL_TENANTS
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -216,3 +220,50 @@ REFUSED = [
 async def test_a_plan_with_a_fault_is_refused(city: City, members: dict[str, Any], message: str) -> None:
     answer = await city.post("/drills", {"title": "x"} | members, 400)
     assert answer["detail"].startswith(message)
+
+
+async def put(city: City, path: str, **document: Any) -> None:
+    assert (await city.http.put(f"/api/v1/{path}", json=document)).status_code in (200, 201)
+
+
+async def invite(city: City) -> None:
+    """Two people who are told about everything, one after the other."""
+    for name in ("one", "other"):
+        channels = [{"type": "webhook", "address": f"http://{name}.invalid/", "secret": "0123456789abcdef"}]
+        await put(city, f"contacts/{name}", name=name, channels=channels)
+        await put(city, f"contact-groups/{name}", name=name, members=[{"contact": name}])
+    await put(city, "notification-plans/all", name="all", steps=[["one", "other"]])
+
+
+async def tell(city: City) -> None:
+    worker = ContactWorker(city.hub.database, poll_s=1)
+    while await worker.turn(datetime.now(UTC)):
+        pass
+
+
+async def test_people_who_were_chosen_are_told_and_the_report_says_what(city: City) -> None:
+    await invite(city)
+    drill = await begin(city, contacts=["one"])
+    await city.post(f"/drills/{drill['drillId']}/values", {"entityId": BRIDGE, "value": 2.5}, 204)
+    await city.work()
+    await tell(city)
+    report = await city.get(f"/drills/{drill['drillId']}")
+    assert [(n["contactId"], n["kind"], n["state"]) for n in report["notices"]] == [("one", "raised", "queued")]
+    assert (await city.get("/notices"))["notices"] == []
+    async with city.hub.database.transaction(ALL_TENANTS) as connection:
+        found = await connection.execute("select body from delivery where convert_from(body, 'utf8') like '%subject%'")
+        (body,) = [orjson.loads(row[0]) for row in await found.fetchall()]
+    assert body["subject"].startswith("【訓練】【") and body["subject"].count("訓練") == 1
+    assert body["text"].startswith("これは訓練です")
+
+
+async def test_nobody_is_told_of_a_drill_who_was_not_chosen_or_after_its_end(city: City) -> None:
+    await invite(city)
+    drill = await begin(city)
+    over = await begin(city, contacts=["one"])
+    await city.post(f"/drills/{over['drillId']}/end", {})
+    for one in (drill, over):
+        async with city.hub.database.transaction(ALL_TENANTS) as connection:
+            roster = await load_roster(connection, await city.hub.tenants.find_or_create(one["tenant"]))
+        assert not roster.contacts
+    assert "unknown" in (await city.post("/drills", {"title": "x", "contacts": ["unknown"]}, 400))["detail"]

@@ -81,3 +81,11 @@ def test_a_digest_has_a_line_for_each() -> None:
         "06-01 14:05 【氾濫危険水位】三島大橋：到達",
         "06-01 14:05 【氾濫注意水位】三島大橋：解除",
     ]
+
+
+@pytest.mark.parametrize(("language", "mark"), [("ja", "【訓練】"), ("ja-easy", "【くんれん】"), ("en", "[EXERCISE] ")])
+def test_message_of_a_drill_begins_with_its_mark_and_carries_it_once(language: Language, mark: str) -> None:
+    names = {"ja": "【訓練】三島大橋", "en": "[EXERCISE] Mishima Ohashi"}
+    words = words_of(step(exercise=True, stationName=names), language, JAPAN)
+    assert words.subject.startswith(mark) and words.subject.count("訓練") + words.subject.count("EXERCISE") <= 1
+    assert words.text.splitlines()[0] != words_of(step(), language, JAPAN).text.splitlines()[0]
