@@ -13,6 +13,7 @@ from __future__ import annotations
 import select
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -41,17 +42,25 @@ _NO_LOSS: Final = (
     psycopg.errors.ProgramLimitExceeded,
 )
 SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
-# The begin of a transaction and its tenant, in one message.
-_BEGIN: Final = sql.SQL("begin; select set_config('minamo.tenant', {tenant}, true)")
-_BEGIN_SNAPSHOT: Final = sql.SQL(
-    "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
+# The begin of a transaction and its settings, in one message.
+_BEGIN: Final = "begin; select set_config('minamo.tenant', {tenant}, true)"
+_BEGIN_SNAPSHOT: Final = "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
+# For what may be lost with the server: its commit does not wait for the disk.
+_UNSURE: Final = ", set_config('synchronous_commit', 'off', true)"
+# Plans are made once and not for each set of values. They use indexes, since a plan that was made while a table was
+# small would go on reading all of it.
+_BY_KEY: Final = (
+    ", set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
 )
 # The caller of a transaction, as the views of what it may see ask for it.
 _SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
-# The same for what may be lost with the server: its commit does not wait for the disk.
-_BEGIN_UNSURE: Final = sql.SQL(
-    "begin; select set_config('minamo.tenant', {tenant}, true), set_config('synchronous_commit', 'off', true)"
-)
+
+
+@lru_cache(maxsize=8)
+def _begin(snapshot: bool, durable: bool, by_key: bool) -> sql.SQL:
+    return sql.SQL(
+        (_BEGIN_SNAPSHOT if snapshot else _BEGIN) + ("" if durable else _UNSURE) + (_BY_KEY if by_key else "")
+    )
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -143,17 +152,24 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant_id: int, *, aside: bool = False, snapshot: bool = False, durable: bool = True
+        self,
+        tenant_id: int,
+        *,
+        aside: bool = False,
+        snapshot: bool = False,
+        durable: bool = True,
+        by_key: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises.
 
         ``aside`` is for a small transaction that may run while the caller holds another one. With ``snapshot`` all
         its statements see the database as it is at the first of them. Without ``durable`` the commit does not wait
-        for the disk: when the server dies in the next half second, it has never been.
+        for the disk: when the server dies in the next half second, it has never been. With ``by_key`` its statements
+        find all they want by indexes, and are planned once.
         """
         caller = _restricted(tenant_id)
         pool = self._seen if caller else self._aside if aside else self._pool
-        begin = _BEGIN_SNAPSHOT if snapshot else _BEGIN if durable else _BEGIN_UNSURE
+        begin = _begin(snapshot, durable, by_key)
         with store_errors():
             async with pool.connection() as connection:
                 await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))

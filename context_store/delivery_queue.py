@@ -260,11 +260,13 @@ class DeliveryStore:
         }
         turns = [(after, _BEHIND_ALL), ("", after)] if after else [("", _BEHIND_ALL)]
         streams: list[tuple[Any, ...]] = []
-        async with self._database.transaction(ALL_TENANTS, durable=False) as connection:
+        async with self._database.transaction(ALL_TENANTS, durable=False, by_key=True) as connection:
             for first, last in turns:
                 if free := limit - len(streams):
                     turn = {**parameters, "after": first, "last": last, "limit": free}
                     streams += await (await connection.execute(_CLAIM, turn)).fetchall()
+            if not streams:
+                return []
             keys = [stream[0] for stream in streams]
             rows = await (await connection.execute(_FIRST, {"streams": keys, "run": self._run})).fetchall()
         by_stream: dict[int, list[ClaimedDelivery]] = {key: [] for key in keys}
@@ -281,7 +283,10 @@ class DeliveryStore:
             return
         # In one go: a subscriber that asks for the state right after its answer should find it booked. Not durable:
         # what a dying server forgets is delivered once more.
-        async with self._database.transaction(ALL_TENANTS, durable=False) as connection, connection.pipeline():
+        async with (
+            self._database.transaction(ALL_TENANTS, durable=False, by_key=True) as connection,
+            connection.pipeline(),
+        ):
             await self._count(connection, outcomes)
             await connection.execute(_LOCK_STREAMS, {"streams": [outcome.stream_key for outcome in outcomes]})
             await connection.execute(_SETTLE, {**_fates(outcomes), **_releases(outcomes)})

@@ -72,24 +72,38 @@ _POSITION: Final[LiteralString] = """
      where name = %s
 """
 
-# What became visible between two snapshots, in the order of writing.
-_READ: Final[LiteralString] = """
-    with unseen as materialized (
-        select event_id from change_event
-         where (%(done)s::pg_snapshot is null
-                or (transaction_id >= pg_snapshot_xmin(%(done)s::pg_snapshot)
-                    and not pg_visible_in_snapshot(transaction_id, %(done)s::pg_snapshot)))
-           and transaction_id < pg_snapshot_xmax(%(window)s::pg_snapshot)
-           and pg_visible_in_snapshot(transaction_id, %(window)s::pg_snapshot)
-           and (event_id > %(after)s or event_id = any(%(late)s))
-           and (%(only)s::text is null or %(only)s = any(entity_types))
-           and (%(without)s::text is null or %(without)s <> all(entity_types))
-    )
-    select event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at, entity
-      from change_event
-     where event_id in (select event_id from unseen order by event_id limit %(limit)s)
-     order by event_id
+_EVENT: Final = """
+    event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at, entity
 """
+_UNSEEN: Final = """
+    transaction_id >= %(since)s::xid8 and transaction_id < %(until)s::xid8
+       and not pg_visible_in_snapshot(transaction_id, %(done)s::pg_snapshot)
+       and pg_visible_in_snapshot(transaction_id, %(window)s::pg_snapshot)
+       and (%(only)s::text is null or %(only)s = any(entity_types))
+       and (%(without)s::text is null or %(without)s <> all(entity_types))
+"""
+# What became visible between two snapshots, in the order of writing: found by the numbers of the transactions. With
+# the bounds as values one plan is good for all of them, and making it takes longer than reading. It has to use the
+# index: a plan that was made while a partition was empty would go on reading all of it.
+_PLAN_ONCE: Final[LiteralString] = """
+    select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
+"""
+_PLAN_AS_USUAL: Final[LiteralString] = """
+    select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
+"""
+_READ: Final[LiteralString] = f"""
+    select {_EVENT} from change_event where {_UNSEEN} order by event_id limit %(limit)s
+"""
+# The same behind an event: found by the number of the event.
+_READ_ON: Final[LiteralString] = f"""
+    select {_EVENT} from change_event where event_id > %(after)s and {_UNSEEN} order by event_id limit %(limit)s
+"""
+# The same with some before it, which happens after a restore only.
+_READ_LATE: Final[LiteralString] = f"""
+    select {_EVENT} from change_event where (event_id > %(after)s or event_id = any(%(late)s)) and {_UNSEEN}
+     order by event_id limit %(limit)s
+"""
+_NOTHING: Final = "3:3:"  # the snapshot that shows no transaction: 3 is the first number there is
 
 _SAVE: Final[LiteralString] = """
     update change_consumer
@@ -333,16 +347,25 @@ class ChangeFeed:
     async def _read(
         self, connection: AsyncConnection, position: _Position, window: str, limit: int
     ) -> list[ChangeEvent]:
+        done = position.done or _NOTHING
         parameters = {
-            "done": position.done,
+            "done": done,
             "window": window,
+            "since": done.split(":")[0],
+            "until": window.split(":")[1],
             "after": position.after,
             "late": position.late,
             "limit": limit,
             **self._types,
         }
         async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
-            await cursor.execute(_READ, parameters)
+            if position.late or position.after:
+                await cursor.execute(_READ_LATE if position.late else _READ_ON, parameters)
+            else:
+                async with connection.pipeline():
+                    await connection.execute(_PLAN_ONCE)
+                    await cursor.execute(_READ, parameters)
+                    await connection.execute(_PLAN_AS_USUAL)
             events = await cursor.fetchall()
         for event in events:
             _say_in_full(event.changes)

@@ -75,11 +75,12 @@ _LIVE: Final[LiteralString] = """
 _KEYS: Final[LiteralString] = f"select subscription_key from subscription where {_LIVE}"
 _CHANGED: Final[LiteralString] = f"select {_COLUMNS} from subscription where version > %s and {_LIVE}"
 
-# Those of these subscriptions that still exist, locked.
-_HOLD: Final[LiteralString] = """
+# Those of these subscriptions that still exist; the same, locked.
+_PROGRESS: Final[LiteralString] = """
     select subscription_key, last_sequence, last_notification, endpoint from subscription
-     where subscription_key = any(%s) order by subscription_key for no key update
+     where subscription_key = any(%s) order by subscription_key
 """
+_HOLD: Final[LiteralString] = _PROGRESS + " for no key update"
 
 # Where the numbers of notifications have got to, and that so many were made now.
 _ADVANCE: Final[LiteralString] = """
@@ -272,6 +273,12 @@ async def load_changed(connection: AsyncConnection, since: int) -> tuple[set[int
     keys = {row[0] for row in await (await connection.execute(_KEYS)).fetchall()}
     rows = await (await connection.execute(_CHANGED, (since,))).fetchall()
     return keys, [_from_row(row) for row in rows]
+
+
+async def progress_of(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:
+    """How far those subscriptions are that still exist; others may go on with them."""
+    rows = await (await connection.execute(_PROGRESS, (list(keys),))).fetchall()
+    return {key: Progress(*columns) for key, *columns in rows}
 
 
 async def hold(connection: AsyncConnection, keys: Collection[int]) -> dict[int, Progress]:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -30,6 +31,9 @@ log = structlog.get_logger(__name__)
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 _LONGEST_PAUSE_OF_BULK_S: Final = 0.5
+# From one look into the queue to the next, so that under load each settles and claims more.
+_PACE_S: Final = 0.01
+_TAKEN_AT_MOST: Final = 3  # times the streams worked on at once that are claimed
 _LONGEST_WISH: Final = timedelta(minutes=15)  # of a receiver that wants to be left alone: alerts do not wait longer
 _LONGEST_ATTEMPT_S: Final = 330.0  # longer than any sender waits: what hangs all the same holds a place no longer
 
@@ -42,12 +46,20 @@ class Sender(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Places:
+    """The places for one receiver, and how many streams have one or wait for one."""
+
+    free: asyncio.Semaphore
+    users: int = 0
+
+
 class DeliveryWorker:
     """Claims due streams of a ``lane`` and makes their deliveries until cancelled.
 
-    ``concurrency`` streams are worked on at once, ``per_destination`` of them for one receiver; after ``run_s`` seconds
-    a stream is given back, so that its lease never runs out while it is worked on. An attempt that takes longer than
-    ``attempt_s`` has failed, whatever the sender thinks.
+    ``concurrency`` streams are worked on at once, ``per_destination`` of them for one receiver; those claimed ahead
+    wait for their turn. After ``run_s`` seconds a stream is given back, so that its lease never runs out while it is
+    worked on. An attempt that takes longer than ``attempt_s`` has failed, whatever the sender thinks.
     """
 
     def __init__(
@@ -76,6 +88,8 @@ class DeliveryWorker:
         self._on_attempt = on_attempt
         self._in_flight: dict[asyncio.Task[None], ClaimedStream] = {}
         self._shares = Shares(concurrency, per_destination, longest_pause_s=longest_pause_s)
+        self._places: dict[str, _Places] = {}
+        self._waiting = 0  # streams claimed ahead
         self._outcomes: list[StreamOutcome] = []
         self._returned: set[str] = set()  # receivers that answer again
         self._overdue: dict[str, str] = {}  # receivers that let a delivery grow too old, and what was wrong
@@ -98,6 +112,7 @@ class DeliveryWorker:
                     await self._rest()
                 elif self._lane is Priority.BULK:  # works half of the time at most: the other half is the others'
                     await asyncio.sleep(min(time.monotonic() - began, _LONGEST_PAUSE_OF_BULK_S))
+                await asyncio.sleep(max(0.0, began + _PACE_S - time.monotonic()))
         finally:
             await self._stop()
 
@@ -168,7 +183,8 @@ class DeliveryWorker:
             del self._gone[key]
 
     async def _claim(self) -> list[ClaimedStream]:
-        free = self._concurrency - len(self._in_flight)
+        held = len(self._in_flight)
+        free = min(self._concurrency - (held - self._waiting), _TAKEN_AT_MOST * self._concurrency - held)
         if free <= 0:
             return []
         share, taken = self._shares.per_destination, self._shares.taken()
@@ -185,32 +201,64 @@ class DeliveryWorker:
 
     async def _work(self, stream: ClaimedStream) -> None:
         """Make the deliveries of ``stream`` in their order, until one fails or its time is over."""
-        delivered: list[int] = []
-        outcome = StreamOutcome(stream.stream_key, stream.lease, stream.subscription_key, delivered)
+        outcome = _nothing_done(stream)
         give_back_at = time.monotonic() + self._run_s
         try:
-            for delivery in stream.deliveries:
-                began = time.monotonic()
-                result = await self._attempt(stream, delivery)
-                if not result.ok:
-                    outcome = self._failed(stream, delivery, result, delivered, time.monotonic() - began)
-                    break
-                delivered.append(delivery.delivery_id)
-                if time.monotonic() > give_back_at:
-                    break
+            async with self._place(stream.receiver) as has_waited:
+                if not has_waited or (time.monotonic() < give_back_at and not self._shares.is_suspect(stream.receiver)):
+                    outcome = await self._deliver(stream, outcome, time.monotonic() + self._run_s)
         finally:
             self._outcomes.append(outcome)
             self._shares.end(stream.receiver)
             self.wake()
 
+    @contextlib.asynccontextmanager
+    async def _place(self, receiver: str) -> AsyncIterator[bool]:
+        """One of the places for a receiver; tells whether it had to be waited for."""
+        places = self._places.get(receiver)
+        if places is None:
+            places = self._places[receiver] = _Places(asyncio.Semaphore(self._shares.per_destination))
+        has_to_wait = places.free.locked()
+        places.users += 1
+        self._waiting += has_to_wait
+        try:
+            await places.free.acquire()
+        except BaseException:
+            self._leave(receiver, places)
+            raise
+        finally:
+            self._waiting -= has_to_wait
+        try:
+            yield has_to_wait
+        finally:
+            places.free.release()
+            self._leave(receiver, places)
+
+    def _leave(self, receiver: str, places: _Places) -> None:
+        places.users -= 1
+        if not places.users:
+            del self._places[receiver]
+
+    async def _deliver(self, stream: ClaimedStream, outcome: StreamOutcome, give_back_at: float) -> StreamOutcome:
+        for delivery in stream.deliveries:
+            began = time.monotonic()
+            result = await self._attempt(stream, delivery)
+            if not result.ok:
+                return self._failed(stream, delivery, result, outcome.delivered, time.monotonic() - began)
+            outcome.delivered.append(delivery.delivery_id)
+            if time.monotonic() > give_back_at:
+                break
+        return outcome
+
     async def _attempt(self, stream: ClaimedStream, delivery: ClaimedDelivery) -> SendResult:
         headers = {**delivery.headers, ID_HEADER: str(delivery.delivery_id)}
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._attempt_s):
                 result = await self._sender.send(stream.destination, delivery.body, headers, stream.sending)
         except TimeoutError:
             result = SendResult(False, None, f"no end of the attempt within {self._attempt_s:g} s")
-        if self._shares.judge(stream.receiver, result):
+        if self._shares.judge(stream.receiver, result, time.monotonic() - began):
             self._returned.add(stream.receiver)
         if self._on_attempt is not None:
             self._on_attempt(stream, delivery, result)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import uuid4
 
@@ -95,12 +95,15 @@ class Sheet:
 
     async def delivery(self, entry: Indexed, happening: Happening, sequence: int) -> NewDelivery:
         """One notification. Those of the same happening should come one after the other."""
+        return numbered(await self.draft(entry, happening), sequence)
+
+    async def draft(self, entry: Indexed, happening: Happening) -> NewDelivery:
+        """The same, without a number."""
         subscription = entry.subscription
         context = await self._context(entry)
         part = await self._part(entry, happening, context)
         notification_id = f"urn:ngsi-ld:Notification:{uuid4()}"
         tenant = await self._maker.tenant_header(entry.tenant_id)
-        headers = notification_headers(subscription.endpoint, context, tenant)
         return NewDelivery(
             tenant_id=entry.tenant_id,
             kind="notification",
@@ -108,9 +111,9 @@ class Sheet:
             order_key=f"{entry.key}:{happening.about}",
             destination=subscription.endpoint.uri,
             subscription_key=entry.key,
-            sequence=sequence,
+            sequence=0,
             body=notification_body(subscription, part, context, notification_id, self._now),
-            headers=headers | {"Minamo-Sequence": str(sequence)},
+            headers=notification_headers(subscription.endpoint, context, tenant),
         )
 
     async def _context(self, entry: Indexed) -> NotificationContext:
@@ -130,6 +133,11 @@ class Sheet:
             data = notification_data(entry.subscription, happening.roots, linked, context.terms, happening.time)
             known = self._parts[place] = shared_part(entry.subscription, data, context)
         return known
+
+
+def numbered(draft: NewDelivery, sequence: int) -> NewDelivery:
+    """``draft`` with its number, which its receiver is told."""
+    return replace(draft, sequence=sequence, headers={**draft.headers, "Minamo-Sequence": str(sequence)})
 
 
 def _priority(entry: Indexed, happening: Happening) -> Priority:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -14,6 +15,9 @@ from typing import Final
 from adapters.webhook import SendResult
 
 _OPENS_AFTER: Final = 3  # attempts in a row that were not answered
+_QUICK_S: Final = 0.05  # a receiver that answers within this is quick
+_AHEAD: Final = 4  # times the share of a quick receiver that a worker takes at once
+_REMEMBERED: Final = 100  # quick receivers
 _FIRST_PAUSE_S: Final = 1.0
 
 
@@ -47,6 +51,9 @@ class Shares:
     A receiver that did not answer is *suspect* until it does: it gets one attempt at a time, and all suspects together
     at most half of what there is. However many receivers are down, the others keep the other half. After the third
     failure in a row it is left alone, for 1 s doubling to ``longest_pause_s``, and asked again with one attempt.
+
+    Of a receiver that is *quick* more is taken than may be under way at once, so that there is something to go on with
+    until the next look into the queue.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Shares:
         self._clock = clock
         self._in_flight: Counter[str] = Counter()
         self._suspects: dict[str, _Suspicion] = {}
+        self._quick: dict[str, None] = {}  # the one that answered last at the end
 
     def begin(self, receiver: str) -> None:
         """An attempt begins."""
@@ -74,9 +82,21 @@ class Shares:
         if not self._in_flight[receiver]:
             del self._in_flight[receiver]
 
-    def judge(self, receiver: str, result: SendResult) -> bool:
-        """The receiver answered, even if with a refusal, or it did not. Returns whether it has come back."""
+    def is_suspect(self, receiver: str) -> bool:
+        """Whether it did not answer last."""
+        return receiver in self._suspects
+
+    def judge(self, receiver: str, result: SendResult, seconds: float = math.inf) -> bool:
+        """The receiver answered after ``seconds``, even if with a refusal, or it did not.
+
+        Returns whether it has come back.
+        """
+        self._quick.pop(receiver, None)
         if is_answer(result):
+            if seconds <= _QUICK_S:
+                self._quick[receiver] = None
+                if len(self._quick) > _REMEMBERED:
+                    del self._quick[next(iter(self._quick))]
             return self._suspects.pop(receiver, None) is not None
         suspicion = self._suspects.setdefault(receiver, _Suspicion())
         suspicion.failures += 1
@@ -87,13 +107,15 @@ class Shares:
         return False
 
     def taken(self) -> Mapping[str, int]:
-        """By receiver, how much of its share (``per_destination``) is taken."""
+        """By receiver, how much of its share (``per_destination``) is taken; less than nothing: it may have more."""
         busy = sum(count for receiver, count in self._in_flight.items() if receiver in self._suspects)
         spare = busy < self._for_suspects
         now = self._clock()
         counts = dict(self._in_flight)
+        more = (_AHEAD - 1) * self.per_destination
+        counts |= {receiver: counts.get(receiver, 0) - more for receiver in self._quick}
         for receiver, suspicion in self._suspects.items():
-            free = spare and receiver not in counts and suspicion.until <= now
+            free = spare and receiver not in self._in_flight and suspicion.until <= now
             counts[receiver] = self.per_destination - free
         return counts
 

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 
 from api.hub import Hub
 from api.workers.feed import FeedLoop
-from api.workers.notifications import Failures, Happening, NotificationMaker, Sheet
+from api.workers.notifications import Failures, Happening, NotificationMaker, Sheet, numbered
 from api.workers.periodic import PeriodicNotifier
 from api.workers.subscription_directory import SubscriptionDirectory
 from api.workers.waiting import let_others_work
@@ -80,43 +80,53 @@ class _Concerned:
 
 @dataclass(slots=True)
 class _Batch:
-    """What becomes of a batch: numbers given so far, deliveries, failures."""
+    """What becomes of a batch. ``progress`` is that of subscriptions with ``throttling``.
+
+    Notifications are written first and numbered afterwards, because numbers need the subscriptions' rows, and whoever
+    books what was delivered should not wait for those while others are being written.
+    """
 
     now: datetime
     progress: dict[int, store.Progress]
     sheet: Sheet
     failures: Failures
-    sequences: dict[int, int] = field(default_factory=dict)
-    deliveries: list[NewDelivery] = field(default_factory=list)
+    drafts: list[tuple[Indexed, NewDelivery]] = field(default_factory=list)
+    drafted: set[int] = field(default_factory=set)
 
-    def is_wanted(self, entry: Indexed) -> bool:
-        """Whether the subscription still exists and lets a notification pass now (``throttling``)."""
-        progress = self.progress.get(entry.key)
-        if progress is None:
-            return False
-        throttling = entry.subscription.throttling
-        if throttling is None:
-            return True
-        if entry.key in self.sequences:  # one was made a moment ago, in this batch
-            return False
-        return progress.notified_at is None or self.now - progress.notified_at >= throttling
-
-    async def notify(self, entry: Indexed, happening: Happening) -> None:
-        """Make the next notification of ``entry``, if it wants one."""
-        if not self.is_wanted(entry):
+    async def draft(self, entry: Indexed, happening: Happening) -> None:
+        """Write a notification for ``entry``, if it may want one."""
+        throttled = entry.subscription.throttling is not None
+        if throttled and (entry.key in self.drafted or not _lets_pass(entry, self.progress.get(entry.key), self.now)):
             return
-        progress = self.progress[entry.key]
-        sequence = self.sequences.get(entry.key, progress.sequence) + 1
         try:
-            delivery = await self.sheet.delivery(entry, happening, sequence)
+            self.drafts.append((entry, await self.sheet.draft(entry, happening)))
         except (StoreUnavailable, psycopg.Error):
             raise
         except Exception as error:  # noqa: BLE001 - see the module
             self.failures.add(entry.key, entry.subscription.id, error)
-            return
-        # The receiver may have moved since the subscription was read, and what waited for it with it.
-        self.deliveries.append(replace(delivery, destination=progress.endpoint))
-        self.sequences[entry.key] = sequence
+        else:
+            self.drafted.add(entry.key)
+
+    def numbered(self, progress: dict[int, store.Progress]) -> tuple[list[NewDelivery], dict[int, int]]:
+        """The deliveries, and the last number of each subscription, whose rows are locked since ``progress``."""
+        sequences: dict[int, int] = {}
+        deliveries = []
+        for entry, draft in self.drafts:
+            present = progress.get(entry.key)
+            if present is None or not _lets_pass(entry, present, self.now):
+                continue
+            sequences[entry.key] = sequences.get(entry.key, present.sequence) + 1
+            # The receiver may have moved since the subscription was read, and what waited for it with it.
+            deliveries.append(replace(numbered(draft, sequences[entry.key]), destination=present.endpoint))
+        return deliveries, sequences
+
+
+def _lets_pass(entry: Indexed, progress: store.Progress | None, now: datetime) -> bool:
+    """Whether ``throttling`` lets a notification pass now."""
+    throttling = entry.subscription.throttling
+    if throttling is None or progress is None or progress.notified_at is None:
+        return True
+    return now - progress.notified_at >= throttling
 
 
 class ChangeNotifier:
@@ -146,18 +156,20 @@ class ChangeNotifier:
             state = states[found.change.event_id] if found.state is None else found.state
             if entries := await self._matching(connection, found, state, now, failures):
                 matched.append((found, state, entries))
-        keys = {entry.key for _, _, entries in matched for entry in entries}
-        progress = await store.hold(connection, keys) if keys else {}
+        throttled = {e.key for _, _, entries in matched for e in entries if e.subscription.throttling is not None}
+        progress = await store.progress_of(connection, throttled) if throttled else {}
         batch = _Batch(now, progress, self._maker.sheet(connection, now), failures)
         for number, (found, state, entries) in enumerate(matched):
             await let_others_work(number)
             happening = Happening(str(found.change.entity_key), [(state, found.event)], found.change.recorded_at)
             for entry in entries:
-                await batch.notify(entry, happening)
-                if len(batch.deliveries) % _AT_ONCE == 0:
+                await batch.draft(entry, happening)
+                if len(batch.drafts) % _AT_ONCE == 0:
                     await asyncio.sleep(0)
-        await insert_deliveries(connection, batch.deliveries)
-        await store.advance(connection, batch.sequences, now)
+        if batch.drafts:
+            deliveries, sequences = batch.numbered(await store.hold(connection, batch.drafted))
+            await insert_deliveries(connection, deliveries)
+            await store.advance(connection, sequences, now)
         await store.book_failures(connection, failures.by_key)
 
     def _concerned(self, change: ChangeEvent) -> _Concerned | None:

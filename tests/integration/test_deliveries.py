@@ -212,6 +212,27 @@ async def test_share_is_that_of_a_host_whatever_the_paths(database: Database, re
     assert receiver.most_under_way == 3
 
 
+async def test_quick_receiver_has_no_more_at_once_than_its_share(database: Database, receiver: Receiver) -> None:
+    await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(100)))
+    async with working(database, concurrency=16, per_destination=2):
+        await receiver.wait_for(100)
+    assert receiver.most_under_way <= 2
+
+
+async def test_what_was_taken_ahead_is_given_back_when_the_receiver_slows_down(
+    database: Database, receiver: Receiver
+) -> None:
+    def slow_down(_: object) -> int:
+        receiver.delay_s = 0.15
+        return 200
+
+    receiver.status = slow_down
+    await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(20)))
+    async with working(database, concurrency=16, per_destination=1, run_s=0.1):
+        await receiver.wait_for(20)
+    assert len(receiver.received) == 20
+
+
 async def test_every_receiver_has_its_turn(database: Database, receiver: Receiver) -> None:
     async with Receiver() as first, Receiver() as second:
         urls = [receiver.url, first.url, second.url]

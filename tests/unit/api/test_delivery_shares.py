@@ -48,6 +48,21 @@ def test_suspects_have_half_together() -> None:
     assert shares.taken()["c"] == 3
 
 
+def test_of_a_quick_receiver_more_is_taken_than_may_be_under_way() -> None:
+    shares = Shares(8, 4)
+    shares.begin("a")
+    shares.judge("a", SendResult(True, 200), 0.01)
+    assert shares.per_destination - shares.taken()["a"] == 15
+
+
+@pytest.mark.parametrize(("result", "seconds"), [(SendResult(True, 200), 0.2), (NO_ANSWER, 0.01)])
+def test_receiver_is_quick_no_longer_than_its_last_answer(result: SendResult, seconds: float) -> None:
+    shares = Shares(8, 4)
+    shares.judge("a", SendResult(True, 200), 0.01)
+    shares.judge("a", result, seconds)
+    assert shares.taken().get("a", 0) >= 0
+
+
 class Clock:
     now = 100.0
 
