@@ -10,6 +10,7 @@ the same digits; the statement here can do everything.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any, Final, LiteralString
@@ -111,6 +112,14 @@ _CALENDAR: Final[LiteralString] = f"""
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """Periods by the number of their entity; ``is_lasting``: no instance that they are of expires by itself."""
+
+    periods: dict[int, list[AggregatedPeriod]]
+    is_lasting: bool
+
+
 async def aggregate(
     connection: AsyncConnection,
     terms: TermIds,
@@ -118,7 +127,7 @@ async def aggregate(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
-) -> dict[int, list[AggregatedPeriod]]:
+) -> Aggregated:
     """The periods of ``series`` by entity; attributes in their order, then time.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
@@ -126,7 +135,7 @@ async def aggregate(
     no numbers any more.
     """
     try:
-        rows = await _rows(connection, aggregation, series, values, axis)
+        rows, is_lasting = await _rows(connection, aggregation, series, values, axis)
     except NumericValueOutOfRange as exc:
         raise BadRequestData("The values are too large for this method of aggregation") from exc
     if len(rows) > MAX_PERIODS:
@@ -135,7 +144,7 @@ async def aggregate(
     result: dict[int, list[AggregatedPeriod]] = {}
     for row in rows:
         result.setdefault(row[0], []).append(_from_row(row, names, aggregation))
-    return result
+    return Aggregated(result, is_lasting)
 
 
 async def _rows(
@@ -144,7 +153,8 @@ async def _rows(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
-) -> list[tuple[Any, ...]]:
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Rows of periods in their order, and whether nothing of what they are of expires."""
     period = aggregation.period
     places = {
         **values,
@@ -169,10 +179,13 @@ async def _rows(
         if left is places:
             rows, left = await _from_plain_numbers(connection, aggregation, places, axis)
         places = left
+    is_lasting = True
     if places["keys"]:
-        rows += await (await connection.execute(_statement(aggregation, source), places)).fetchall()
+        found = await (await connection.execute(_statement(aggregation, source), places)).fetchall()
+        is_lasting = all(row[-1] for row in found)
+        rows += [row[:-1] for row in found]
         rows.sort(key=lambda row: row[:5])
-    return rows
+    return rows, is_lasting
 
 
 async def _from_rollups(
@@ -234,6 +247,7 @@ def _statement(aggregation: Aggregation, source: LiteralString) -> LiteralString
     return (
         "select w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends, "
         + results
+        + ", bool_and(i.detail ->> 'expiresAt' is null)"
         + source
         + cut
         + _OPERANDS

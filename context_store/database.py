@@ -54,12 +54,17 @@ _BY_KEY: Final = (
 )
 # The caller of a transaction, as the views of what it may see ask for it.
 _SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
+# Of writers of history that leave the marks of :mod:`context_store.history_versions` themselves.
+_MARKING: Final = ", set_config('minamo.marks_itself', 'on', true)"
 
 
-@lru_cache(maxsize=8)
-def _begin(snapshot: bool, durable: bool, by_key: bool) -> sql.SQL:
+@lru_cache(maxsize=16)
+def _begin(snapshot: bool, durable: bool, by_key: bool, marks_itself: bool) -> sql.SQL:
     return sql.SQL(
-        (_BEGIN_SNAPSHOT if snapshot else _BEGIN) + ("" if durable else _UNSURE) + (_BY_KEY if by_key else "")
+        (_BEGIN_SNAPSHOT if snapshot else _BEGIN)
+        + ("" if durable else _UNSURE)
+        + (_BY_KEY if by_key else "")
+        + (_MARKING if marks_itself else "")
     )
 
 
@@ -159,17 +164,19 @@ class Database:
         snapshot: bool = False,
         durable: bool = True,
         by_key: bool = False,
+        marks_itself: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction of ``tenant_id``: committed at the end of the block, rolled back when it raises.
 
         ``aside`` is for a small transaction that may run while the caller holds another one. With ``snapshot`` all
         its statements see the database as it is at the first of them. Without ``durable`` the commit does not wait
         for the disk: when the server dies in the next half second, it has never been. With ``by_key`` its statements
-        find all they want by indexes, and are planned once.
+        find all they want by indexes, and are planned once. With ``marks_itself`` the caller changes the row of each
+        entity whose history it adds to (:mod:`context_store.history_versions`).
         """
         caller = _restricted(tenant_id)
         pool = self._seen if caller else self._aside if aside else self._pool
-        begin = _begin(snapshot, durable, by_key)
+        begin = _begin(snapshot, durable, by_key, marks_itself)
         with store_errors():
             async with pool.connection() as connection:
                 await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))

@@ -193,7 +193,7 @@ class EntityBatch:
 
     async def _attempt(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
         try:
-            async with self._database.transaction(tenant_id) as connection:
+            async with self._database.transaction(tenant_id, marks_itself=True) as connection:
                 plan = await self._plan(connection, tenant_id, items, _looked_at(items))
                 outcomes = [plan.decide(item) for item in items]
                 if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
@@ -206,7 +206,7 @@ class EntityBatch:
 
     async def _one_by_one(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
         """The same when PostgreSQL refuses a value of one of them: each is written behind a savepoint of its own."""
-        async with self._database.transaction(tenant_id) as connection:
+        async with self._database.transaction(tenant_id, marks_itself=True) as connection:
             plan = await self._plan(connection, tenant_id, items)
             return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
 

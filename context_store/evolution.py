@@ -26,6 +26,7 @@ from context_store.database import Database
 from context_store.entities import API_SOURCE, instance_time, utc_now
 from context_store.entity_store import store_refusals
 from context_store.history import InstanceRows, RowKey
+from context_store.history_versions import mark
 from context_store.identities import Identity, find_identities
 from context_store.partitions import Partitions
 from context_store.rollups import forget_rollups
@@ -239,4 +240,5 @@ class EvolutionStore:
             identity = (await find_identities(connection, tenant_id, [entity_id])).get(entity_id)
             if identity is None:
                 raise ResourceNotFound(f"Nothing is known of the temporal evolution of {entity_id}")
+            await mark(connection, identity.keys)
             yield connection, identity

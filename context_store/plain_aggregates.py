@@ -30,7 +30,10 @@ _METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
 }
 # "offset 0": the cast, which costs most of it, is done once.
 _EXACT: Final[LiteralString] = " cross join lateral (select i.number_value::numeric as exact offset 0) n"
-_PLAIN: Final[LiteralString] = "i.kind = 1 and i.number_value is not null and i.json_value is null"
+_PLAIN: Final[LiteralString] = (
+    "i.kind = 1 and i.number_value is not null and i.json_value is null and i.detail ->> 'expiresAt' is null"
+)
+"""What a number tells all of. Whether something expires decides how long an answer is true."""
 _IN_MILLIONTHS: Final[LiteralString] = (
     f" and case when abs(i.number_value) < 1e9 then i.number_value = {_MILLIONTHS} / 1e6::float8 end is true)"
     " and greatest(max(i.number_value), -min(i.number_value)) < 1e9::float8 / count(*)"

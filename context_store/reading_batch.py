@@ -290,6 +290,15 @@ class ReadingBatch:
         entity.changed.add(attribute)
         return b'%b"before":%b,"after":%b}' % (_change_of(series), told, now_told)
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether history may get rows that the present state of their entity does not tell of."""
+        return bool(self.fates["late"] or self.fates["missing"])
+
+    def keys(self) -> set[int]:
+        """The entities that history gets rows of."""
+        return {row[0] for row in (*self.numbers.rows, *self.others.rows)}
+
     def patches(self) -> tuple[list[int], list[bytes]]:
         """Keys of the changed entities, and for each the attributes to replace."""
         keys, patches = [], []

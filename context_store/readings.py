@@ -24,6 +24,7 @@ from context_store.corrections import past_rows, supersede
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter, creation
 from context_store.events import NOTIFY, insert_updates
+from context_store.history_versions import mark
 from context_store.partitions import Partitions
 from context_store.quarantine import insert_quarantined
 from context_store.reading_batch import EntityState, ReadingBatch, known_slots
@@ -83,7 +84,7 @@ class PostgresReadingStore:
         wanted = _Wanted(observations)
         term_ids = await self._terms.resolve(wanted.names)
         await self._history.ensure({o.observed_at for o in observations})
-        async with self._database.transaction(ALL_TENANTS) as connection:
+        async with self._database.transaction(ALL_TENANTS, marks_itself=True) as connection:
             entities = await self._load(connection, wanted, now)
             past = await past_rows(connection, known_slots(observations, entities, term_ids))
             batch = ReadingBatch(entities, term_ids, past, now)
@@ -115,6 +116,8 @@ class PostgresReadingStore:
                 await cursor_for_arrays(connection).execute(_UPDATE, columns)
                 events = batch.events
                 await insert_updates(connection, [e[0] for e in events], [e[1] for e in events], [e[2] for e in events])
+            if batch.has_unseen:
+                await mark(connection, batch.keys() - set(keys))
 
     async def _load(
         self, connection: AsyncConnection, wanted: _Wanted, now: datetime

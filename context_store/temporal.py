@@ -78,6 +78,8 @@ class TemporalEntity:
     """What is believed no longer, when the query asks for corrections; in the order of time."""
     periods: tuple[AggregatedPeriod, ...] = ()
     """In the place of the instances, when the query aggregates."""
+    is_lasting: bool = True
+    """Whether it is true until something is written: no part of it expires by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class _Found:
     cut: Cut | None
     superseded: dict[int, list[HistoricInstance]] = field(default_factory=dict)
     periods: dict[int, list[AggregatedPeriod]] = field(default_factory=dict)
+    is_lasting: bool = True
 
     def of(self, identity: Identity) -> TemporalEntity:
         """What was found of one entity."""
@@ -113,6 +116,7 @@ class _Found:
             identity.deleted_at,
             tuple(self.superseded.get(key, ())),
             tuple(self.periods.get(key, ())),
+            self.is_lasting,
         )
 
 
@@ -239,7 +243,9 @@ class TemporalStore:
         if query.corrections:
             shown = _shown(query, cut, kept)
             superseded = _by_entity(await self._read(connection, tenant_id, series, shown, superseded=True))
-        return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut, superseded)
+        shown_now = [item for _, item in instances] + [item for several in superseded.values() for item in several]
+        is_lasting = not any("expiresAt" in item.instance for item in shown_now)
+        return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut, superseded, is_lasting=is_lasting)
 
     async def _read(
         self,
@@ -274,8 +280,8 @@ class TemporalStore:
     ) -> _Found:
         datasets = await self._numbers(query.datasets)
         values = {"tenant_id": tenant_id, "datasets": datasets, "last_n": query.last_n, **bounds_of(query)}
-        periods = await aggregate(connection, self._terms, aggregation, series, values, axis_of(query))
-        return _Found({}, {}, None, periods=periods)
+        found = await aggregate(connection, self._terms, aggregation, series, values, axis_of(query))
+        return _Found({}, {}, None, periods=found.periods, is_lasting=found.is_lasting)
 
     async def _series(
         self,

@@ -70,6 +70,7 @@ _END: Final[LiteralString] = """
     create policy tenant_isolation on attribute_instance using (
         (select current_setting('minamo.tenant')::integer) in (tenant_id, 0));
     select history_behind_view();
+    select mark_history('attribute_instance_rows');
 """
 _UNDO: Final[LiteralString] = """
     drop table attribute_instance_moved;

@@ -19,6 +19,7 @@ _MEANINGS: Final = {
     201: "Created",
     203: "The same, as the preferred version of the specification knew it",
     204: "Done",
+    304: "The client has it: nothing has changed since ETag",
     206: "The part of it that Content-Range names",
     207: "Done in part",
 }

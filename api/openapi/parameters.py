@@ -167,6 +167,10 @@ ANSWER_HEADERS: Final[dict[str, tuple[Schema, str]]] = {
         _example("date-time 2026-01-01T00:00:00Z-2026-01-02T00:00:00Z/*"),
         "Which time of what was asked for is in the answer",
     ),
+    "ETag": (
+        _example('"d0a629a8de433b51f47028eb"'),
+        "For If-None-Match: 304 when nothing of the entity was written since",
+    ),
     "Retry-After": ({"type": "integer", "minimum": 0}, "Seconds after which to try again"),
 }
 

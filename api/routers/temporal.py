@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -27,7 +28,8 @@ from api.ngsild.evolutions import (
     evolution_of_body,
     evolution_of_parameters,
 )
-from api.ngsild.operation import LOOKUP, READING, found, operation
+from api.ngsild.kept_answers import KeptAnswers, key_of
+from api.ngsild.operation import LOOKUP, READING, Answer, found, operation
 from api.ngsild.paging import COUNT_HEADER, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import TEMPORAL_FORMATS, TEMPORAL_OPTIONS
@@ -38,13 +40,16 @@ from broker.aggregation import represent_aggregated
 from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults
 from broker.jsonld import TermMap
 from broker.temporal import Cut, represent_temporal
+from context_store.callers import current_caller
 from context_store.entity_maps import EntityMapStore
 from context_store.evolution import EvolutionStore
+from context_store.history_versions import HistoryVersions
 from context_store.temporal import TemporalEntity, TemporalStore
 
 _EVOLUTION: Final = (
-    found("TemporalEvolution", REPRESENTATIONS, ENTITY_MAP_HEADER),
-    found("TemporalEvolution", REPRESENTATIONS, ENTITY_MAP_HEADER, "Content-Range", status=206),
+    found("TemporalEvolution", REPRESENTATIONS, ENTITY_MAP_HEADER, "ETag"),
+    found("TemporalEvolution", REPRESENTATIONS, ENTITY_MAP_HEADER, "Content-Range", "ETag", status=206),
+    Answer(304, headers=("ETag",)),
 )
 _EVOLUTIONS: Final = (
     found("TemporalEvolutions", REPRESENTATIONS, COUNT_HEADER, ENTITY_MAP_HEADER),
@@ -78,6 +83,8 @@ class TemporalEntities:
         self._hub = hub
         self._store = store
         self._mapped = MappedEvolutions(maps, store)
+        self._versions = HistoryVersions(hub.database)
+        self._kept = KeptAnswers(hub.settings.temporal_answers_mb * 1_000_000, time.monotonic)
 
     @operation(
         RETRIEVE_PARAMETERS,
@@ -88,12 +95,21 @@ class TemporalEntities:
     )
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Temporal Evolution of an Entity: implements 6.19.3.1."""
+        terms = await linked_terms(request, self._hub.contexts)
+        if not self._kept or current_caller().is_restricted:
+            return await self._retrieve(request, terms, keep=False)
+        kept = self._kept.find(key_of(request), terms)
+        if kept is not None and kept.version == await self._versions.of(kept.tenant_id, kept.entity_id):
+            return kept.response(request)
+        return await self._retrieve(request, terms, keep=True)
+
+    async def _retrieve(self, request: Request, terms: TermMap, *, keep: bool) -> Response:
         media_type = negotiate(request)
         parameters = Parameters(request)
         entity_id = entity_id_of(request)
-        terms = await linked_terms(request, self._hub.contexts)
         asked = evolution_of_parameters(request, parameters, terms, media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
+        version = await self._versions.of(tenant_id, entity_id) if keep else None
         page = await self._store.retrieve(tenant_id, entity_id, asked.query, asked.attributes)
         (found,) = page.entities
         payload = _write(asked, found, terms)
@@ -104,7 +120,11 @@ class TemporalEntities:
         status, headers = _extent(page.cut)
         if asked.entity_map.in_use:
             headers |= map_header(request, await map_of_one(self._mapped.maps, tenant_id, entity_id, asked.entity_map))
-        return answer(request, payload, terms, media_type, status=status, headers=headers)
+        response = answer(request, payload, terms, media_type, status=status, headers=headers)
+        if version is None or asked.entity_map.in_use or not found.is_lasting:
+            return response
+        kept = self._kept.keep(key_of(request), (tenant_id, entity_id, version), terms, response)
+        return response if kept is None else kept.response(request)
 
     @operation(
         QUERY_PARAMETERS,

@@ -24,6 +24,10 @@ class QuerySettings(BaseModel):
         10_000, "query", "Most attribute instances in one temporal answer; more are paged.",
         "履歴の 1 回の応答に含める最大件数。", ge=1, le=1_000_000,
     )  # fmt: skip
+    temporal_answers_mb: int = setting(
+        32, "query", "MB in a process for answers about the history of an entity, kept for the same question; 0: none.",
+        "同じ質問のために保持する、エンティティの履歴の応答（1 プロセスの MB）。0 で無効。", ge=0, le=65_536,
+    )  # fmt: skip
     export_concurrency: int = setting(
         2, "query", "Exports at once in one process; others wait for their turn.",
         "1 プロセスで同時に行うエクスポートの数。ほかは順番を待つ。", ge=1, le=100,

@@ -302,6 +302,14 @@ async def test_a_change_of_what_is_hidden_is_no_change_to_the_public(ways: Ways)
     assert await ways.found(f"{NGSI}/entities/{STATION}?options=sysAttrs") == before
 
 
+async def test_answers_that_are_kept_for_staff_are_nobody_elses(ways: Ways) -> None:
+    path = f"GET {NGSI}/temporal/entities/{STATION}?timerel=after&timeAt=2026-06-01T00:00:00Z"
+    for _ in range(2):
+        assert "secretLevel" in (await ways.ask(path, STAFF_TOKEN)).text
+        assert "secretLevel" not in (await ways.ask(path, BRIEFED_TOKEN)).text
+        assert "secretLevel" not in (await ways.ask(path)).text
+
+
 async def test_a_map_of_staff_is_nobody_elses(ways: Ways) -> None:
     known = await _map_of_staff(ways)
     answers = [await ways.ask(f"GET {NGSI}/entityMaps/{known}", token) for token in (None, STAFF_TOKEN)]

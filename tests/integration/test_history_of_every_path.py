@@ -39,6 +39,7 @@ _WITHOUT_HISTORY = """
                           and i.removed = (c ->> 'after' is null)
                           and i.xmin::text::bigint = e.transaction_id::text::bigint % 4294967296)
 """
+VERSIONS = "select entity_key, i.xmin::text, e.xmin::text from entity_identity i left join entity e using (entity_key)"
 _EVENTS = "select operation from change_event order by event_id"
 # Values of the current state that are not what is believed.
 _UNLIKE_CURRENT = """
@@ -115,9 +116,11 @@ async def check(hub: Hub, mode: StoreMode, events: int) -> None:
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
 async def test_operations_of_the_api(hub: Hub, client: httpx.AsyncClient, store_mode: StoreMode, path: Path) -> None:
     assert (await client.post(f"{API}/entities", json=river(waterLevel=level(1, 0)))).status_code == 201
+    before = await rows(hub, VERSIONS)
     answer = await path(client)
     assert answer.is_success, answer.text
     await check(hub, store_mode, events=2)
+    assert await rows(hub, VERSIONS) != before
 
 
 async def test_readings(hub: Hub, store_mode: StoreMode) -> None:
