@@ -7,6 +7,8 @@ notifications and the one that books their delivery never wait for each other in
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,6 +32,8 @@ from context_store.query_sql import ENTITY_COLUMNS, After, select_entities
 from context_store.requeue import pause_streams, redirect, resume_streams
 
 CACHE: Final = "subscriptions"
+_BOOKED_WITHIN_S: Final = 0.25  # of the receiver's answer, usually 10 ms
+_LOOK_AGAIN_S: Final = 0.01
 
 _COLUMNS: Final = """
     subscription_key, tenant_id, id, document, context, times_sent, times_failed, last_notification, last_success,
@@ -46,6 +50,15 @@ _INSERT: Final[LiteralString] = """
 """
 
 _GET: Final[LiteralString] = f"select {_COLUMNS} from subscription where tenant_id = %s and id = %s"
+
+# The same, and whether a delivery of it is under way: then what its receiver has answered may not be booked yet.
+_GET_UNDER_WAY: Final[LiteralString] = f"""
+    select {_COLUMNS}, exists (
+               select from delivery_stream w
+                where w.subscription_key = subscription.subscription_key and w.due_at is not null
+                  and w.claimed_until > now())
+      from subscription where tenant_id = %s and id = %s
+"""
 
 # The same, locked until the transaction ends.
 _LOCK: Final[LiteralString] = _GET + " for update"
@@ -185,6 +198,19 @@ class SubscriptionStore:
         async with self._database.transaction(tenant_id) as connection:
             row = await (await connection.execute(_GET, (tenant_id, subscription_id))).fetchone()
         return _existing(row, subscription_id)
+
+    async def get_booked(self, tenant_id: int, subscription_id: str) -> StoredSubscription:
+        """The same; whoever has answered a notification and asks then finds that it is counted.
+
+        For that it is waited for what is under way, but not for a receiver that takes longer.
+        """
+        deadline = time.monotonic() + _BOOKED_WITHIN_S
+        while True:
+            async with self._database.transaction(tenant_id) as connection:
+                row = await (await connection.execute(_GET_UNDER_WAY, (tenant_id, subscription_id))).fetchone()
+            if row is None or not row[-1] or time.monotonic() > deadline:
+                return _existing(row[:-1] if row else None, subscription_id)
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def page(
         self, tenant_id: int, *, limit: int, offset: int = 0, count: bool = False

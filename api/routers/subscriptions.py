@@ -101,7 +101,7 @@ class Subscriptions:
         sys_attrs = _SYS_ATTRS in parameters.options()
         subscription_id = _id_of(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
-        stored = await self._store.get(await existing_tenant(request, self._hub.tenants), subscription_id)
+        stored = await self._store.get_booked(await existing_tenant(request, self._hub.tenants), subscription_id)
         payload = _shown(stored, terms, sys_attrs=sys_attrs)
         return answer(request, payload, terms, media_type)
 

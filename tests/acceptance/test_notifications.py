@@ -52,6 +52,29 @@ async def test_change_is_notified(client: httpx.AsyncClient, workers: None, rece
     assert "ngsild-tenant" not in second.headers
 
 
+async def test_receiver_that_asks_at_once_finds_its_answer_counted(
+    client: httpx.AsyncClient, workers: None, receiver: Receiver
+) -> None:
+    subscription_id = await subscribe(client, receiver.url)
+    await create(client)
+    await receiver.wait_for(1)
+    stored = (await client.get(f"{SUBSCRIPTIONS}/{subscription_id}")).json()["notification"]
+    assert stored["timesSent"] == 1
+    assert stored["lastSuccess"] >= stored["lastNotification"]
+
+
+async def test_asking_does_not_wait_for_a_receiver_that_takes_its_time(
+    client: httpx.AsyncClient, workers: None, receiver: Receiver
+) -> None:
+    receiver.delay_s = 5.0
+    subscription_id = await subscribe(client, receiver.url)
+    await create(client)
+    await eventually(lambda: receiver.under_way == 1)
+    async with asyncio.timeout(4.0):
+        stored = (await client.get(f"{SUBSCRIPTIONS}/{subscription_id}")).json()["notification"]
+    assert "lastSuccess" not in stored
+
+
 async def test_nothing_is_lost_under_bursts(client: httpx.AsyncClient, workers: None, receiver: Receiver) -> None:
     """The load of Orion-LD issue 1650: 100 entities, one subscription, no throttling, 5 updates each."""
     entities = [await create(client, number, 0) for number in range(100)]
