@@ -221,6 +221,7 @@ def drill_document(drill: Drill) -> dict[str, Any]:
         "speed": drill.speed,
         "recipients": drill.recipients,
         "contacts": drill.contacts,
+        "stations": [{"entityId": one["entityId"], "attribute": one["attribute"]} for one in drill.series],
     }
 
 

@@ -16,6 +16,8 @@ from fastapi.staticfiles import StaticFiles
 PAGES: Final = {
     "/": "index.html",
     "/alarms": "staff/alarms.html",
+    "/contacts": "staff/contacts.html",
+    "/drills": "staff/drills.html",
     "/devices": "devices/index.html",
 }
 """File by path."""

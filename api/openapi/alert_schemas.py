@@ -187,6 +187,8 @@ _DRILL: Final[dict[str, Schema]] = {
     "position": TIME_OR_NULL,
     "speed": NUMBER,
     "recipients": array(TEXT),
+    "contacts": array(TEXT),
+    "stations": array(members({"entityId": URI, "attribute": TEXT}, ["entityId", "attribute"])),
 }
 _NEEDED_OF_ALARM: Final = ["alarmId", "incidentId", "ruleId", "entityId", "status", "stage", "openedAt"]
 

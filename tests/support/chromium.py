@@ -173,6 +173,15 @@ class Page:
         """Sends one command to this page."""
         return self._chromium.call(method, parameters, self._session)
 
+    def allow(self, origin: str, *permissions: str) -> None:
+        """As if the person had allowed it."""
+        parameters = {"origin": origin, "permissions": list(permissions), "browserContextId": self._context}
+        self._chromium.call("Browser.grantPermissions", parameters)
+
+    def events(self, method: str) -> list[dict[str, Any]]:
+        """Parameters of the events of this method received so far."""
+        return self._chromium.events(self._session, method)
+
     def close(self) -> None:
         """Closes the page and forgets its storage."""
         self._chromium.call("Target.disposeBrowserContext", {"browserContextId": self._context})

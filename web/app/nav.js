@@ -8,8 +8,12 @@ import { language } from "./i18n.js";
 const PAGES = [
   ["./", "水位", "Levels"],
   ["alarms", "警報対応", "Alarms"],
+  ["contacts", "連絡先・当番", "Contacts"],
+  ["drills", "訓練", "Drills"],
   ["devices", "機器", "Devices"],
 ];
+
+const IN_DRILLS = ["./", "alarms"];
 
 /** Fills `nav` anew, in the language in use. @param {Element} nav */
 export function showNav(nav) {
@@ -17,7 +21,8 @@ export function showNav(nav) {
   const links = PAGES.map(([address, ja, en]) => {
     const there = new URL(address, document.baseURI);
     const tenant = here.searchParams.get("tenant");
-    if (tenant) there.searchParams.set("tenant", tenant);
+    // A drill has levels and alarms; people, drills and devices are those of the city.
+    if (tenant && (!tenant.startsWith("drill-") || IN_DRILLS.includes(address))) there.searchParams.set("tenant", tenant);
     const isHere = there.pathname === here.pathname;
     return el(
       "li",

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs in the background, with all pages closed: shows what the hub sends, and opens the page of alarms.
+
+const ALARMS = new URL("../../../alarms", self.location.href).href;
+const ICON = new URL("../../favicon.svg", self.location.href).href;
+
+self.addEventListener("install", () => self.skipWaiting());
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+self.addEventListener("push", (event) => {
+  let message = { title: "Minamo", body: "", tag: "minamo", urgent: true };
+  try {
+    message = { ...message, ...event.data.json() };
+  } catch {
+    // What cannot be read is shown all the same: something has happened.
+  }
+  const options = {
+    body: message.body,
+    tag: message.tag,
+    renotify: true, // what is newer takes the place of the one before, and is heard
+    requireInteraction: message.urgent,
+    icon: ICON,
+    data: { alarmId: message.alarmId ?? null },
+  };
+  event.waitUntil(self.registration.showNotification(message.title, options));
+});
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(openAlarms());
+});
+
+async function openAlarms() {
+  const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const open = pages.find((page) => page.url.split(/[?#]/)[0] === ALARMS);
+  return open ? open.focus() : self.clients.openWindow(ALARMS);
+}
