@@ -17,7 +17,9 @@ from context_store.readings import PostgresReadingStore
 from ingest.client import MqttAddress, MqttClient
 from ingest.decode import Decoder, Limits
 from ingest.device_state import DeviceStateKeeper
+from ingest.dispatch import Dispatcher
 from ingest.pipeline import Pipeline
+from ingest.topics import filters_of_member
 
 
 def limits(settings: Settings) -> Limits:
@@ -39,8 +41,10 @@ def make_state_keeper(settings: Settings) -> DeviceStateKeeper:
     return DeviceStateKeeper(timedelta(seconds=settings.device_state_interval_s))
 
 
-def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
-    """The pipeline on the hub's stores, and its copy of the device registry."""
+def make_pipeline(
+    hub: Hub, on_commit: Callable[[CommitSummary, float], None] | None = None
+) -> tuple[Pipeline, CachedDeviceDirectory]:
+    """The pipeline on the hub's stores, and its copy of the device registry; by default commits are counted here."""
     directory = CachedDeviceDirectory(hub.database)
     store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
     pipeline = Pipeline(
@@ -50,21 +54,24 @@ def make_pipeline(hub: Hub) -> tuple[Pipeline, CachedDeviceDirectory]:
         lanes=hub.settings.ingest_lanes,
         batch_max=hub.settings.batch_max_readings,
         batch_max_wait_s=hub.settings.batch_max_wait_ms / 1000,
-        on_commit=_count,
+        on_commit=on_commit or count_commit,
         device_state=make_state_keeper(hub.settings),
     )
     return pipeline, directory
 
 
 def make_client(
-    settings: Settings, address: MqttAddress, pipeline: Pipeline, on_subscribed: Callable[[], None] | None = None
+    settings: Settings,
+    address: MqttAddress,
+    pipeline: Pipeline | Dispatcher,
+    on_subscribed: Callable[[], None] | None = None,
 ) -> MqttClient:
     """The MQTT client that feeds ``pipeline``; ``on_subscribed`` is called after each (re)connection."""
     return MqttClient(
         address,
         client_id=settings.mqtt_client_id,
         receive_maximum=settings.mqtt_receive_maximum,
-        topic_filters=settings.mqtt_topic_filters,
+        topic_filters=filters_of_member(settings.mqtt_shared_group, settings.mqtt_topic_filters),
         on_message=pipeline.put,
         keepalive_s=settings.mqtt_keepalive_s,
         session_expiry_s=settings.mqtt_session_expiry_s,
@@ -73,7 +80,8 @@ def make_client(
     )
 
 
-def _count(summary: CommitSummary, seconds: float) -> None:
+def count_commit(summary: CommitSummary, seconds: float) -> None:
+    """Count a commit in the metrics of this process."""
     for fate, count in (
         ("current", summary.current),
         ("late", summary.late),

@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -31,6 +33,7 @@ from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
+from api.ingest_writers import make_dispatcher
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.alerts import Wakes
 from api.routers.stations import Notice
@@ -48,6 +51,7 @@ from api.workers.subscriptions import SubscriptionWorker
 from api.workers.supervision import SupervisionWorker
 from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
+from broker.readings import CommitSummary
 from context_store import alerts as alert_channel
 from context_store import caches, deliveries, events
 from context_store.database import Database
@@ -56,6 +60,9 @@ from context_store.migrate import migrate
 from context_store.retention import Retention
 from context_store.rollups import Rollups
 from ingest.client import MqttAddress, MqttClient
+from ingest.dispatch import Dispatcher
+from ingest.pipeline import Pipeline
+from ingest.writer import ReceiverLink
 
 log = structlog.get_logger(__name__)
 
@@ -108,8 +115,32 @@ def add_health_only(parts: Parts, port: int) -> None:
 
 def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Callable[[], None] | None = None) -> None:
     """MQTT in; ``on_subscribed`` is called whenever the subscription is in place (again)."""
-    pipeline, directory = make_pipeline(hub)
+    pipeline = _add_pipeline(parts, hub) if hub.settings.ingest_processes == 1 else _add_dispatcher(parts, hub)
     client = make_client(hub.settings, address, pipeline, on_subscribed)
+
+    async def watch() -> None:
+        while True:
+            INGEST_WAITING.set(pipeline.waiting)
+            MQTT_CONNECTED.set(client.connected)
+            await asyncio.sleep(_DIRECTORY_REFRESH_S)
+
+    parts.add("mqtt", client.run())
+    parts.add("ingest", pipeline.run(client))
+    parts.add("ingest gauges", watch())
+    parts.health.add("mqtt", lambda: _check_mqtt(client))
+
+
+def add_ingest_writer(parts: Parts, hub: Hub, stream: socket.socket) -> None:
+    """What one of several ingest processes does: to write what the receiver hands it on ``stream``."""
+    link = ReceiverLink(stream)
+    pipeline = _add_pipeline(parts, hub, link.on_commit)
+    parts.add("receiver", link.run(pipeline))
+    parts.add("ingest", pipeline.run(link))
+
+
+def _add_pipeline(parts: Parts, hub: Hub, on_commit: Callable[[CommitSummary, float], None] | None = None) -> Pipeline:
+    """A pipeline whose copy of the device registry is kept up to date."""
+    pipeline, directory = make_pipeline(hub, on_commit)
     changed = asyncio.Event()
     parts.wake_on(caches.CHANNEL, changed.set)
 
@@ -118,16 +149,24 @@ def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Call
             changed.clear()
             with contextlib.suppress(Exception):
                 await directory.refresh()
-            INGEST_WAITING.set(pipeline.waiting)
-            MQTT_CONNECTED.set(client.connected)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DIRECTORY_REFRESH_S):
                     await changed.wait()
 
-    parts.add("mqtt", client.run())
-    parts.add("ingest", pipeline.run(client))
     parts.add("device directory", refresh())
-    parts.health.add("mqtt", lambda: _check_mqtt(client))
+    return pipeline
+
+
+def _add_dispatcher(parts: Parts, hub: Hub) -> Dispatcher:
+    """Processes that write, and what shares readings among them."""
+    dispatcher = make_dispatcher(hub.settings.ingest_processes, hub.database.url)
+    parts.health.add("ingest writers", partial(_check_writers, dispatcher))
+    return dispatcher
+
+
+async def _check_writers(dispatcher: Dispatcher) -> None:
+    if missing := dispatcher.missing:
+        raise PartDown(f"not ready: {', '.join(map(str, missing))}")
 
 
 async def _check_mqtt(client: MqttClient) -> None:

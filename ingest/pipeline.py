@@ -3,8 +3,8 @@
 
 While one batch is being committed the next one is decoded and gathers; by default there is no timer, so a single
 reading does not wait and a flood of them shares each commit. There are lanes, each with batches and commits of its own:
-while the database works for one, this process works for the other. All that comes by one topic goes through one lane,
-so the readings of a device keep their order. Memory is bounded: the broker sends no more than ``receive_maximum``
+while the database works for one, this process works for the other. All messages of a device go through one lane, so its
+readings keep their order. Memory is bounded: the broker sends no more than ``receive_maximum``
 messages that are not acknowledged yet.
 """
 
@@ -34,6 +34,7 @@ from broker.readings import (
 from broker.times import to_text
 from ingest.decode import Decoder, Message
 from ingest.device_state import DeviceStateKeeper
+from ingest.topics import device_name
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +96,7 @@ class _Lane:
         return batch
 
 
-class _InOrder:
+class InOrder:
     """Acknowledges messages in the order in which they came (MQTT 5, 4.6), whichever is stored first."""
 
     def __init__(self) -> None:
@@ -141,7 +142,7 @@ class Pipeline:
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._lanes = [_Lane() for _ in range(lanes)]
-        self._in_order = _InOrder()
+        self._in_order = InOrder()
         self.store_available = True
 
     def put(self, message: Message) -> None:
@@ -218,7 +219,7 @@ class Pipeline:
                 has_looked = True
                 await self._insist(self._directory.refresh)
                 found, fault = decode(message, find, wants)
-            lane = lanes[hash(message.topic) % len(lanes)]
+            lane = lanes[hash(device_name(message.topic)) % len(lanes)]
             batch = lane.next
             batch.observations += found if keeper is None else keeper.kept(found, message.received_at)
             if fault is not None:

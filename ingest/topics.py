@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -22,6 +23,11 @@ TOPIC_FILTERS: Final = (
     "v3/+/devices/+/up",
     "application/+/device/+/event/up",
 )
+
+
+def filters_of_member(group: str | None, filters: Sequence[str]) -> tuple[str, ...]:
+    """``filters`` as a member of ``group`` subscribes to them (MQTT 5, 4.8.2); None: alone."""
+    return tuple(filters) if group is None else tuple(f"$share/{group}/{wanted}" for wanted in filters)
 
 
 def own_topic(key: str) -> str:
@@ -63,3 +69,10 @@ def route_of(topic: str) -> Route | None:
     if found := _CHIRPSTACK.fullmatch(topic):
         return Route((found["device"],), "chirpstack")
     return None
+
+
+@lru_cache(maxsize=10_000)
+def device_name(topic: str) -> str:
+    """What ``topic`` calls the device, without API keys: the same for all topics of it but those of another network."""
+    route = route_of(topic)
+    return topic if route is None else route.addresses[-1]

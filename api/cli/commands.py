@@ -96,6 +96,13 @@ def ingest(health_port: int | None) -> None:
     _run(_server().ingest(_settings(), health_port))
 
 
+@main.command(hidden=True)
+@click.option("--stream", "descriptor", type=int, required=True, help="The descriptor of a connected socket")
+def ingest_writer(descriptor: int) -> None:
+    """One of several ingest processes; the one that receives starts it."""
+    _run(_server().ingest_writer(_settings(), descriptor))
+
+
 @main.command()
 @click.option("--health-port", type=int, help="Serve /healthz, /readyz and /metrics on this loopback port")
 def work(health_port: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -25,11 +26,23 @@ from api.embedded.mosquitto_files import HUB_USER
 from api.health import PartDown
 from api.hub import Hub, open_hub
 from api.mqtt_files import Target, hub_password, keep_files
-from api.roles import Parts, add_api, add_health_only, add_ingest, add_workers, maintained, make_sender, run
+from api.roles import (
+    Parts,
+    RoleEnded,
+    add_api,
+    add_health_only,
+    add_ingest,
+    add_ingest_writer,
+    add_workers,
+    maintained,
+    make_sender,
+    run,
+)
 from api.settings import Settings
 from context_store.caches import CHANNEL as CACHE_CHANNEL
 from context_store.migrate import migrate
 from ingest.client import MqttAddress
+from ingest.writer import ReceiverGone
 
 _CERTIFICATE_S = 600.0  # between two looks whether the certificate of the broker was renewed
 
@@ -160,6 +173,20 @@ async def ingest(settings: Settings, health_port: int | None) -> None:
         if health_port is not None:
             add_health_only(parts, health_port)
         await run(parts, hub)
+
+
+async def ingest_writer(settings: Settings, descriptor: int) -> None:
+    """One of several processes that write what one receives; started by that one, and it ends with it."""
+    stream = socket.socket(fileno=descriptor)
+    stream.setblocking(False)
+    async with _own_hub(settings) as (hub, _):
+        parts = Parts()
+        add_ingest_writer(parts, hub, stream)
+        try:
+            await run(parts, hub)
+        except RoleEnded as exc:
+            if not isinstance(exc.__cause__, ReceiverGone):
+                raise
 
 
 async def work(settings: Settings, health_port: int | None) -> None:

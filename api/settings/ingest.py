@@ -19,11 +19,21 @@ class IngestSettings(BaseModel):
         ge=1,
         le=100_000,
     )
+    ingest_processes: int = setting(
+        1,
+        "ingest",
+        "Processes that write readings. 1: the process that receives does it; more: so many besides, and all of a "
+        "device go to the same one. Worth it where there are cores for them.",
+        "測定値を書き込むプロセスの数。1 なら受信プロセスが自ら書き、2 以上なら別にその数だけ起動し、"
+        "同じ機器の測定値は常に同じプロセスが順に書く。コアに余裕があるときに増やす。",
+        ge=1,
+        le=64,
+    )
     ingest_lanes: int = setting(
         2,
         "ingest",
-        "Transactions with readings at a time in each ingest process; what comes by one topic stays in one of them.",
-        "取り込みプロセスごとに同時に行うトランザクションの数。同じトピックの測定値は常に同じ側で順に処理する。",
+        "Transactions with readings at a time in each ingest process; what one device sends stays in one of them.",
+        "取り込みプロセスごとに同時に行うトランザクションの数。同じ機器の測定値は常に同じ側で順に処理する。",
         ge=1,
         le=16,
     )

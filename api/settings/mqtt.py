@@ -35,10 +35,23 @@ class MqttSettings(BaseModel):
     mqtt_client_id: str = setting(
         "minamo-ingest",
         "mqtt",
-        "Client id of the ingest; the broker keeps its session under this name, so each ingest process needs its own.",
-        "受信プロセスの MQTT クライアント ID。セッションはこの名前で保たれるので、プロセスごとに変える。",
+        "Client id of the ingest; the broker keeps its session under this name, so each machine with ingest needs its "
+        "own.",
+        "受信プロセスの MQTT クライアント ID。セッションはこの名前で保たれるので、受信するマシンごとに変える。",
         min_length=1,
         max_length=128,
+    )
+    mqtt_shared_group: str | None = setting(
+        None,
+        "mqtt",
+        "Name of the group in which ingest on several machines shares the messages of one broker (MQTT 5 shared "
+        "subscriptions). The order of a device's readings is kept only if the broker gives all messages of a topic to "
+        "one member (EMQX: hash_topic); mosquitto does not. With another group or none, change the client id too.",
+        "複数のマシンで受信を分け合うグループ名（MQTT 5 の共有サブスクリプション）。機器ごとの順序は、"
+        "ブローカーが同じトピックを同じ相手に渡す場合（EMQX の hash_topic）だけ保たれ、"
+        "mosquitto では保たれない。"
+        "グループを変えるときはクライアント ID も変える。",
+        pattern=r"^[^/+#\s]{1,64}$",
     )
     mqtt_host: str = setting(
         "127.0.0.1",

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.client import MqttAddress, MqttClient
 from ingest.decode import Message
+from ingest.topics import TOPIC_FILTERS, filters_of_member
 from support.mqtt_broker import Broker
 from support.waiting import eventually
 
@@ -23,13 +24,16 @@ PAYLOAD = b'{"time": "2026-11-21T16:40:00+09:00", "level": 1.23}'
 
 
 @asynccontextmanager
-async def connected(mosquitto: Broker, arrived: list[Message]) -> AsyncIterator[MqttClient]:
+async def connected(
+    mosquitto: Broker, arrived: list[Message], client_id: str = "test", group: str | None = None
+) -> AsyncIterator[MqttClient]:
     access = mosquitto.hub
     client = MqttClient(
         MqttAddress(access.host, access.port, access.username, access.password),
-        client_id="test",
+        client_id=client_id,
         receive_maximum=RECEIVE_MAXIMUM,
         on_message=arrived.append,
+        topic_filters=filters_of_member(group, TOPIC_FILTERS),
     )
     task = asyncio.create_task(client.run())
     try:
@@ -85,3 +89,20 @@ async def test_nothing_acknowledged_comes_again_and_everything_else_does(mosquit
         await eventually(lambda: len(second) >= RECEIVE_MAXIMUM)
     topics = [message.topic for message in second]
     assert topics[:RECEIVE_MAXIMUM] == [f"minamo/v1/gauge-{number}/readings" for number in range(5, 25)]
+
+
+async def test_members_of_a_group_get_each_message_once_and_those_of_a_member_that_was_away_later(
+    mosquitto: Broker,
+) -> None:
+    one: list[Message] = []
+    other: list[Message] = []
+    async with connected(mosquitto, one, "one", "g") as first:
+        await asyncio.wait_for(first.subscribed.wait(), 10)
+        async with connected(mosquitto, other, "other", "g") as second:
+            await asyncio.wait_for(second.subscribed.wait(), 10)
+        await asyncio.to_thread(publish, mosquitto, 20)
+        async with connected(mosquitto, other, "other", "g"):
+            await eventually(lambda: len(one) + len(other) >= 20)
+    topics = [message.topic for message in (*one, *other)]
+    assert sorted(topics) == sorted(f"minamo/v1/gauge-{number}/readings" for number in range(20))
+    assert one

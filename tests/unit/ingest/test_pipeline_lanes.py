@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lanes of the pipeline: side by side, each topic in one of them, acknowledged in the order in which messages came."""
+"""Lanes of the pipeline: side by side, each device in one of them, acknowledged in the order in which messages came."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ async def turns(count: int = 20) -> None:
 
 
 def one_of_each_lane() -> tuple[str, str]:
-    """Two gauges whose topics are in different lanes."""
-    lane = {gauge: hash(f"minamo/v1/{gauge}/readings") % 2 for gauge in GAUGES}
+    """Two gauges in different lanes."""
+    lane = {gauge: hash(gauge) % 2 for gauge in GAUGES}
     return next(g for g in GAUGES if lane[g] == 0), next(g for g in GAUGES if lane[g] == 1)
 
 
