@@ -8,6 +8,7 @@ import sys
 
 BENCHMARKS = (
     "ingest",
+    "ingest_formats",
     "http_api",
     "subscriptions",
     "alert_latency",

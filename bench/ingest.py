@@ -21,7 +21,8 @@ from typing import Any, Final, LiteralString
 import psycopg
 
 from bench import machine
-from bench.mqtt_load import device_key, level
+from bench.device_formats import FORMATS
+from bench.mqtt_load import JSON, device_key, level
 from bench.services import WATER_LEVEL, Bench, Child, answering, child, running_services
 from tests.support.folders import free_port
 
@@ -55,6 +56,7 @@ class Load:
     start: datetime
     count: int
     devices: int
+    form: str = JSON
 
     @property
     def end(self) -> datetime:
@@ -63,7 +65,7 @@ class Load:
 
     def before(self, count: int) -> Load:
         """Another one that ends where it starts."""
-        return Load(self.start - timedelta(seconds=count // self.devices), count, self.devices)
+        return replace(self, start=self.start - timedelta(seconds=count // self.devices), count=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +107,14 @@ class Clock:
         return {**spent, "others": max(0.0, others)}
 
     def _now(self) -> dict[str, float]:
-        own = {self._name: machine.cpu_seconds([self._process.pid]), "measuring": time.process_time()}
+        own = {self._name: machine.cpu_seconds(machine.family(self._process.pid)), "measuring": time.process_time()}
         return {"machine": machine.busy_seconds(), **own, **self._bench.server_cpu_s()}
 
 
 async def send(bench: Bench, load: Load, start: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Send ``load``; what the sender reports. ``start`` is called just before, when all is encoded."""
     arguments = ["--port", str(bench.services.mqtt.port), "--user", bench.user, "--count", str(load.count)]
-    arguments += ["--devices", str(load.devices), "--start", str(load.start.timestamp())]
+    arguments += ["--devices", str(load.devices), "--start", str(load.start.timestamp()), "--format", load.form]
     environment = {"BENCH_MQTT_PASSWORD": bench.password}
     async with child("-m", "bench.mqtt_load", *arguments, environment=environment) as sender:
         await sender.ready()
@@ -140,10 +142,10 @@ async def ceiling_round(bench: Bench, load: Load, protocol: str) -> Result:
     return Result(load.count, received["last"] - sent["first"], cpu_s)
 
 
-async def hub_round(bench: Bench, load: Load, profile: Path | None) -> Result:
-    """The real ingest process; the round ends when all is committed, and everything is counted."""
+async def hub_round(bench: Bench, load: Load, profile: Path | None = None, processes: int = 1) -> Result:
+    """The real ingest process, or several; the round ends when all is committed, and everything is counted."""
     warm_up = load.before(WARM_UP)
-    async with ingest_process(bench, profile) as process, _database(bench) as database:
+    async with ingest_process(bench, profile, processes) as process, _database(bench) as database:
         base = await _last_event(database)
         await send(bench, warm_up)
         base = await _wait_for(database, base, warm_up)
@@ -159,13 +161,14 @@ async def hub_round(bench: Bench, load: Load, profile: Path | None) -> Result:
 
 
 @contextlib.asynccontextmanager
-async def ingest_process(bench: Bench, profile: Path | None) -> AsyncIterator[Child]:
-    """``minamo ingest``, ready."""
+async def ingest_process(bench: Bench, profile: Path | None = None, processes: int = 1) -> AsyncIterator[Child]:
+    """``minamo ingest``, ready; with more than one of ``processes`` it receives, and so many others write."""
     port = free_port()
     profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
     log = bench.folder / "ingest.log"
     arguments = [*profiler, "-m", "api.cli", "ingest", "--health-port", str(port)]
-    async with child(*arguments, environment=bench.hub_environment(), log=log) as process:
+    environment = {**bench.hub_environment(), "MINAMO_INGEST_PROCESSES": str(processes)}
+    async with child(*arguments, environment=environment, log=log) as process:
         await answering(f"http://127.0.0.1:{port}/readyz", log)
         yield process
 
@@ -214,8 +217,9 @@ async def _check(database: psycopg.AsyncConnection, load: Load, base: int) -> No
     rows: dict[str, Any] = dict(await (await database.execute(_CURRENT, (WATER_LEVEL,))).fetchall())
     for device in range(load.devices):
         number = load.count - load.devices + device
-        current = rows[f"urn:ngsi-ld:WaterObserved:{device_key(device)}"]
-        assert current["value"] == level(number), f"{device_key(device)} is at {current}, not {level(number)}"
+        key, expected = device_key(device, load.form), FORMATS[load.form].stored(level(number))
+        current = rows[f"urn:ngsi-ld:WaterObserved:{key}"]
+        assert current["value"] == expected, f"{key} is at {current}, not {expected}"
         assert datetime.fromisoformat(current["observedAt"]) == load.end - timedelta(seconds=1), current
 
 
@@ -227,7 +231,7 @@ async def measure(given: argparse.Namespace) -> list[tuple[Result, Result]]:
         while len(undisturbed(pairs)) < given.rounds and len(pairs) < _MOST_ROUNDS * given.rounds:
             ceiling = await ceiling_round(bench, load, given.ceiling_protocol)
             print(_line("ceiling", ceiling), flush=True)
-            hub = await hub_round(bench, load, None)
+            hub = await hub_round(bench, load, processes=given.processes)
             print(_line("hub", hub), flush=True)
             pairs.append((ceiling, hub))
             load = replace(load, start=load.end + timedelta(minutes=1))
@@ -243,7 +247,7 @@ async def profile(given: argparse.Namespace) -> Result:
     """One round of the hub under cProfile."""
     async with running_services(given.devices) as bench:
         load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20), given.count, given.devices)
-        return await hub_round(bench, load, given.profile)
+        return await hub_round(bench, load, given.profile, given.processes)
 
 
 def _line(name: str, result: Result) -> str:
@@ -279,6 +283,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000, help="messages in a round, a multiple of --devices")
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=1, help="that write (ingest_processes)")
     parser.add_argument("--ceiling-protocol", choices=["3.1.1", "5"], default="3.1.1", help="3.1.1 is the faster")
     parser.add_argument("--profile", type=Path, help="only one round of the hub, under cProfile (slower), into a file")
     given = parser.parse_args()

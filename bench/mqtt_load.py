@@ -19,29 +19,25 @@ from typing import Final
 
 import orjson
 
+from bench.device_formats import FORMATS
+
 JST: Final = timezone(timedelta(hours=9))
+JSON: Final = "json"
 _CHUNK: Final = 50  # messages in one send
 _PUBACK_BYTES: Final = 4
 _RECEIVE_BYTES: Final = 65_536
 
 
-def device_key(number: int) -> str:
-    """The key of the simulated device with this number."""
-    return f"bench-{number:04d}"
+def device_key(number: int, form: str = JSON) -> str:
+    """The key of the simulated device with this number, of those that send in this format."""
+    return f"bench-{number:04d}" if form == JSON else f"bench-{form}-{number:04d}"
 
 
-def reading(number: int, start: datetime, devices: int) -> tuple[str, bytes]:
+def reading(number: int, start: datetime, devices: int, form: str = JSON) -> tuple[str, bytes]:
     """Device key and payload of reading ``number``: the devices in turn, each a reading a second from ``start`` on."""
     turn, device = divmod(number, devices)
-    document = {
-        "time": (start + timedelta(seconds=turn)).astimezone(JST).isoformat(timespec="milliseconds"),
-        "level": level(number),
-        "battery": 3.61,
-        "temperature": 12.5,
-        "rssi": -71,
-        "sequence": number,
-    }
-    return device_key(device), orjson.dumps(document)
+    moment = (start + timedelta(seconds=turn)).astimezone(JST)
+    return device_key(device, form), FORMATS[form].message(moment, level(number), number)
 
 
 def level(number: int) -> float:
@@ -74,11 +70,11 @@ def open_connection(host: str, port: int, client_id: str, username: str, passwor
     return connection
 
 
-def chunks(count: int, start: datetime, devices: int) -> list[bytes]:
+def chunks(count: int, start: datetime, devices: int, form: str = JSON) -> list[bytes]:
     """All packets, ``_CHUNK`` messages in each piece."""
     packets = []
     for number in range(count):
-        key, payload = reading(number, start, devices)
+        key, payload = reading(number, start, devices, form)
         packets.append(publish_packet(f"minamo/v1/{key}/readings", payload, number % 65_535 + 1))
     return [b"".join(packets[first : first + _CHUNK]) for first in range(0, count, _CHUNK)]
 
@@ -120,9 +116,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--devices", type=int, required=True)
     parser.add_argument("--start", type=float, required=True, help="time of the first reading, seconds of the epoch")
+    parser.add_argument("--format", choices=FORMATS, default=JSON)
     parser.add_argument("--window", type=int, default=1000)
     given = parser.parse_args()
-    pieces = chunks(given.count, datetime.fromtimestamp(given.start, UTC), given.devices)
+    pieces = chunks(given.count, datetime.fromtimestamp(given.start, UTC), given.devices, given.format)
     password = os.environ["BENCH_MQTT_PASSWORD"]
     with open_connection("127.0.0.1", given.port, "bench-load", given.user, password) as connection:
         print("ready", flush=True)

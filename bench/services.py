@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,8 +26,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from api.embedded import EmbeddedHub, Services
 from api.hub import open_hub
 from api.settings import Settings
+from bench.device_formats import FORMATS
 from bench.machine import cpu_seconds, family
-from bench.mqtt_load import device_key
+from bench.mqtt_load import JSON, device_key
 from broker.device_profile import DeviceProfile, ExpectedInterval
 from broker.devices import AttributeMapping, Device
 from context_store.migrate import migrate
@@ -90,19 +91,21 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def running_services(devices: int) -> AsyncIterator[Bench]:
-    """A migrated database with ``devices`` registered, and a broker; nothing is left of them afterwards."""
+async def running_services(devices: int, forms: Sequence[str] = (JSON,)) -> AsyncIterator[Bench]:
+    """A migrated database with ``devices`` registered that send in each of ``forms``, and a broker; nothing is left of
+    them afterwards."""
     with temporary_folder() as folder:
         settings = Settings(data_dir=folder / "data", mqtt_port=free_port())
         async with EmbeddedHub(settings) as services:
             await asyncio.to_thread(migrate, services.database_url)
             async with open_hub(settings, services.database_url) as hub:
-                await hub.devices.put(*(_device(number) for number in range(devices)))
+                await hub.devices.put(*(_device(number, form) for form in forms for number in range(devices)))
             yield Bench(services, folder)
 
 
-def _device(number: int) -> Device:
-    key = device_key(number)
+def _device(number: int, form: str) -> Device:
+    key = device_key(number, form)
+    format_of = FORMATS[form]
     return Device(
         tenant_id=1,
         device_id=key,
@@ -110,7 +113,10 @@ def _device(number: int) -> Device:
         name=f"Station {number}",
         entity_id=f"urn:ngsi-ld:WaterObserved:{key}",
         entity_types=(WATER_OBSERVED,),
-        attributes=(AttributeMapping("level", WATER_LEVEL, "MTR", minimum=-5.0, maximum=30.0),),
+        attributes=(
+            AttributeMapping(format_of.field, WATER_LEVEL, "MTR", minimum=-5.0, maximum=30.0, factor=format_of.factor),
+        ),
+        format=format_of.profile,
         profile=DeviceProfile(expected_interval=ExpectedInterval(normal=600.0)),
         location=(138.38 + number / 10_000, 34.97),
     )
