@@ -27,6 +27,7 @@ from api.routers.alerts import Wakes, alerts_router
 from api.routers.audiences import audiences_router
 from api.routers.contacts import contacts_router
 from api.routers.contexts import context_routes
+from api.routers.csource_subscriptions import csource_subscription_routes
 from api.routers.decoding import decoding_router
 from api.routers.deliveries import deliveries_router
 from api.routers.device_files import device_files_router
@@ -78,7 +79,12 @@ def create_app(
     )
     app.state.hub = hub
     install_problem_details(app)
-    resources = [*ngsi_ld_routes(hub), *subscription_routes(hub), *context_routes(hub)]
+    resources = [
+        *ngsi_ld_routes(hub),
+        *subscription_routes(hub),
+        *csource_subscription_routes(hub),
+        *context_routes(hub),
+    ]
     app.router.routes.extend(resources)
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
     app.include_router(stations_router(hub, notice))

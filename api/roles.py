@@ -47,6 +47,7 @@ from api.workers.feed import FeedLoop
 from api.workers.housekeeping import housekeeping
 from api.workers.polls import run_polls
 from api.workers.rollups import RollupWorker
+from api.workers.source_subscriptions import follow_registrations
 from api.workers.subscriptions import SubscriptionWorker
 from api.workers.supervision import SupervisionWorker
 from api.workers.watch import watch_backlogs
@@ -208,6 +209,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.health.add("supervision", supervision.check)
     parts.add("supervision", supervision.run())
     parts.add("expiry", collect_expired(hub))
+    parts.add("registrations' subscribers", follow_registrations(hub))
     parts.add("drills", run_drills(hub))
     parts.add("polls", run_polls(hub))
     parts.add("backlog gauges", watch_backlogs(hub))

@@ -20,6 +20,11 @@ async def version_of(connection: AsyncConnection, name: str) -> int:
     return int(row[0]) if row else 0
 
 
+async def hold_version(connection: AsyncConnection, name: str) -> None:
+    """Until the transaction ends, nobody changes the cached table ``name``."""
+    await connection.execute(_VERSION + " for update", (name,))
+
+
 async def bump(connection: AsyncConnection, name: str) -> int:
     """Within the transaction that changes the table: make every copy of it stale; the new version.
 

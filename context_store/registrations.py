@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeAlias
 
 import orjson
 from psycopg import AsyncConnection
@@ -33,8 +33,8 @@ _INSERT: Final[LiteralString] = """
 """
 
 # An id is free again when what had it has expired.
-_FORGET: Final[LiteralString] = """
-    delete from csource_registration where tenant_id = %s and id = %s and expires_at <= now()
+_FORGET: Final[LiteralString] = f"""
+    delete from csource_registration where tenant_id = %s and id = %s and expires_at <= now() returning {_COLUMNS}
 """
 _GET: Final[LiteralString] = f"""
     select {_COLUMNS} from csource_registration where tenant_id = %s and id = %s and {_LIVE}
@@ -58,8 +58,14 @@ _UPDATE: Final[LiteralString] = """
            version = (select version from cache_version where name = 'registrations')
      where registration_key = %(key)s
 """
-_DELETE: Final[LiteralString] = f"delete from csource_registration where tenant_id = %s and id = %s and {_LIVE}"
-_COLLECT: Final[LiteralString] = "delete from csource_registration where expires_at <= now()"
+_DELETE: Final[LiteralString] = f"""
+    delete from csource_registration where tenant_id = %s and id = %s and {_LIVE} returning {_COLUMNS}
+"""
+_ANY_EXPIRED: Final[LiteralString] = "select 1 from csource_registration where expires_at <= now() limit 1"
+_COLLECT: Final[LiteralString] = f"delete from csource_registration where expires_at <= now() returning {_COLUMNS}"
+_ALL: Final[LiteralString] = f"""
+    select {_COLUMNS} from csource_registration where tenant_id = %s and {_LIVE} order by registration_key
+"""
 
 # Of all tenants: which there are, and those written since a version.
 _KEYS: Final[LiteralString] = f"select registration_key from csource_registration where {_LIVE}"
@@ -97,6 +103,10 @@ Check = Callable[[Registration, Sequence[Registration]], None]
 """Raises when a registration cannot be beside those proxied ones that there are."""
 
 
+Follow: TypeAlias = Callable[[AsyncConnection, StoredRegistration | None, StoredRegistration | None], Awaitable[None]]
+"""What a change of a registration brings with it, in its transaction: from what was (None: nothing) to what is."""
+
+
 def _from_row(row: tuple[Any, ...]) -> StoredRegistration:
     key, tenant_id, registration_id, document, *counters, created_at, modified_at = row
     return StoredRegistration(
@@ -110,8 +120,15 @@ class RegistrationStore:
     Changes are made one after the other, so that two that exclude each other never meet.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, follow: Follow | None = None) -> None:
         self._database = database
+        self._follow = follow
+
+    async def _followed(
+        self, connection: AsyncConnection, before: StoredRegistration | None, after: StoredRegistration | None
+    ) -> None:
+        if self._follow is not None:
+            await self._follow(connection, before, after)
 
     async def create(
         self, tenant_id: int, registration_id: str, document: Document, context: Any, check: Check
@@ -126,13 +143,15 @@ class RegistrationStore:
         }
         async with self._database.transaction(tenant_id) as connection:
             await bump(connection, CACHE)  # before the row takes the version; and others wait here
-            await connection.execute(_FORGET, (tenant_id, registration_id))
+            for row in await (await connection.execute(_FORGET, (tenant_id, registration_id))).fetchall():
+                await self._followed(connection, _from_row(row), None)
             if registration.mode.is_proxied:
                 check(registration, await _proxied(connection, tenant_id))
             try:
                 await connection.execute(_INSERT, parameters)
             except UniqueViolation as exc:
                 raise AlreadyExists(f"Registration {registration_id} already exists") from exc
+            await self._followed(connection, None, await _present(connection, tenant_id, registration_id))
 
     async def get(self, tenant_id: int, registration_id: str) -> StoredRegistration:
         """Clause 5.10.1; raises :class:`ResourceNotFound`."""
@@ -157,18 +176,23 @@ class RegistrationStore:
             if registration.mode.is_proxied:
                 check(registration, await _proxied(connection, tenant_id))
             await connection.execute(_UPDATE, {**_parameters(document), "key": stored.key})
+            await self._followed(connection, stored, await _present(connection, tenant_id, registration_id))
 
     async def delete(self, tenant_id: int, registration_id: str) -> None:
         """Clause 5.9.4; raises :class:`ResourceNotFound`."""
         async with self._database.transaction(tenant_id) as connection:
             await bump(connection, CACHE)
-            if (await connection.execute(_DELETE, (tenant_id, registration_id))).rowcount == 0:
-                raise ResourceNotFound(f"Registration {registration_id} does not exist")
+            row = await (await connection.execute(_DELETE, (tenant_id, registration_id))).fetchone()
+            await self._followed(connection, _existing(row, registration_id), None)
 
     async def collect(self) -> None:
         """Delete those of all tenants that have expired; nobody has seen them since."""
         async with self._database.transaction(ALL_TENANTS) as connection:
-            await connection.execute(_COLLECT)
+            if await (await connection.execute(_ANY_EXPIRED)).fetchone() is None:
+                return
+            await bump(connection, CACHE)
+            for row in await (await connection.execute(_COLLECT)).fetchall():
+                await self._followed(connection, _from_row(row), None)
 
 
 def _parameters(document: Document) -> dict[str, Any]:
@@ -179,6 +203,17 @@ def _existing(row: tuple[Any, ...] | None, registration_id: str) -> StoredRegist
     if row is None:
         raise ResourceNotFound(f"Registration {registration_id} does not exist")
     return _from_row(row)
+
+
+async def _present(connection: AsyncConnection, tenant_id: int, registration_id: str) -> StoredRegistration | None:
+    """A registration as it is now; None when it has expired at once."""
+    row = await (await connection.execute(_GET, (tenant_id, registration_id))).fetchone()
+    return None if row is None else _from_row(row)
+
+
+async def all_registrations(connection: AsyncConnection, tenant_id: int) -> list[StoredRegistration]:
+    """The live registrations of a tenant, in the order of creation."""
+    return [_from_row(row) for row in await (await connection.execute(_ALL, (tenant_id,))).fetchall()]
 
 
 async def _proxied(connection: AsyncConnection, tenant_id: int) -> list[Registration]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeAlias
 
 import orjson
 from psycopg import AsyncConnection
@@ -24,11 +24,12 @@ from broker.errors import AlreadyExists, ResourceNotFound
 from broker.query import EntityQuery
 from broker.subscriptions import Document, EntityEvent, Sending, SubscriptionCounters, expiry, state_before
 from broker.times import parse_time
-from context_store.caches import bump
+from context_store.caches import bump, hold_version
 from context_store.compiled import to_psycopg
 from context_store.database import Database
 from context_store.entities import StoredEntity, from_row
 from context_store.query_sql import ENTITY_COLUMNS, After, select_entities
+from context_store.registrations import CACHE as REGISTRATIONS
 from context_store.requeue import pause_streams, redirect, resume_streams
 
 CACHE: Final = "subscriptions"
@@ -43,13 +44,16 @@ _COLUMNS: Final = """
 # A new subscription. Its times are the database's, like those of the change events that it is compared with.
 _INSERT: Final[LiteralString] = """
     insert into subscription
-           (tenant_id, id, document, context, endpoint, sending, expires_at, next_due, created_at, modified_at, version)
+           (tenant_id, id, document, context, endpoint, sending, expires_at, next_due, created_at, modified_at, version,
+            about_sources)
     select %(tenant_id)s, %(id)s, %(document)s::jsonb, %(context)s::jsonb, %(endpoint)s, %(sending)s::jsonb,
-           %(expires_at)s, now() + %(period)s::interval, now(), now(), version
+           %(expires_at)s, now() + %(period)s::interval, now(), now(), version, %(about_sources)s
       from cache_version where name = 'subscriptions'
 """
 
-_GET: Final[LiteralString] = f"select {_COLUMNS} from subscription where tenant_id = %s and id = %s"
+_GET: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription where tenant_id = %s and about_sources = %s and id = %s
+"""
 
 # The same, and whether a delivery of it is under way: then what its receiver has answered may not be booked yet.
 _GET_UNDER_WAY: Final[LiteralString] = f"""
@@ -57,7 +61,7 @@ _GET_UNDER_WAY: Final[LiteralString] = f"""
                select from delivery_stream w
                 where w.subscription_key = subscription.subscription_key and w.due_at is not null
                   and w.claimed_until > now())
-      from subscription where tenant_id = %s and id = %s
+      from subscription where tenant_id = %s and about_sources = %s and id = %s
 """
 
 # The same, locked until the transaction ends.
@@ -65,9 +69,10 @@ _LOCK: Final[LiteralString] = _GET + " for update"
 
 # One page in the order of creation.
 _LIST: Final[LiteralString] = f"""
-    select {_COLUMNS} from subscription where tenant_id = %s order by subscription_key limit %s offset %s
+    select {_COLUMNS} from subscription
+     where tenant_id = %s and about_sources = %s order by subscription_key limit %s offset %s
 """
-_COUNT: Final[LiteralString] = "select count(*) from subscription where tenant_id = %s"
+_COUNT: Final[LiteralString] = "select count(*) from subscription where tenant_id = %s and about_sources = %s"
 
 # What a fragment changed. A period that stays as it is keeps its rhythm.
 _UPDATE: Final[LiteralString] = """
@@ -78,15 +83,21 @@ _UPDATE: Final[LiteralString] = """
            next_due = case when %(same_period)s then next_due else now() + %(period)s::interval end
      where subscription_key = %(key)s
 """
-_DELETE: Final[LiteralString] = "delete from subscription where tenant_id = %s and id = %s"
+_DELETE: Final[LiteralString] = "delete from subscription where tenant_id = %s and about_sources = %s and id = %s"
 
 _LIVE: Final[LiteralString] = """
     (expires_at is null or expires_at > now()) and coalesce((document -> 'isActive')::boolean, true)
        and document -> 'timeInterval' is null
 """
 # Subscriptions of all tenants that notify on changes: which there are, and those written since a version.
-_KEYS: Final[LiteralString] = f"select subscription_key from subscription where {_LIVE}"
-_CHANGED: Final[LiteralString] = f"select {_COLUMNS} from subscription where version > %s and {_LIVE}"
+_KEYS: Final[LiteralString] = f"select subscription_key from subscription where not about_sources and {_LIVE}"
+_CHANGED: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription where version > %s and not about_sources and {_LIVE}
+"""
+# Those of a tenant that are told of changes of registrations.
+_ABOUT_SOURCES: Final[LiteralString] = f"""
+    select {_COLUMNS} from subscription where tenant_id = %s and about_sources and {_LIVE} order by subscription_key
+"""
 
 # Those of these subscriptions that still exist; the same, locked.
 _PROGRESS: Final[LiteralString] = """
@@ -115,7 +126,7 @@ _FAIL: Final[LiteralString] = """
 # Periodic subscriptions whose time has come, oldest first; each to one worker.
 _DUE: Final[LiteralString] = f"""
     select {_COLUMNS} from subscription
-     where next_due <= now() order by next_due limit %s for update skip locked
+     where next_due <= now() and about_sources = %s order by next_due limit %s for update skip locked
 """
 
 # The next period. After a pause of the hub there is one notification, not one for each period missed.
@@ -170,33 +181,56 @@ def _from_row(row: tuple[Any, ...]) -> StoredSubscription:
     )
 
 
-class SubscriptionStore:
-    """The subscriptions of a tenant, for the API. Every change makes the workers' copies stale."""
+Follow: TypeAlias = Callable[[AsyncConnection, StoredSubscription | None, StoredSubscription], Awaitable[None]]
+"""What a change of a subscription brings with it, in its transaction: from what was to what is."""
 
-    def __init__(self, database: Database) -> None:
+
+class SubscriptionStore:
+    """The subscriptions of a tenant, for the API. Every change makes the workers' copies stale.
+
+    Those ``about_sources`` (clause 5.11) are for themselves; while one is written, registrations stay as they are.
+    """
+
+    def __init__(self, database: Database, *, about_sources: bool = False, follow: Follow | None = None) -> None:
         self._database = database
+        self._about_sources = about_sources
+        self._follow = follow
+
+    async def _followed(
+        self, connection: AsyncConnection, tenant_id: int, subscription_id: str, before: StoredSubscription | None
+    ) -> None:
+        if self._follow is not None:
+            row = await (await connection.execute(_GET, (tenant_id, self._about_sources, subscription_id))).fetchone()
+            await self._follow(connection, before, _existing(row, subscription_id))
 
     async def create(
         self, tenant_id: int, subscription_id: str, document: Document, context: Any, sending: Sending | None = None
     ) -> None:
-        """Clause 5.8.1; raises :class:`AlreadyExists`."""
+        """Clauses 5.8.1 and 5.11.2; raises :class:`AlreadyExists`."""
         parameters = {
             **_parameters(document, sending or Sending()),
             "tenant_id": tenant_id,
             "id": subscription_id,
             "context": orjson.dumps(context).decode(),
+            "about_sources": self._about_sources,
         }
         async with self._database.transaction(tenant_id) as connection:
+            await self._hold_registrations(connection)
             await bump(connection, CACHE)  # before the row takes the version
             try:
                 await connection.execute(_INSERT, parameters)
             except UniqueViolation as exc:
                 raise AlreadyExists(f"Subscription {subscription_id} already exists") from exc
+            await self._followed(connection, tenant_id, subscription_id, None)
+
+    async def _hold_registrations(self, connection: AsyncConnection) -> None:
+        if self._about_sources:
+            await hold_version(connection, REGISTRATIONS)
 
     async def get(self, tenant_id: int, subscription_id: str) -> StoredSubscription:
         """Clause 5.8.3; raises :class:`ResourceNotFound`."""
         async with self._database.transaction(tenant_id) as connection:
-            row = await (await connection.execute(_GET, (tenant_id, subscription_id))).fetchone()
+            row = await (await connection.execute(_GET, (tenant_id, self._about_sources, subscription_id))).fetchone()
         return _existing(row, subscription_id)
 
     async def get_booked(self, tenant_id: int, subscription_id: str) -> StoredSubscription:
@@ -207,7 +241,8 @@ class SubscriptionStore:
         deadline = time.monotonic() + _BOOKED_WITHIN_S
         while True:
             async with self._database.transaction(tenant_id) as connection:
-                row = await (await connection.execute(_GET_UNDER_WAY, (tenant_id, subscription_id))).fetchone()
+                place = (tenant_id, self._about_sources, subscription_id)
+                row = await (await connection.execute(_GET_UNDER_WAY, place)).fetchone()
             if row is None or not row[-1] or time.monotonic() > deadline:
                 return _existing(row[:-1] if row else None, subscription_id)
             await asyncio.sleep(_LOOK_AGAIN_S)
@@ -218,9 +253,10 @@ class SubscriptionStore:
         """Clause 5.8.4: a page in the order of creation, whether others follow, and how many there are if asked."""
         total = None
         async with self._database.transaction(tenant_id) as connection:
-            rows = await (await connection.execute(_LIST, (tenant_id, limit + 1, offset))).fetchall()
+            kind = (tenant_id, self._about_sources)
+            rows = await (await connection.execute(_LIST, (*kind, limit + 1, offset))).fetchall()
             if count:
-                counted = await (await connection.execute(_COUNT, (tenant_id,))).fetchone()
+                counted = await (await connection.execute(_COUNT, kind)).fetchone()
                 total = int(counted[0]) if counted else 0
         return [_from_row(row) for row in rows[:limit]], len(rows) > limit, total
 
@@ -235,7 +271,9 @@ class SubscriptionStore:
         Raises :class:`ResourceNotFound`.
         """
         async with self._database.transaction(tenant_id) as connection:
-            row = await (await connection.execute(_LOCK, (tenant_id, subscription_id))).fetchone()
+            await self._hold_registrations(connection)
+            place = (tenant_id, self._about_sources, subscription_id)
+            row = await (await connection.execute(_LOCK, place)).fetchone()
             stored = _existing(row, subscription_id)
             document, sending = change(stored.document, stored.sending)
             same_period = document.get("timeInterval") == stored.document.get("timeInterval") and (
@@ -248,11 +286,13 @@ class SubscriptionStore:
                 await redirect(connection, stored.key, parameters["endpoint"])
             if _is_active(document) != _is_active(stored.document):
                 await (resume_streams if _is_active(document) else pause_streams)(connection, stored.key)
+            await self._followed(connection, tenant_id, subscription_id, stored)
 
     async def delete(self, tenant_id: int, subscription_id: str) -> None:
         """Clause 5.8.5, with all notifications not delivered yet; raises :class:`ResourceNotFound`."""
         async with self._database.transaction(tenant_id) as connection:
-            if (await connection.execute(_DELETE, (tenant_id, subscription_id))).rowcount == 0:
+            place = (tenant_id, self._about_sources, subscription_id)
+            if (await connection.execute(_DELETE, place)).rowcount == 0:
                 raise ResourceNotFound(f"Subscription {subscription_id} does not exist")
             await bump(connection, CACHE)
 
@@ -336,9 +376,14 @@ async def book_failures(connection: AsyncConnection, failures: Mapping[int, tupl
     )
 
 
-async def take_due(connection: AsyncConnection, limit: int) -> list[StoredSubscription]:
+async def take_due(connection: AsyncConnection, limit: int, *, about_sources: bool = False) -> list[StoredSubscription]:
     """Periodic subscriptions whose time has come, locked; :func:`set_next` names their next one."""
-    return [_from_row(row) for row in await (await connection.execute(_DUE, (limit,))).fetchall()]
+    return [_from_row(row) for row in await (await connection.execute(_DUE, (about_sources, limit))).fetchall()]
+
+
+async def about_sources(connection: AsyncConnection, tenant_id: int) -> list[StoredSubscription]:
+    """The live subscriptions of a tenant that are told of changes of registrations."""
+    return [_from_row(row) for row in await (await connection.execute(_ABOUT_SOURCES, (tenant_id,))).fetchall()]
 
 
 async def set_next(connection: AsyncConnection, key: int, period: timedelta) -> None:

@@ -29,6 +29,7 @@ TAGS: Final = {
     "temporal": ("temporal", "How entities evolved / 履歴"),
     "subscriptions": ("subscriptions", "Being notified of changes / 通知の購読"),
     "csourceRegistrations": ("context sources", "Other brokers that are asked too / 他のブローカーの登録"),
+    "csourceSubscriptions": ("context sources", "Other brokers that are asked too / 他のブローカーの登録"),
     "types": ("discovery", "What there is to query / 型と属性の一覧"),
     "attributes": ("discovery", "What there is to query / 型と属性の一覧"),
     "entityMaps": ("entity maps", "Pages of a moving target / 検索結果の固定"),

@@ -192,6 +192,19 @@ _SUBSCRIPTION: Final[dict[str, Schema]] = {
     "timeInterval": _SECONDS,
     "notification": _NOTIFICATION,
 }
+_TEMPORAL_QUERY: Final[dict[str, Schema]] = {
+    "temporalQ": members(
+        {
+            "timerel": one_of("before", "after", "between"),
+            "timeAt": TIME,
+            "endTimeAt": TIME,
+            "timeproperty": one_of(*TimeProperty),
+        },
+        ["timerel", "timeAt"],
+        others=True,
+        description="Of sources with such history (5.2.21)",
+    )
+}
 _READ_ONLY: Final[dict[str, Schema]] = {
     "status": one_of("active", "paused", "expired"),
     "createdAt": TIME,
@@ -218,6 +231,23 @@ SUBSCRIPTIONS: Final[dict[str, Schema]] = {
         others=True,
     ),
     "Subscriptions": array(ref("SubscriptionRepresentation")),
+    "CSourceSubscription": members(
+        _SUBSCRIPTION | _TEMPORAL_QUERY,
+        ["type", "notification"],
+        others=True,
+        description="Which registrations of context sources are told of (5.11): those that a query of them would find",
+    ),
+    "CSourceSubscriptionFragment": members(
+        _SUBSCRIPTION | _TEMPORAL_QUERY | {"notification": without(_NOTIFICATION, "endpoint")},
+        others=True,
+        description="Members to change; urn:ngsi-ld:null removes one (5.11.3)",
+    ),
+    "CSourceSubscriptionRepresentation": members(
+        _SUBSCRIPTION | _TEMPORAL_QUERY | {"notification": _SENT_NOTIFICATION} | _READ_ONLY,
+        ["id", "type", "notification", "status"],
+        others=True,
+    ),
+    "CSourceSubscriptions": array(ref("CSourceSubscriptionRepresentation")),
 }
 
 _ATTRIBUTE: Final[dict[str, Schema]] = {

@@ -29,6 +29,7 @@ from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, Page, count_header,
 from api.ngsild.parameters import Parameters
 from api.ngsild.queries import FILTER_PARAMETERS, QueryInput, entity_query, query_of_parameters
 from api.ngsild.resource import Resource, location
+from api.source_notifications import SourceNotifier
 from broker.document_members import Document, merge
 from broker.errors import AlreadyExists, BadRequestData, Conflict
 from broker.jsonld import TermMap
@@ -65,7 +66,7 @@ class CsourceRegistrations:
     def __init__(self, hub: Hub, entities: EntityStore) -> None:
         self._hub = hub
         self._entities = entities
-        self._store = RegistrationStore(hub.database)
+        self._store = RegistrationStore(hub.database, SourceNotifier(hub).registration_changed)
 
     @operation(body="CSourceRegistration", answers=(CREATED,), errors=(AlreadyExists, Conflict))
     async def create(self, request: Request) -> Response:

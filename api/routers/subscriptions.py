@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -29,6 +30,7 @@ from api.ngsild.operation import CREATED, LOOKUP, READING, found, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource, location
+from broker.document_members import Read
 from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
 from broker.jsonld import TermMap
 from broker.subscriptions import (
@@ -48,72 +50,65 @@ from broker.validation import check_uri
 from context_store.subscriptions import StoredSubscription, SubscriptionStore
 from schemas.contexts import context_url, hosted_path
 
-_SYS_ATTRS: Final = "sysAttrs"
+SYS_ATTRS: Final = "sysAttrs"
 
 
-class Subscriptions:
-    """The operations on subscriptions."""
+class SubscriptionOperations:
+    """What is the same for all kinds of subscriptions; ``path`` is that of their resource."""
 
-    def __init__(self, hub: Hub) -> None:
+    path = "subscriptions"
+    members: Mapping[str, Read] = {}
+    """Members that only this kind has."""
+    names_context = True
+    """Whether the hub says which ``@context`` notifications have where the client does not (clause 5.8.1.4)."""
+
+    def __init__(self, hub: Hub, store: SubscriptionStore) -> None:
         self._hub = hub
-        self._store = SubscriptionStore(hub.database)
+        self._store = store
 
-    @operation(body="Subscription", answers=(CREATED,), errors=(AlreadyExists, OperationNotSupported))
-    async def create(self, request: Request) -> Response:
-        """Create Subscription: implements 6.10.3.1."""
+    async def _create(self, request: Request) -> Response:
         Parameters(request)
         given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
-        document = expand_subscription(given.body, given.terms)
+        document = expand_subscription(given.body, given.terms, more=self.members)
         subscription_id = check_uri(given.body.get("id", f"urn:ngsi-ld:Subscription:{uuid4()}"), "id")
         check_expiry(document, datetime.now(UTC))
         document, sending = await self._checked(document, subscription_id, tenant_name(request))
         tenant_id = await created_tenant(request, self._hub.tenants)
-        if "jsonldContext" not in document:
+        if self.names_context and "jsonldContext" not in document:
             document["jsonldContext"] = await self._linkable(request, tenant_id, given.terms.context)
         await self._store.create(tenant_id, subscription_id, document, given.terms.context, sending)
-        return Response(status_code=201, headers={"Location": location("subscriptions", subscription_id)})
+        return Response(status_code=201, headers={"Location": location(self.path, subscription_id)})
 
-    @operation(
-        PAGE_PARAMETERS | {"options"},
-        options=(_SYS_ATTRS,),
-        answers=(found("Subscriptions", REPRESENTATIONS, COUNT_HEADER),),
-        errors=READING,
-    )
-    async def query(self, request: Request) -> Response:
-        """Query Subscriptions: implements 6.10.3.2."""
+    async def _query(self, request: Request) -> Response:
         media_type = negotiate(request)
         parameters = Parameters(request)
-        sys_attrs = _SYS_ATTRS in parameters.options()
+        sys_attrs = SYS_ATTRS in parameters.options()
         settings = self._hub.settings
         page = read_page(parameters, default_limit=settings.query_default_limit, max_limit=settings.query_max_limit)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         found, more, total = await self._store.page(tenant_id, limit=page.limit, offset=page.offset, count=page.count)
         links = page_links(request, page, media_type, more=more)
-        payload = [_shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
+        payload = [self._shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
         return answer(request, payload, terms, media_type, links=links, headers=count_header(total))
 
-    @operation(("options",), options=(_SYS_ATTRS,), answers=(found("SubscriptionRepresentation"),), errors=LOOKUP)
-    async def retrieve(self, request: Request) -> Response:
-        """Retrieve Subscription: implements 6.11.3.1."""
+    async def _retrieve(self, request: Request) -> Response:
         media_type = negotiate(request)
         parameters = Parameters(request)
-        sys_attrs = _SYS_ATTRS in parameters.options()
+        sys_attrs = SYS_ATTRS in parameters.options()
         subscription_id = _id_of(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         stored = await self._store.get_booked(await existing_tenant(request, self._hub.tenants), subscription_id)
-        payload = _shown(stored, terms, sys_attrs=sys_attrs)
+        payload = self._shown(stored, terms, sys_attrs=sys_attrs)
         return answer(request, payload, terms, media_type)
 
-    @operation(body="SubscriptionFragment", errors=(*LOOKUP, OperationNotSupported))
-    async def update(self, request: Request) -> Response:
-        """Update Subscription: implements 6.11.3.2."""
+    async def _update(self, request: Request) -> Response:
         Parameters(request)
         subscription_id = _id_of(request)
         given = await read_document(request, self._hub.contexts, self._hub.settings.max_request_bytes)
         if given.body.get("id", subscription_id) != subscription_id:
             raise BadRequestData("id: the id of a subscription cannot be changed")
-        fragment = expand_subscription(given.body, given.terms, fragment=True)
+        fragment = expand_subscription(given.body, given.terms, fragment=True, more=self.members)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         stored = await self._store.get(tenant_id, subscription_id)
         now = datetime.now(UTC)
@@ -123,15 +118,13 @@ class Subscriptions:
 
         def change(document: Document, sending: Sending) -> tuple[Document, Sending]:
             changed = _changed(document, fragment, now)
-            read_subscription(changed, subscription_id)
+            self._read(changed, subscription_id)
             return take_sending(changed, (document, sending))
 
         await self._store.update(tenant_id, subscription_id, change)
         return Response(status_code=204)
 
-    @operation(uses_context=False, errors=LOOKUP)
-    async def delete(self, request: Request) -> Response:
-        """Delete Subscription: implements 6.11.3.3."""
+    async def _delete(self, request: Request) -> Response:
         Parameters(request)
         subscription_id = _id_of(request)
         await self._store.delete(await existing_tenant(request, self._hub.tenants), subscription_id)
@@ -153,7 +146,7 @@ class Subscriptions:
 
         Raises :class:`BadRequestData` unless the hub can serve it.
         """
-        read_subscription(document, subscription_id)
+        self._read(document, subscription_id)
         document, sending = take_sending(document, before)
         try:
             if (uri := document["notification"]["endpoint"]["uri"]) != PULLED_URI:
@@ -163,6 +156,53 @@ class Subscriptions:
         if "jsonldContext" in document:
             await self._hub.contexts.resolve(document["jsonldContext"], tenant)
         return document, sending
+
+    def _shown(self, stored: StoredSubscription, terms: TermMap, *, sys_attrs: bool) -> dict[str, Any]:
+        shown = represent_subscription(stored.document, stored.id, stored.counters, terms, datetime.now(UTC))
+        if sys_attrs:
+            shown |= {"createdAt": to_text(stored.created_at), "modifiedAt": to_text(stored.modified_at)}
+        return shown
+
+    def _read(self, document: Document, subscription_id: str) -> None:
+        """Raise :class:`BadRequestData` when members do not go together."""
+        read_subscription(document, subscription_id)
+
+
+class Subscriptions(SubscriptionOperations):
+    """The operations on subscriptions to entities."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, SubscriptionStore(hub.database))
+
+    @operation(body="Subscription", answers=(CREATED,), errors=(AlreadyExists, OperationNotSupported))
+    async def create(self, request: Request) -> Response:
+        """Create Subscription: implements 6.10.3.1."""
+        return await self._create(request)
+
+    @operation(
+        PAGE_PARAMETERS | {"options"},
+        options=(SYS_ATTRS,),
+        answers=(found("Subscriptions", REPRESENTATIONS, COUNT_HEADER),),
+        errors=READING,
+    )
+    async def query(self, request: Request) -> Response:
+        """Query Subscriptions: implements 6.10.3.2."""
+        return await self._query(request)
+
+    @operation(("options",), options=(SYS_ATTRS,), answers=(found("SubscriptionRepresentation"),), errors=LOOKUP)
+    async def retrieve(self, request: Request) -> Response:
+        """Retrieve Subscription: implements 6.11.3.1."""
+        return await self._retrieve(request)
+
+    @operation(body="SubscriptionFragment", errors=(*LOOKUP, OperationNotSupported))
+    async def update(self, request: Request) -> Response:
+        """Update Subscription: implements 6.11.3.2."""
+        return await self._update(request)
+
+    @operation(uses_context=False, errors=LOOKUP)
+    async def delete(self, request: Request) -> Response:
+        """Delete Subscription: implements 6.11.3.3."""
+        return await self._delete(request)
 
 
 def _given(fragment: Document) -> Document:
@@ -176,13 +216,6 @@ def _changed(document: Document, fragment: Document, now: datetime) -> Document:
     if "expiresAt" in fragment and "isActive" not in fragment and status(document, now) == "expired":
         changed.pop("isActive", None)
     return changed
-
-
-def _shown(stored: StoredSubscription, terms: TermMap, *, sys_attrs: bool) -> dict[str, Any]:
-    shown = represent_subscription(stored.document, stored.id, stored.counters, terms, datetime.now(UTC))
-    if sys_attrs:
-        shown |= {"createdAt": to_text(stored.created_at), "modifiedAt": to_text(stored.modified_at)}
-    return shown
 
 
 def _id_of(request: Request) -> str:

@@ -17,7 +17,6 @@ from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
 from context_store.entity_maps import EntityMapStore
 from context_store.events import oldest_unread
-from context_store.registrations import RegistrationStore
 from context_store.timescale import apply_compression
 
 log = structlog.get_logger(__name__)
@@ -44,7 +43,6 @@ async def remove_expired(hub: Hub, now: datetime) -> None:
     removed = await hub.deliveries.purge(now - timedelta(hours=hub.settings.notification_retention_hours))
     contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)
     maps = await EntityMapStore(hub.database).remove_expired(now)
-    await RegistrationStore(hub.database).collect()
     if dropped or removed or contexts or maps:
         log.info("housekeeping.removed", partitions=dropped, deliveries=removed, contexts=contexts, entity_maps=maps)
 

@@ -15,6 +15,7 @@ Clause 5.8.2 merges fragments of this form member by member.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from broker.document_members import (
@@ -67,20 +68,24 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of R
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
-def expand_subscription(body: Any, terms: TermMap, *, fragment: bool = False) -> Document:
+def expand_subscription(
+    body: Any, terms: TermMap, *, fragment: bool = False, more: Mapping[str, Read] | None = None
+) -> Document:
     """The stored form of a subscription without its ``id``, or of a ``fragment`` of one (clause 5.8.2).
 
     In a fragment, members set to NGSI-LD Null stay so; :func:`merge` removes them. Members that clause 5.2.12 does not
-    have are left out, unless they look like a misspelled one. Raises :class:`BadRequestData` with the path.
+    have are left out, unless they look like a misspelled one; ``more`` are those of other kinds. Raises
+    :class:`BadRequestData` with the path.
     """
     if not isinstance(body, dict):
         raise BadRequestData(f"{shown(body)} is not a JSON object")
     kind = body.get("type", body.get("@type"))
-    if kind != "Subscription" and not (fragment and kind is None):
+    if kind != "Subscription" and not (fragment and body.keys().isdisjoint(("type", "@type"))):
         raise fault("type", f'{shown(kind)} is not "Subscription"')
     members = {name: value for name, value in body.items() if name not in _IDENTITY}
-    nulls = {name for name, value in members.items() if fragment and value == NULL and name in _MEMBERS}
-    document = read_members({k: v for k, v in members.items() if k not in nulls}, _MEMBERS, _READ_ONLY, "", terms)
+    known = {**_MEMBERS, **(more or {})}
+    nulls = {name for name, value in members.items() if fragment and value == NULL and name in known}
+    document = read_members({k: v for k, v in members.items() if k not in nulls}, known, _READ_ONLY, "", terms)
     if "q" in document and "expandValues" in document:
         _add_value_names(document["q"], names_of_values(document), terms)
     return document | dict.fromkeys(nulls, NULL)
