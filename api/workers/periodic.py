@@ -19,6 +19,7 @@ from context_store import subscriptions as store
 from context_store.audiences import seeing_as
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import insert_deliveries
+from context_store.notified_entities import matching_entities
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ class PeriodicNotifier:
         while True:
             query = entry.subscription.query
             async with seeing_as(connection, entry.tenant_id, entry.audience):
-                page = await store.matching_entities(connection, entry.tenant_id, query, limit=limit, after=after)
+                page = await matching_entities(connection, entry.tenant_id, query, limit=limit, after=after)
             if page:
                 sequence, after = sequence + 1, page[-1].id
                 happening = Happening("periodic", [(entity, None) for entity in page])

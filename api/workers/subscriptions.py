@@ -32,6 +32,7 @@ from context_store import subscriptions as store
 from context_store.audiences import hidden_of, seeing_as
 from context_store.deliveries import NewDelivery, insert_deliveries
 from context_store.events import ChangeEvent, ChangeFeed
+from context_store.notified_entities import entities_by_key, matches_linked
 
 _AT_ONCE: Final = 50  # notifications made before other tasks have their turn: alerts above all
 
@@ -231,7 +232,7 @@ async def _meets_linked(connection: AsyncConnection, entry: Indexed, state: Expa
     if not entry.needs_linked:
         return True
     async with seeing_as(connection, entry.tenant_id, entry.audience):
-        return await store.matches_linked(connection, entry.tenant_id, entry.subscription.query, state.id)
+        return await matches_linked(connection, entry.tenant_id, entry.subscription.query, state.id)
 
 
 async def _states(
@@ -242,7 +243,7 @@ async def _states(
     Worked out backwards from the present state, because later changes have been made to it already. Changes later
     than this batch cannot be taken back, but the values that the event wrote are always the event's.
     """
-    found = await store.entities_by_key(connection, entity_keys)
+    found = await entities_by_key(connection, entity_keys)
     states: dict[int, ExpandedEntity] = {}
     present = {key: stored.entity for key, stored in found.items()}
     for change in reversed(events):

@@ -21,6 +21,7 @@ from context_store.caches import version_of
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries import NewDelivery, Priority, insert_deliveries
 from context_store.entities import EntityWriter
+from context_store.notified_entities import entities_by_key, matching_entities
 from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.subscriptions import SubscriptionStore
 from context_store.tenants import Tenants
@@ -214,7 +215,7 @@ async def test_entities_by_number_as_they_are_or_last_were(database: Database) -
         deleted = delete_entity(created[1].entity)
         await writer.write(connection, TENANT, keys[1], deleted, source="", now=NOW)
     async with database.transaction(ALL_TENANTS) as connection:
-        found = await store.entities_by_key(connection, [*keys, 999])
+        found = await entities_by_key(connection, [*keys, 999])
     assert {key: stored.entity for key, stored in found.items()} == {
         key: change.entity for key, change in zip(keys, created, strict=True)
     }
@@ -226,6 +227,6 @@ async def test_matching_entities_come_in_pages(database: Database) -> None:
         for number in range(5):
             await writer.write(connection, TENANT, None, create_entity(None, river(number), NOW), source="", now=NOW)
     async with database.transaction(ALL_TENANTS) as connection:
-        first = await store.matching_entities(connection, TENANT, EntityQuery(), limit=3, after=None)
-        rest = await store.matching_entities(connection, TENANT, EntityQuery(), limit=3, after=first[-1].id)
+        first = await matching_entities(connection, TENANT, EntityQuery(), limit=3, after=None)
+        rest = await matching_entities(connection, TENANT, EntityQuery(), limit=3, after=first[-1].id)
     assert [entity.id for entity in (*first, *rest)] == [river(number).id for number in range(5)]
