@@ -123,7 +123,7 @@ async def _answer(send: Send, status: int, kind: bytes, body: bytes, *others: tu
 _PROBLEM: Final = b"application/problem+json"
 _BUTTONS: Final = re.compile(
     r"/api/v1/(alarms/[^/]+/(acknowledge|shelve|unshelve)|contacts/[^/]+/(browsers|test)|drills(/[^/]+/(values|end))?"
-    r"|alert-rules/replay)"
+    r"|alert-rules/replay|((devices/[^/]+|quarantine/[0-9]+)/)?decode)"
 )
 
 

@@ -40,6 +40,7 @@ from api.routers.history_import import import_router
 from api.routers.inboxes import inboxes_router
 from api.routers.polls import polls_router
 from api.routers.quality import quality_router
+from api.routers.quarantine import quarantine_router
 from api.routers.readings import readings_router
 from api.routers.series import series_router
 from api.routers.silence import silence_router
@@ -109,6 +110,7 @@ def create_app(
     app.include_router(device_service_router(hub))
     app.include_router(device_files_router(hub))
     app.include_router(decoding_router(hub))
+    app.include_router(quarantine_router(hub))
     app.include_router(readings_router(hub))
     app.include_router(polls_router(hub))
     app.include_router(inboxes_router(hub))

@@ -19,6 +19,8 @@ PAGES: Final = {
     "/contacts": "staff/contacts.html",
     "/drills": "staff/drills.html",
     "/devices": "devices/index.html",
+    "/quarantine": "staff/quarantine.html",
+    "/frames": "staff/frames.html",
 }
 """File by path."""
 

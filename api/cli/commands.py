@@ -23,6 +23,7 @@ from api.cli import (
     polls,
     printing,
     quality,
+    quarantine,
     rules,
     silence,
     store,
@@ -132,47 +133,6 @@ def replay(
     guarded(lambda: printing.replay_demo(client, host, int(port), speed, backfill_hours, limit, _progress))
 
 
-@main.group()
-def quarantine() -> None:
-    """Messages that could not be taken / 受け入れできなかったメッセージ."""
-
-
-@quarantine.command("list")
-@client_options
-@click.option("--state", default="held", show_default=True, help="held, replayed, dropped or all")
-@click.option("--reason")
-@click.option("--limit", default=50, show_default=True)
-def list_quarantine(url: str | None, tenant: str | None, state: str, reason: str | None, limit: int) -> None:
-    """Messages with the reason, newest first."""
-    guarded(lambda: printing.print_quarantine(make_client(url, tenant), state, reason, limit))
-
-
-@quarantine.command("show")
-@client_options
-@click.argument("number", type=int)
-def show_quarantine(url: str | None, tenant: str | None, number: int) -> None:
-    """One message, whole."""
-    guarded(lambda: printing.print_json(make_client(url, tenant).get(f"/api/v1/quarantine/{number}")))
-
-
-@quarantine.command("replay")
-@client_options
-@click.argument("number", type=int, required=False)
-@click.option("--reason", help="Only messages held for this reason")
-def replay_quarantine(url: str | None, tenant: str | None, number: int | None, reason: str | None) -> None:
-    """Try message NUMBER again, or all that are held."""
-    path = "/api/v1/quarantine/replay" if number is None else f"/api/v1/quarantine/{number}/replay"
-    guarded(lambda: printing.print_json(make_client(url, tenant).post(path, reason=reason)))
-
-
-@quarantine.command("drop")
-@client_options
-@click.argument("number", type=int)
-def drop_quarantine(url: str | None, tenant: str | None, number: int) -> None:
-    """Give message NUMBER up; its row stays as a record."""
-    guarded(lambda: make_client(url, tenant).delete(f"/api/v1/quarantine/{number}"))
-
-
 @main.group(invoke_without_command=True)
 @client_options
 @click.option("--follow", is_flag=True, help="Print alerts as they happen / 警報を流し続ける")
@@ -222,6 +182,7 @@ for command in (
     devices.devices,
     drills.drills,
     polls.polls,
+    quarantine.quarantine,
     inboxes.inboxes,
     rules.rules,
     rules.alarms,

@@ -40,16 +40,6 @@ def print_json(document: Any) -> None:
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
-def print_quarantine(client: HubClient, state: str, reason: str | None, limit: int) -> None:
-    """One line a message."""
-    found = client.get("/api/v1/quarantine", state=state, reason=reason, limit=limit)["messages"]
-    for message in found:
-        click.echo(
-            f"{message['id']:8} {message['receivedAt']:27} {message['state']:8} {message['reason']:18} "
-            f"{message['topic']}  {message['detail']}"
-        )
-
-
 def print_alerts(client: HubClient, follow: bool, everything: bool, limit: int) -> None:
     """Open alerts, or all, oldest first; with ``follow`` the ones to come."""
     state = "all" if everything else "open"

@@ -284,6 +284,9 @@ DEVICES: Final[dict[str, Schema]] = {
             "detail": {"type": "string"},
             "state": one_of("held", "replayed", "dropped"),
             "attempts": COUNT,
+            "size": COUNT | {"description": "Bytes"},
+            "deviceId": TEXT_OR_NULL | {"description": "Of one message: the device it is of"},
+            "payloadHex": {"description": "Of one message", "type": "string"},
             "payloadBase64": {"type": "string", "contentEncoding": "base64"},
             "payloadText": TEXT_OR_NULL,
             "resolvedAt": TIME_OR_NULL,
@@ -292,5 +295,34 @@ DEVICES: Final[dict[str, Schema]] = {
         description="A message that could not be taken, with its bytes and the reason",
     ),
     "Quarantine": members({"messages": array(ref("QuarantineEntry"))}, ["messages"]),
-    "Replay": members({"stored": COUNT, "stillHeld": COUNT}, ["stored", "stillHeld"]),
+    "QuarantineSummary": members(
+        {
+            "groups": array(
+                members(
+                    {
+                        "deviceKey": TEXT_OR_NULL,
+                        "reason": one_of(*Reason),
+                        "count": COUNT,
+                        "first": TIME,
+                        "last": TIME,
+                        "newestId": COUNT,
+                    },
+                    ["deviceKey", "reason", "count", "first", "last", "newestId"],
+                )
+            )
+        },
+        ["groups"],
+        description="What is held, by device and reason",
+    ),
+    "QuarantineDecodeInput": members(
+        {"device": {"description": "Members of the registration to try out", "type": "object"}}
+    ),
+    "Replay": members(
+        {
+            "stored": COUNT,
+            "stillHeld": COUNT,
+            "last": COUNT | {"description": "There may be more: what to give as after"},
+        },
+        ["stored", "stillHeld"],
+    ),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``POST /api/v1/devices/{id}/decode``: send a frame, see the decode. Nothing is stored."""
+"""``POST /api/v1/devices/{id}/decode`` and ``/decode``: send a frame, see the decode. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from broker.errors import BadRequestData
 from broker.times import to_text
 from ingest.decode import Explanation, Message
 
+_UNNAMED = "try"
 _PAYLOADS = ("payloadText", "payloadBase64", "payloadHex")
 
 
@@ -39,21 +40,40 @@ def decoding_router(hub: Hub) -> APIRouter:
         openapi_extra=takes("DecodeInput"),
     )
     async def decode(tenant_id: TenantId, device_id: str, body: JsonObject) -> Json:
-        device = await _device(hub, tenant_id, device_id, body.get("device"))
+        return explained(body, await tried_device(hub, tenant_id, device_id, body.get("device")))
+
+    @router.post(
+        "/decode",
+        summary="The same without a registered device / 登録前の試し読み",
+        description="``device`` is the registration to try. / 登録せずに、機種や形式を試せます。",
+        responses=answers("Decode", *NEEDED),
+        openapi_extra=takes("DecodeInput"),
+    )
+    async def decode_unregistered(tenant_id: TenantId, body: JsonObject) -> Json:
+        return explained(body, await tried_device(hub, tenant_id, None, body.get("device")))
+
+    def explained(body: dict[str, Any], device: Device) -> Json:
         topic = _text(body, "topic") or f"minamo/v1/{device.key}/readings"
         received = _text(body, "receivedAt")
         received_at = parse_moment(received, "receivedAt") if received else datetime.now(UTC)
-        return Json(_document(decoder.explain(Message(topic, payload_of(body), received_at), device)))
+        return Json(explanation_document(decoder.explain(Message(topic, payload_of(body), received_at), device)))
 
     return router
 
 
-async def _device(hub: Hub, tenant_id: int, device_id: str, changes: Any) -> Device:
+async def tried_device(hub: Hub, tenant_id: int, device_id: str | None, changes: Any) -> Device:
+    """The device with the members in ``changes`` in place of its own; without ``device_id``, a device of them alone.
+
+    Raises :class:`BadRequestData`, :class:`ResourceNotFound`.
+    """
+    if changes is not None and not isinstance(changes, dict):
+        raise BadRequestData(f"device is {changes!r}; it has to be an object with members of the registration")
+    if device_id is None:
+        unnamed = {"id": _UNNAMED, "entityId": f"urn:ngsi-ld:Device:{_UNNAMED}"}
+        return (await try_document(hub, tenant_id, unnamed | (changes or {}) | {"id": _UNNAMED})).device
     record = (await hub.devices.listed(tenant_id, device_id)).record
     if changes is None:
         return record.device
-    if not isinstance(changes, dict):
-        raise BadRequestData(f"device is {changes!r}; it has to be an object with members of the registration")
     document = {**record_document(record), **changes, "id": device_id}
     return (await try_document(hub, tenant_id, document)).device
 
@@ -79,7 +99,8 @@ def payload_of(body: dict[str, Any]) -> bytes:
         raise BadRequestData(f"{given[0]}: {exc}") from exc
 
 
-def _document(found: Explanation) -> dict[str, Any]:
+def explanation_document(found: Explanation) -> dict[str, Any]:
+    """What a message would become, as JSON."""
     return {
         "measurements": [
             {"observedAt": to_text(m.observed_at), "values": m.values, "units": dict(m.units), "state": dict(m.state)}

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/api/v1/devices`` and ``/api/v1/quarantine``: the sensors, and the messages that could not be taken."""
+"""``/api/v1/devices``: the sensors."""
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -14,13 +13,10 @@ from api.device_registration import register
 from api.device_views import registered_document, shown
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.quarantine import ReplayResult, drop, replay
-from api.requests import JsonObject, RowNumber, TenantId
+from api.requests import JsonObject, TenantId
 from api.responses import Json
 from broker.errors import AlreadyExists, Conflict
-from broker.times import to_text, to_text_or_none
 from context_store.devices import DeviceFilter
-from context_store.quarantine import QuarantineEntry
 
 DEFAULT_PAGE: Final = 1000
 MAX_PAGE: Final = 10_000
@@ -73,89 +69,4 @@ def devices_router(hub: Hub) -> APIRouter:
         await hub.devices.delete(tenant_id, device_id)
         return Response(status_code=204)
 
-    _quarantine(router, hub)
     return router
-
-
-def _quarantine(router: APIRouter, hub: Hub) -> None:
-    @router.get(
-        "/quarantine",
-        summary="Messages that could not be taken / 受け入れできなかったメッセージ",
-        responses=answers("Quarantine"),
-    )
-    async def quarantine(
-        tenant_id: TenantId,
-        state: Annotated[Literal["held", "replayed", "dropped", "all"], Query()] = "held",
-        reason: str | None = None,
-        device: str | None = None,
-        before: RowNumber | None = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> Json:
-        entries = await hub.quarantine.page(
-            tenant_id,
-            state=None if state == "all" else state,
-            reason=reason,
-            device_key=device,
-            before=before,
-            limit=limit,
-        )
-        return Json({"messages": [entry_document(entry) for entry in entries]})
-
-    @router.get(
-        "/quarantine/{quarantine_id}",
-        summary="One message / メッセージ一件",
-        responses=answers("QuarantineEntry", *NEEDED),
-    )
-    async def entry(tenant_id: TenantId, quarantine_id: RowNumber) -> Json:
-        return Json(entry_document(await hub.quarantine.get(tenant_id, quarantine_id)))
-
-    @router.post(
-        "/quarantine/replay", summary="Try all held messages again / 保留中の再投入", responses=answers("Replay")
-    )
-    async def replay_all(tenant_id: TenantId, reason: str | None = None, device: str | None = None) -> Json:
-        ids = await hub.quarantine.held_ids(tenant_id, reason=reason, device_key=device)
-        return Json(_result(await replay(hub, tenant_id, ids)))
-
-    @router.post(
-        "/quarantine/{quarantine_id}/replay",
-        summary="Try a message again / 一件の再投入",
-        responses=answers("Replay", *NEEDED),
-    )
-    async def replay_one(tenant_id: TenantId, quarantine_id: RowNumber) -> Json:
-        await hub.quarantine.get(tenant_id, quarantine_id)
-        return Json(_result(await replay(hub, tenant_id, [quarantine_id])))
-
-    @router.delete(
-        "/quarantine/{quarantine_id}",
-        status_code=204,
-        summary="Drop a message / 破棄",
-        responses=answers(None, *NEEDED, statuses=(204,)),
-    )
-    async def drop_one(tenant_id: TenantId, quarantine_id: RowNumber) -> Response:
-        await drop(hub, tenant_id, quarantine_id)
-        return Response(status_code=204)
-
-
-def _result(result: ReplayResult) -> dict[str, Any]:
-    return {"stored": result.stored, "stillHeld": result.still_held}
-
-
-def entry_document(entry: QuarantineEntry) -> dict[str, Any]:
-    """A quarantined message as JSON: the raw bytes in base64, and as text where they are UTF-8."""
-    try:
-        text = entry.payload.decode()
-    except UnicodeDecodeError:
-        text = None
-    return {
-        "id": entry.quarantine_id,
-        "receivedAt": to_text(entry.received_at),
-        "topic": entry.topic,
-        "deviceKey": entry.device_key,
-        "reason": entry.reason,
-        "detail": entry.detail,
-        "state": entry.state,
-        "attempts": entry.attempts,
-        "payloadBase64": base64.b64encode(entry.payload).decode(),
-        "payloadText": text,
-        "resolvedAt": to_text_or_none(entry.resolved_at),
-    }

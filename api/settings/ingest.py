@@ -68,3 +68,11 @@ class IngestSettings(BaseModel):
         "What rarely changes is written at once.",
         "機器のエンティティ（最終受信、電池、電波）を書き込む最短間隔。まれに変わる項目は変化時に書く。", ge=0,
     )  # fmt: skip
+    quarantine_held_days: int | None = setting(
+        365, "ingest", "How long messages are held in quarantine before they are removed; empty: for ever.",
+        "隔離したメッセージを保留する日数。空なら無期限。", ge=1, le=36_500,
+    )  # fmt: skip
+    quarantine_resolved_days: int | None = setting(
+        30, "ingest", "How long messages that were replayed or dropped stay on record; empty: for ever.",
+        "再投入または破棄したメッセージの記録を残す日数。空なら無期限。", ge=1, le=36_500,
+    )  # fmt: skip

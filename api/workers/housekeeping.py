@@ -43,8 +43,18 @@ async def remove_expired(hub: Hub, now: datetime) -> None:
     removed = await hub.deliveries.purge(now - timedelta(hours=hub.settings.notification_retention_hours))
     contexts = await hub.hosted_contexts.remove_unused(now - _UNUSED_CONTEXTS)
     maps = await EntityMapStore(hub.database).remove_expired(now)
+    settings = hub.settings
+    quarantined = await hub.quarantine.expire(
+        _days_before(now, settings.quarantine_held_days), _days_before(now, settings.quarantine_resolved_days)
+    )
+    if quarantined:
+        log.info("housekeeping.quarantine_expired", messages=quarantined)
     if dropped or removed or contexts or maps:
         log.info("housekeeping.removed", partitions=dropped, deliveries=removed, contexts=contexts, entity_maps=maps)
+
+
+def _days_before(now: datetime, days: int | None) -> datetime | None:
+    return None if days is None else now - timedelta(days=days)
 
 
 async def _event_horizon(hub: Hub, horizon: datetime) -> datetime:

@@ -11,6 +11,8 @@ const PAGES = [
   ["contacts", "連絡先・当番", "Contacts"],
   ["drills", "訓練", "Drills"],
   ["devices", "機器", "Devices"],
+  ["quarantine", "隔離", "Quarantine"],
+  ["frames", "試し読み", "Try a frame"],
 ];
 
 const IN_DRILLS = ["./", "alarms"];

@@ -12,9 +12,10 @@ export const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
  * Begins a page: texts, links, language buttons, sign-in.
  * @param {string} title  key of its title
  * @param {() => void} redraw  called when the language has changed
+ * @param {...URL} texts  where the page has texts of its own
  */
-export async function openPage(title, redraw) {
-  textsFrom(new URL("../i18n/", import.meta.url), new URL("i18n/", import.meta.url));
+export async function openPage(title, redraw, ...texts) {
+  textsFrom(new URL("../i18n/", import.meta.url), new URL("i18n/", import.meta.url), ...texts);
   const show = () => {
     document.title = `${t(title)} - Minamo`;
     showNav(byId("nav"));
