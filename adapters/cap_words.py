@@ -70,12 +70,14 @@ WITHDRAWN: Final = Classification("Unknown", "Unknown", "Unknown", "Monitor")
 LEVELS: Final[dict[str, int]] = {"caution": 2, "evacuation_decision": 3, "danger": 4, "overflow": 5}
 """The 警戒レベル that a stage corresponds to; the levels of 危機管理型水位計 correspond to none by definition."""
 
-_WARNINGS: Final = {
+WARNINGS: Final = {
     2: "レベル２氾濫注意報",
     3: "レベル３氾濫警報",
     4: "レベル４氾濫危険警報",
     5: "レベル５氾濫特別警報",
 }
+"""The warnings of the authorities by level, with the names that are in force since 2026-05-28."""
+
 _FULL_WIDTH: Final = str.maketrans("12345", "１２３４５")
 
 
@@ -94,7 +96,7 @@ def event_words(stage: str, *, is_open: bool, language: Language) -> str:
 
 def instruction(stage: str, language: Language) -> str:
     """Where to look now: at the warnings and at what the municipality says."""
-    warning = _WARNINGS.get(LEVELS.get(stage, 0))
+    warning = WARNINGS.get(LEVELS.get(stage, 0))
     if language == "easy":
         return (
             "これは 機械（センサー）が はかった お知らせです。警報（けいほう）では ありません。"

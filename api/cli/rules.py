@@ -160,6 +160,25 @@ def unshelve(url: str | None, tenant: str | None, alarm_id: str, reason: str | N
     _do(url, tenant, alarm_id, "unshelve", {"by": by, "reason": reason})
 
 
+@alarms.command("records")
+@client_options
+@click.option("--status", type=click.Choice(["actual", "exercise", "test"]), default="actual", show_default=True)
+@click.option("--from", "start", help="ISO 8601")
+@click.option("--to", "end", help="ISO 8601")
+def records(url: str | None, tenant: str | None, status: str, start: str | None, end: str | None) -> None:
+    """Neutral records, one a line: ready for L-Alert, not its interface / L アラート入力用の中立記録."""
+
+    def work() -> None:
+        client, after = make_client(url, tenant), 0
+        span = {"from": start, "to": end, "status": status}
+        while found := client.get(f"{_ALARMS}/records", after=after, limit=1000, **span)["records"]:
+            for record in found:
+                click.echo(orjson.dumps(record).decode())
+            after = found[-1]["recordId"]
+
+    guarded(work)
+
+
 @alarms.command("audit")
 @client_options
 @click.option("--from", "start", help="ISO 8601")

@@ -302,6 +302,15 @@ ALERTS: Final[dict[str, Schema]] = {
         others=True,
         description="Facts without words of any language; sequence ascends",
     ),
+    "AlarmRecord": members(
+        {"documentId": TEXT, "version": COUNT, "recordId": COUNT, "status": one_of("actual", "exercise", "test")}
+        | {"infoType": one_of("issued", "updated", "cleared", "cancelled"), "step": _STEP_KIND, "issuedAt": TIME},
+        ["documentId", "version", "recordId", "status", "infoType", "issuedAt"],
+        others=True,
+        description="All of it is in /api/v1/alarms/records/schema. Not the interface of L-Alert",
+    ),
+    "AlarmRecords": members({"records": array(ref("AlarmRecord"))}, ["records"]),
+    "JsonSchema": {"type": "object", "description": "A JSON Schema (draft 2020-12)"},
     "AlarmSteps": members({"steps": array(ref("AlarmStep"))}, ["steps"]),
     "AcknowledgeInput": members({"by": _BY, "note": _REASON}),
     "ShelveInput": members(

@@ -18,6 +18,7 @@ from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
 from api.requests import JsonObject, RowNumber, TenantId, parse_moment
 from api.responses import Json
+from api.routers.alarm_records import add_record_routes
 from broker.alerts.lifecycle import acknowledge, shelve, unshelve
 from broker.alerts.steps import alarm_document
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
@@ -46,6 +47,7 @@ _State = Annotated[Literal["open", "all"], Query(description="open: not cleared 
 def alarms_router(hub: Hub) -> APIRouter:
     """The routes on ``hub``."""
     router = APIRouter(prefix="/api/v1", tags=["alarms"])
+    add_record_routes(router, hub)
     _reading(router, hub)
     _changing(router, hub)
     _incidents(router, hub)

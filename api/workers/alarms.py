@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from psycopg import AsyncConnection
@@ -46,9 +47,10 @@ class Turn:
 class AlarmKeeper:
     """Writes alarms and their steps into the caller's transaction."""
 
-    def __init__(self, store: AlarmStore, writer: EntityWriter) -> None:
+    def __init__(self, store: AlarmStore, writer: EntityWriter, *, cap_status: str = "Test") -> None:
         self._store = store
         self._writer = writer
+        self._cap_status = cap_status
 
     async def hold(self, connection: AsyncConnection, turns: Sequence[Turn]) -> dict[StateKey, KeptAlarm]:
         """The open alarms that ``turns`` are about; to be called before events are numbered."""
@@ -71,7 +73,7 @@ class AlarmKeeper:
             place = places[turn.key.tenant_id, turn.entity_id]
             for step in advance(kept.alarm if kept else None, subject, turn.decisions, turn.stages, now):
                 is_exercise = turn.key.tenant_id in exercises
-                about = kept.about if kept else about_document(turn.rule, place, is_exercise=is_exercise)
+                about = kept.about if kept else self._about(turn.rule, place, is_exercise)
                 following = KeptAlarm(turn.key.tenant_id, step.alarm, about)
                 if kept is None:
                     river = place.river_ja or place.entity_id
@@ -81,6 +83,9 @@ class AlarmKeeper:
                 held[turn.key] = kept
             else:
                 held.pop(turn.key, None)
+
+    def _about(self, rule: AlertRule, place: Place, is_exercise: bool) -> dict[str, Any]:
+        return about_document(rule, place, is_exercise=is_exercise, cap_status=self._cap_status)
 
     async def take(self, connection: AsyncConnection, kept: KeptAlarm, step: Step, now: datetime) -> KeptAlarm:
         """Write the alarm after ``step``, the step, and what the alert entities say; the stream is locked."""

@@ -76,7 +76,7 @@ class AlertEvaluator:
         self._store = store
         self._directory = RuleDirectory(rules)
         self._writer = writer
-        self._alarms = AlarmKeeper(alarms or AlarmStore(), writer)
+        self._alarms = AlarmKeeper(alarms or AlarmStore(), writer, cap_status=cap.status)
         self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
         self._reissued_at = datetime.min.replace(tzinfo=UTC)

@@ -71,10 +71,13 @@ def alarm_document(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def about_document(rule: AlertRule, place: Place, *, is_exercise: bool = False) -> dict[str, Any]:
+def about_document(
+    rule: AlertRule, place: Place, *, is_exercise: bool = False, cap_status: str = "Test"
+) -> dict[str, Any]:
     """What the steps of an alarm have in common: names, place, units, and how thresholds were given.
 
-    ``exercise`` True: it belongs to a drill and may reach nobody but those chosen for it.
+    ``exercise`` True: it belongs to a drill and may reach nobody but those chosen for it. ``capStatus``: what the hub
+    was when the alarm began (CAP 1.2, 3.2.1), so that no test becomes actual by a setting that is changed later.
     """
     river = None if place.river_ja is None else {"ja": place.river_ja, "en": place.river_en or place.river_ja}
     return {
@@ -87,4 +90,5 @@ def about_document(rule: AlertRule, place: Place, *, is_exercise: bool = False) 
         "reference": rule.reference,
         "zeroPoint": rule.zero_point,
         "exercise": is_exercise,
+        "capStatus": "Exercise" if is_exercise else cap_status,
     }

@@ -3,9 +3,9 @@
 
 from broker.contacts.browsers import ENROLMENT_ENDED, MOST_BROWSERS, Browser, Enrolment
 from broker.contacts.payloads import Way, payload
-from broker.contacts.people import Channel, Contact, Group, Plan, Roster, is_urgent
+from broker.contacts.people import Channel, Contact, Group, Language, Plan, Roster, is_urgent
 from broker.contacts.telling import recipients
-from broker.contacts.words import Words, test_words, words_of, words_of_many
+from broker.contacts.words import Words, test_marked, test_words, words_of, words_of_many
 
 __all__ = [
     "ENROLMENT_ENDED",
@@ -15,6 +15,7 @@ __all__ = [
     "Contact",
     "Enrolment",
     "Group",
+    "Language",
     "Plan",
     "Roster",
     "Way",
@@ -22,6 +23,7 @@ __all__ = [
     "is_urgent",
     "payload",
     "recipients",
+    "test_marked",
     "test_words",
     "words_of",
     "words_of_many",

@@ -105,6 +105,11 @@ def words_of_many(steps: Sequence[Step], language: Language, zone: tzinfo) -> Wo
     return Words(title, "\n".join(lines))
 
 
+def test_marked(words: Words, language: Language) -> Words:
+    """The same as a test: whatever reads it has to see that it is none in earnest."""
+    return Words(_MARK[language] + words.subject, f"{_MARK[language]}{words.text}")
+
+
 def test_words(name: str, language: Language) -> Words:
     """What a test of a contact's channels says."""
     text = {

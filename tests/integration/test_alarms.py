@@ -412,3 +412,27 @@ class TestReplay:
             await city.measure(BRIDGE, 60, 0.5)
             question = {"from": to_text(at(-1)), "to": to_text(at(100))}
             assert "more than 1000 readings" in (await city.post("/alert-rules/replay", question, 403))["detail"]
+
+
+async def test_records_are_versions_of_a_document_and_a_setting_makes_no_test_actual(
+    city: City, database_url: str
+) -> None:
+    await city.put_rule()
+    for minute, level in ((0, 1.5), (10, 2.5)):
+        await city.measure(BRIDGE, minute, level)
+    alarm = (await city.alarm())["alarmId"]
+    await city.post(f"/alarms/{alarm}/acknowledge", {"by": "佐藤"})
+    assert (await city.get("/alarms/records"))["records"] == []
+    found = (await city.get("/alarms/records", status="test"))["records"]
+    assert [(one["documentId"], one["version"], one["step"]) for one in found] == [
+        (alarm, 1, "raised"),
+        (alarm, 2, "escalated"),
+    ]
+    async with running(database_url, cap_status="Actual", cap_sender="minamo@city.example.jp") as live:
+        await live.measure(BRIDGE, 20, 0.5)
+        await live.measure(WEIR, 20, 2.5)
+        actual = (await live.get("/alarms/records"))["records"]
+        assert [(one["station"]["id"], one["step"]) for one in actual] == [(WEIR, "raised")]
+        answer = await live.http.get("/api/v1/alarms/records", params={"status": "test", "format": "ndjson"})
+        assert len(answer.text.splitlines()) == 3 and answer.headers["content-type"] == "application/x-ndjson"
+        assert (await live.get("/alarms/records/schema"))["$id"] == actual[0]["schema"]
