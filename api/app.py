@@ -36,6 +36,7 @@ from api.routers.device_service import device_service_router
 from api.routers.devices import devices_router
 from api.routers.drills import drills_router
 from api.routers.export import export_router
+from api.routers.forecasts import forecasts_router
 from api.routers.history_import import import_router
 from api.routers.inboxes import inboxes_router
 from api.routers.polls import polls_router
@@ -97,6 +98,7 @@ def create_app(
     app.include_router(alarms_router(hub))
     app.include_router(contacts_router(hub))
     app.include_router(audiences_router(hub))
+    app.include_router(forecasts_router(hub))
     app.include_router(drills_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))

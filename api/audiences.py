@@ -34,7 +34,7 @@ class _Open:
 
 
 def _open(methods: frozenset[str], path: str, audience: Audience = Audience.PUBLIC) -> _Open:
-    return _Open(audience, methods, re.compile(path + "/?"))
+    return _Open(audience, methods, re.compile(f"(?:{path})/?"))
 
 
 _ID: Final = "[^/]+"
@@ -51,6 +51,7 @@ _OPEN: Final = (
     _open(_READ, rf"/api/v1/stations(/{_ID}/series)?"),
     _open(_READ, r"/api/v1/entities/(?!.*/quality/).+/series/.+"),
     _open(_READ, r"/api/v1/export"),
+    _open(_READ, rf"/api/v1/forecasts|/api/v1/forecast-runs(/{_ID})?"),
     _open(_READ, r"/api/v1/alerts(/stream|/cap)?"),
     _open(_READ, rf"/api/v1/alerts/{_ID}/cap(/\d+)?"),
     _open(_POST | {"DELETE"}, r"/api/v1/session"),

@@ -44,6 +44,7 @@ from api.workers.delivery_policy import make_delivery_worker
 from api.workers.drills import run_drills
 from api.workers.expiry import collect_expired
 from api.workers.feed import FeedLoop
+from api.workers.forecasts import ForecastWorker
 from api.workers.housekeeping import housekeeping
 from api.workers.polls import run_polls
 from api.workers.rollups import RollupWorker
@@ -205,6 +206,9 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     rollup_worker = RollupWorker(Rollups(hub.database), Retention(hub.database, hub.settings.kept))
     parts.health.add("rollups", rollup_worker.check)
     parts.add("rollups", rollup_worker.run())
+    forecasts = ForecastWorker(hub)
+    parts.health.add("forecasts", forecasts.check)
+    parts.add("forecasts", forecasts.run())
     supervision = SupervisionWorker(hub)
     parts.health.add("supervision", supervision.check)
     parts.add("supervision", supervision.run())

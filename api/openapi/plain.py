@@ -30,6 +30,7 @@ TAGS: Final = {
     "history": "Series for charts, history as files / 時系列と履歴ファイル",
     "alerts": "Alerts and the rules behind them / 警報と警報ルール",
     "alarms": "Alarms by station and river, what people did / 警報への対応、事案、監査記録",
+    "forecasts": "What models say, and how good it was / 予測とその検証",
     "audiences": "What is public, for the briefed, for staff / 公開範囲",
     "contacts": "Who is told about alarms, and who was / 連絡先と送信記録",
     "drills": "Exercises that reach nobody but the chosen / 訓練",

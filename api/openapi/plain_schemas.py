@@ -24,6 +24,7 @@ from api.openapi.building import (
 )
 from api.openapi.contact_schemas import CONTACTS
 from api.openapi.device_schemas import DEVICES
+from api.openapi.forecast_schemas import FORECASTS
 from api.openapi.history_schemas import HISTORY
 from api.openapi.poll_schemas import POLLS
 from broker.quality import Flag
@@ -183,5 +184,16 @@ HEALTH: Final[dict[str, Schema]] = {
     ),
 }
 
-PLAIN: Final = {**AUDIENCES, **DEVICES, **POLLS, **ALERTS, **CONTACTS, **DELIVERIES, **STATIONS, **HISTORY, **HEALTH}
+PLAIN: Final = {
+    **AUDIENCES,
+    **FORECASTS,
+    **DEVICES,
+    **POLLS,
+    **ALERTS,
+    **CONTACTS,
+    **DELIVERIES,
+    **STATIONS,
+    **HISTORY,
+    **HEALTH,
+}
 """All of them."""

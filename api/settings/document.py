@@ -18,6 +18,7 @@ GROUPS: Final[dict[str, str]] = {
     "workers": "Workers and live view / ワーカーと画面表示",
     "quality": "Quality and silence / 品質と途絶",
     "alerts": "Alerts and incidents / 警報と事案",
+    "forecasts": "Forecasts / 予測",
     "contacts": "Ways to people / 連絡手段",
     "delivery": "Notifications and webhooks / 通知と Webhook",
     "overload": "Overload / 過負荷",

@@ -27,6 +27,7 @@ from api.settings.contexts import ContextSettings
 from api.settings.database import DatabaseSettings
 from api.settings.delivery import DeliverySettings
 from api.settings.fields import is_loopback
+from api.settings.forecasts import ForecastSettings
 from api.settings.general import GeneralSettings
 from api.settings.history import HistorySettings
 from api.settings.http import HttpSettings
@@ -48,6 +49,7 @@ OTHER_VARIABLES: Final = frozenset({CONFIG_VARIABLE, "MINAMO_TOKEN", "MINAMO_URL
 
 class Settings(
     HistorySettings,
+    ForecastSettings,
     QuerySettings,
     ContextSourceSettings,
     ContextSettings,

@@ -227,10 +227,10 @@ async def _places(
 
 
 def _outcome(item: _Decided, place: Place, cap: Mapping[str, Any]) -> AlertOutcome:
-    """Silence is no message to the public: what it means is for staff to find out."""
+    """Silence and forecasts are no messages to the public: what they mean is for staff to find out."""
     decision = item.decision
     message = alert_message(decision, item.rule, place)
-    if not decision.by_silence:
+    if not decision.by_silence and not item.rule.looks_ahead(decision.stage):
         message["cap"] = cap
     return AlertOutcome(key=item.key, entity_id=place.entity_id, decision=decision, message=message)
 

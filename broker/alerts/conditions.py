@@ -4,7 +4,8 @@
 A condition is a tree in JSON::
 
     {"all": [{"level": {"atLeast": 2.0}},
-             {"any": [{"rise": {"atLeast": 0.6, "over": 1800}},                        # 0.6 m/h over half an hour
+             {"any": [{"forecast": {"atLeast": 3.1, "within": 10800, "model": "tomoe-rri"}},   # the highest of 3 hours
+                      {"rise": {"atLeast": 0.6, "over": 1800}},                        # 0.6 m/h over half an hour
                       {"reaches": {"threshold": 3.1, "within": 3600, "over": 1800}},   # in an hour, at this rate
                       {"sum": {"atLeast": 30, "over": 3600, "attribute": IRI, "entity": URI}},
                       {"some": {"count": 2, "of": [...]}},
@@ -15,9 +16,10 @@ Truth has three values: what is not known (no reading, or one too old) decides n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 from broker.alerts.documents import (
@@ -25,6 +27,7 @@ from broker.alerts.documents import (
     boolean_of,
     count_of,
     iri_of,
+    matching,
     not_negative,
     number_of,
     object_of,
@@ -34,6 +37,7 @@ from broker.alerts.documents import (
     unit_of,
     wrong,
 )
+from broker.alerts.forecasts import FORECAST, MODEL, forecast_dataset, highest_ahead, reached_at
 from broker.alerts.windows import (
     Points,
     amount,
@@ -43,6 +47,7 @@ from broker.alerts.windows import (
     remember_level,
     slope_per_hour,
 )
+from broker.times import to_text
 from schemas.terms import NO_DATASET
 
 DEFAULT_MAX_AGE: Final = timedelta(hours=1)
@@ -52,7 +57,7 @@ MOST_DEPTH: Final = 8
 _DECIMALS: Final = 9
 _INSTANT_S: Final = 1e-6  # what is measured now is never too old
 
-Kind = Literal["level", "rise", "reaches", "sum"]
+Kind = Literal["level", "rise", "reaches", "sum", "forecast"]
 Memory = Mapping[str, Points]
 """What is remembered of each term (:attr:`Term.key`)."""
 
@@ -62,6 +67,7 @@ _MEMBERS: Final[dict[Kind, frozenset[str]]] = {
     "rise": _COMMON | {"atLeast", "hysteresis", "over"},
     "reaches": _COMMON | {"threshold", "within", "over"},
     "sum": _COMMON | {"atLeast", "hysteresis", "over", "counter"},
+    "forecast": frozenset({"attribute", "entity", "unitCode", "atLeast", "hysteresis", "within", "model"}),
 }
 
 
@@ -90,10 +96,15 @@ class Term:
     max_age: timedelta = DEFAULT_MAX_AGE
     counter: bool = False
     unit_code: str | None = None
+    about: str = ""
+    """Of a forecast: the attribute (IRI) that is forecast; ``series`` is then what the entity says of it."""
+    model: str = ""
 
     @property
     def key(self) -> str:
         """What it remembers is kept under this; terms that remember the same share it."""
+        if self.kind == "forecast":
+            return f"forecast||{self.unit_code or ''}|{self.series.dataset}|{self.series.entity or ''}"
         how = "count" if self.counter else "sum" if self.kind == "sum" else "level"
         where = f"{self.series.attribute}|{self.series.dataset}|{self.series.entity or ''}"
         return f"{how}|{self.over.total_seconds():g}|{self.unit_code or ''}|{where}"
@@ -142,6 +153,8 @@ def remember(term: Term, points: Points, at: float, value: float) -> Points:
 def measure(term: Term, memory: Memory, at: float) -> float | None:
     """What ``term`` compares at ``at``; None when it is not known. For ``reaches``: seconds until then."""
     points = memory.get(term.key, ())
+    if term.kind == "forecast":
+        return highest_ahead(points, at, term.within.total_seconds())
     if not points or at - points[-1][0] >= max(term.max_age.total_seconds(), _INSTANT_S):
         return None
     if term.kind == "level":
@@ -171,7 +184,7 @@ def truth(condition: Condition, memory: Memory, at: float, *, loose: bool = Fals
 
 def measures(condition: Condition, memory: Memory, at: float) -> list[dict[str, Any]]:
     """What was compared with what, for people and programs."""
-    return [_shown(term, measure(term, memory, at)) for term in terms_of(condition)]
+    return [_shown(term, measure(term, memory, at), memory, at) for term in terms_of(condition)]
 
 
 def parse_condition(value: object, path: str, own: Series, hysteresis: float) -> Condition:
@@ -214,7 +227,7 @@ def _seconds_until(limit: float, level: float, slope: float | None) -> float | N
 def _parse(value: object, path: str, own: Series, hysteresis: float, depth: int) -> Condition:
     node = object_of(value, path)
     if len(node) != 1 or depth == 0:
-        expected = "level, rise, reaches, sum, all, any, some or not"
+        expected = "level, rise, reaches, sum, forecast, all, any, some or not"
         raise wrong(path, f"exactly one of {expected} is expected" if depth else "nested too deep")
     name, inside = next(iter(node.items()))
     where = f"{path}.{name}"
@@ -233,7 +246,7 @@ def _parse(value: object, path: str, own: Series, hysteresis: float, depth: int)
     if name in ("all", "any"):
         parts = _parts(inside, where, own, hysteresis, depth)
         return Combined("all", parts, len(parts)) if name == "all" else Combined("any", parts, 1)
-    raise wrong(where, "unknown condition; known are level, rise, reaches, sum, all, any, some, not")
+    raise wrong(where, "unknown condition; known are level, rise, reaches, sum, forecast, all, any, some, not")
 
 
 def _parts(value: object, path: str, own: Series, hysteresis: float, depth: int) -> tuple[Condition, ...]:
@@ -241,9 +254,26 @@ def _parts(value: object, path: str, own: Series, hysteresis: float, depth: int)
     return tuple(_parse(item, f"{path}[{n}]", own, hysteresis, depth - 1) for n, item in enumerate(items))
 
 
+def _parse_forecast(term: Mapping[str, Any], path: str, own: Series, hysteresis: float) -> Term:
+    model = matching(term.get("model"), f"{path}.model", re.compile(MODEL), "the name of a model")
+    plain = _series({name: term[name] for name in ("attribute", "entity") if name in term}, path, own)
+    return Term(
+        kind="forecast",
+        series=Series(FORECAST, forecast_dataset(model, plain.attribute), plain.entity),
+        limit=number_of(term.get("atLeast"), f"{path}.atLeast"),
+        within=span_of(term.get("within"), f"{path}.within", LONGEST_WINDOW),
+        hysteresis=not_negative(term.get("hysteresis", hysteresis), f"{path}.hysteresis"),
+        unit_code=None if term.get("unitCode") is None else unit_of(term["unitCode"], f"{path}.unitCode"),
+        about=plain.attribute,
+        model=model,
+    )
+
+
 def _parse_term(kind: Kind, value: object, path: str, own: Series, hysteresis: float) -> Term:
     term = object_of(value, path)
     only(term, _MEMBERS[kind], f"{path}.")
+    if kind == "forecast":
+        return _parse_forecast(term, path, own, hysteresis)
     default = hysteresis if kind == "level" else 0.0
     limit = "threshold" if kind == "reaches" else "atLeast"
     return Term(
@@ -269,7 +299,24 @@ def _series(term: Mapping[str, Any], path: str, own: Series) -> Series:
     )
 
 
+def _forecast_document(term: Term, own: Series) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "atLeast": term.limit,
+        "within": term.within.total_seconds(),
+        "model": term.model,
+        "hysteresis": term.hysteresis,
+    }
+    given = {
+        "attribute": term.about if term.about != own.attribute else None,
+        "unitCode": term.unit_code,
+        "entity": term.series.entity,
+    }
+    return document | {name: value for name, value in given.items() if value is not None}
+
+
 def _term_document(term: Term, own: Series) -> dict[str, Any]:
+    if term.kind == "forecast":
+        return _forecast_document(term, own)
     document: dict[str, Any] = {"threshold" if term.kind == "reaches" else "atLeast": term.limit}
     if term.kind != "level":
         document["over"] = term.over.total_seconds()
@@ -293,14 +340,28 @@ def _term_document(term: Term, own: Series) -> dict[str, Any]:
     return document
 
 
-def _shown(term: Term, found: float | None) -> dict[str, Any]:
-    document: dict[str, Any] = {"kind": term.kind, "attribute": term.series.attribute, "limit": term.limit}
+def _shown(term: Term, found: float | None, memory: Memory, at: float) -> dict[str, Any]:
+    attribute = term.about or term.series.attribute
+    document: dict[str, Any] = {"kind": term.kind, "attribute": attribute, "limit": term.limit}
+    if term.kind == "forecast":
+        document |= _shown_forecast(term, memory.get(term.key, ()), at)
     if term.series.entity is not None:
         document["entityId"] = term.series.entity
     if term.over:
         document["overSeconds"] = term.over.total_seconds()
-    if term.kind == "reaches":
+    if term.within:
         document["withinSeconds"] = term.within.total_seconds()
     # Never infinite: JSON has no such number.
     document["value"] = None if found is None or found == float("inf") else found
     return document
+
+
+def _shown_forecast(term: Term, points: Points, at: float) -> dict[str, Any]:
+    """Of which run, and how long from now until the limit is reached."""
+    reached = reached_at(points, at, term.within.total_seconds(), term.limit)
+    return {
+        "model": term.model,
+        "issuedAt": to_text(datetime.fromtimestamp(points[0][0], UTC)) if points else None,
+        "reachedAt": None if reached is None else to_text(datetime.fromtimestamp(reached, UTC)),
+        "leadSeconds": None if reached is None else reached - at,
+    }

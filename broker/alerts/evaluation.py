@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from broker.alerts.conditions import Condition, Memory, Series, Term, measures, remember, terms_of, truth
+from broker.alerts.forecasts import Curve, remember_curve
 from broker.alerts.rules import AlertRule, Level
 from broker.alerts.states import (
     CALM,
@@ -34,6 +35,7 @@ from broker.alerts.states import (
     number,
     raised_levels,
 )
+from broker.alerts.windows import Points
 
 Changed = list[tuple[Level, LevelState]]
 
@@ -46,7 +48,7 @@ def evaluate(
     ``series``: what the sample is of; None: the rule's own values. Nothing happens while the rule is disabled. A level
     that the rule has lost since is withdrawn.
     """
-    value = number(sample.value)
+    value = _value_of(sample)
     is_own = series is None or rule.own in series
     is_old = is_own and state.newest is not None and sample.observed_at <= state.newest
     if value is None or is_old or not rule.enabled:
@@ -61,6 +63,13 @@ def evaluate(
         return state, []
     at = max(sample.observed_at, state.newest or sample.observed_at)
     return _decide(rule, remembered, at, value if state.newest_value is None else state.newest_value, None)
+
+
+def _value_of(sample: Sample) -> float | None:
+    """The number that is told where a sample decides; of a forecast its highest."""
+    if isinstance(sample.value, Curve):
+        return max((value for _, value in sample.value.points), default=None)
+    return number(sample.value)
 
 
 def withdraw(state: RuleState, at: datetime) -> tuple[RuleState, list[AlertDecision]]:
@@ -144,6 +153,13 @@ def _remembered(rule: AlertRule, state: RuleState, sample: Sample, series: Colle
     changed: dict[str, Any] = {}
     held = set(state.held)
     for term in _terms(rule):
+        if term.kind == "forecast" or isinstance(sample.value, Curve):
+            if term.kind == "forecast" and term.series in series and isinstance(sample.value, Curve):
+                points = state.memory.get(term.key, ())
+                now = _remembered_curve(term, points, sample.value, rule.unit_code)
+                if now is not points:
+                    changed[term.key] = now
+            continue
         value = _in_unit_of(term, sample, rule.unit_code if rule.own in series else None)
         if term.series not in series or value is None or term.key in changed:
             continue
@@ -158,6 +174,11 @@ def _remembered(rule: AlertRule, state: RuleState, sample: Sample, series: Colle
     if not changed and held == state.held:
         return state
     return replace(state, memory={**state.memory, **changed}, held=frozenset(held))
+
+
+def _remembered_curve(term: Term, points: Points, curve: Curve, usual: str) -> Points:
+    factor = in_unit(1.0, curve.unit_code, term.unit_code or usual)
+    return points if factor is None else remember_curve(points, curve, factor)
 
 
 def _terms(rule: AlertRule) -> list[Term]:

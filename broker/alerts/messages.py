@@ -8,6 +8,7 @@ Standard Time unless told otherwise; times in the machine-readable members are U
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from broker.alerts.rules import AlertRule
 from broker.alerts.states import AlertDecision
 from broker.entities import AttributeKind, ExpandedEntity
-from broker.times import to_text
+from broker.times import parse_time, to_text
 from schemas.stages import STAGE_BY_CODE, Stage
 from schemas.terms import DEFAULT_VOCABULARY, NGSI_LD, NO_DATASET
 
@@ -165,7 +166,9 @@ def _goal(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
     if decision.by_silence:
         return stage_ja, stage_en
     if decision.threshold is None:
-        return f"{stage_ja}の条件（{rule.name_ja}）", f"condition for the {stage_en} ({rule.name_en})"
+        ahead = forecast_in(decision.measures) is not None
+        ja, en = ("、予測を含む", ", with a forecast") if ahead else ("", "")
+        return f"{stage_ja}の条件（{rule.name_ja}{ja}）", f"condition for the {stage_en} ({rule.name_en}{en})"
     threshold = quantity(decision.threshold, rule.unit_code)
     return f"{stage_ja}（{threshold}）", f"{stage_en} ({threshold})"
 
@@ -203,7 +206,28 @@ def _reached(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
 
 def _met(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:
     goal_ja, goal_en = _goal(decision, rule)
-    return f"{goal_ja}に該当しました。", f"met the {goal_en}."
+    ja, en = f"{goal_ja}に該当しました。", f"met the {goal_en}."
+    if (ahead := forecast_in(decision.measures)) is not None:
+        said_ja, said_en = forecast_words(ahead, rule.unit_code)
+        return ja + said_ja, f"{en} {said_en}"
+    return ja, en
+
+
+def forecast_in(measures: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of what a condition compared, the forecast that reaches its limit; None when nothing of the kind decided."""
+    return next((one for one in measures if one["kind"] == "forecast" and one.get("reachedAt")), None)
+
+
+def forecast_words(measure: Mapping[str, Any], unit_code: str, zone: tzinfo = JST) -> tuple[str, str]:
+    """What a model says, when it said so, and that nobody has measured it."""
+    reached, issued = (parse_time(measure[name]).astimezone(zone) for name in ("reachedAt", "issuedAt"))
+    limit, highest = (quantity(measure[name], unit_code) for name in ("limit", "value"))
+    return (
+        f"モデル {measure['model']}（{time_ja(issued)} 計算）では、{time_ja(reached)} ごろ {limit} を超え、"
+        f"最大 {highest} の見込みです。計算値であり、観測値ではありません。",
+        f"Model {measure['model']} (run of {issued:%Y-%m-%d %H:%M} {issued.tzname()}) exceeds {limit} at about "
+        f"{reached:%Y-%m-%d %H:%M}, at most {highest}. This is computed, not measured.",
+    )
 
 
 def _fallen(decision: AlertDecision, rule: AlertRule) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from broker.alerts.documents import (
     unit_of,
     wrong,
 )
+from broker.alerts.rule_audience import rule_audience
 from broker.alerts.rules import (
     DEFAULT_CLEAR_AFTER_S,
     DEFAULT_ESCALATE_AFTER_S,
@@ -43,7 +44,7 @@ from broker.alerts.rules import (
     Override,
     scope_pattern,
 )
-from broker.audiences import Audience, parse_audience
+from broker.audiences import Audience
 from broker.errors import BadRequestData
 from broker.times import to_text
 from schemas.stages import NO_DATA, RANK, STAGE_BY_CODE
@@ -130,7 +131,7 @@ def _rule(root: Mapping[str, Any], overrides: dict[str, Override], strict: bool)
         flapping=_flapping(root.get("flapping", {})),
         escalate_after=_escalations(root.get("escalateAfter", list(DEFAULT_ESCALATE_AFTER_S))),
         overrides=overrides,
-        audience=parse_audience(root.get("audience", Audience.STAFF.word)),
+        audience=rule_audience(root, levels),
     )
 
 

@@ -187,6 +187,11 @@ class AlertRule:
         """Whether some level has a condition in the place of its threshold."""
         return any(level.when is not None for level in self.levels)
 
+    def looks_ahead(self, stage: str) -> bool:
+        """Whether a forecast has a say in raising ``stage``."""
+        asked = (level.when for level in self.levels if level.stage == stage and level.when is not None)
+        return any(term.kind == "forecast" for condition in asked for term in terms_of(condition))
+
     def conditions(self) -> Iterator[Condition]:
         """The conditions in the place of thresholds."""
         return (level.when for level in self.levels if level.when is not None)

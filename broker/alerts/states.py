@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from broker.alerts.conditions import Memory
+from broker.alerts.forecasts import Curve, curve_of
 from broker.alerts.rules import AlertRule
 from broker.entities import AttributeKind, Instance
 from broker.errors import MinamoError
@@ -35,7 +36,8 @@ Kind = Literal["raised", "cleared", "silent", "returned"]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value as measured at ``observed_at`` (aware); of the watched attribute in the rule's unit.
+    """One value as measured at ``observed_at`` (aware); of the watched attribute in the rule's unit. Or the curve of a
+    forecast that was issued then.
 
     ``unit``: of ``value`` where it is not the rule's. ``suspect``: its quality is in doubt.
     """
@@ -134,7 +136,7 @@ def sample_of(rule: AlertRule, instance: Instance, not_after: datetime | None = 
     Lengths are converted; a unit that cannot be compared with the rule's gives None.
     """
     sample = any_sample_of(instance, not_after)
-    if sample is None:
+    if sample is None or isinstance(sample.value, Curve):
         return None
     value = in_unit(float(sample.value), sample.unit, rule.unit_code)  # type: ignore[arg-type]
     return None if value is None else Sample(sample.observed_at, value, suspect=sample.suspect)
@@ -147,6 +149,8 @@ def any_sample_of(instance: Instance, not_after: datetime | None = None) -> Samp
     ``not_after`` gives None: one sample dated far in the future would make the rule blind until then. So does a value
     whose quality says that it is none, or that somebody works at the station.
     """
+    if instance.get("type") == AttributeKind.JSON_PROPERTY and (curve := curve_of(instance)) is not None:
+        return Sample(curve.issued_at, curve) if not_after is None or curve.issued_at <= not_after else None
     time = instance.get("observedAt") or instance.get("modifiedAt")
     value = number(instance.get("value")) if instance.get("type") == AttributeKind.PROPERTY else None
     if value is None or not isinstance(time, str):

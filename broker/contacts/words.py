@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from broker.alerts.drills import EXERCISE_MARKS
-from broker.alerts.messages import level_names, quantity, time_ja
+from broker.alerts.messages import forecast_in, forecast_words, level_names, quantity, time_ja
 from broker.contacts.people import Language
 from broker.times import parse_time
 from schemas.stages import NO_DATA, STAGE_BY_CODE
@@ -78,6 +78,11 @@ _NO_DATA_RAISED: Final[dict[Language, str]] = {
     "ja-easy": _WHAT_EASY["silent"],
     "en": _WHAT_EN["silent"],
 }
+_AHEAD: Final[dict[Language, str]] = {
+    "ja": "予測を含む条件に該当",
+    "ja-easy": "川の 水が 多く なるかも しれません",
+    "en": "condition with a forecast met",
+}
 
 
 def words_of(step: Step, language: Language, zone: tzinfo) -> Words:
@@ -123,7 +128,14 @@ def test_words(name: str, language: Language) -> Words:
 def _happening(step: Step, words: Mapping[str, str], language: Language) -> str:
     if step["stage"] == NO_DATA and step["kind"] in ("raised", "escalated"):
         return _NO_DATA_RAISED[language]
+    if _ahead(step) is not None:
+        return _AHEAD[language]
     return words[step["kind"]]
+
+
+def _ahead(step: Step) -> Mapping[str, Any] | None:
+    """The forecast by which a stage is raised: nobody has measured that it is reached."""
+    return forecast_in(step.get("measures", ())) if step["kind"] in ("raised", "escalated") else None
 
 
 def _japanese(step: Step, zone: tzinfo) -> Words:
@@ -136,6 +148,8 @@ def _japanese(step: Step, zone: tzinfo) -> Words:
         beside = "" if threshold is None else f"（基準 {quantity(threshold, step['unitCode'])}）"
         lines.append(f"水位: {value}{beside}  {time_ja(parse_time(step['observedAt']).astimezone(zone))} 観測")
     lines.append(f"段階: {stage}" + (f"（前回 {_name(step['previousStage'])[0]}）" if _has_changed(step) else ""))
+    if (ahead := _ahead(step)) is not None:
+        lines.append(forecast_words(ahead, step["unitCode"], zone)[0])
     if step["kind"] == "silent" or step.get("unknown"):
         lines.append("データが届いていません。現在の水位は不明です。平常とは限りません。")
     if step.get("unstable"):
@@ -173,6 +187,8 @@ def _english(step: Step, zone: tzinfo) -> Words:
         at = parse_time(step["observedAt"]).astimezone(zone)
         lines.append(f"Level: {value}{beside}, observed {at:%Y-%m-%d %H:%M} {at.tzname()}")
     lines.append(f"Stage: {stage}" + (f" (before: {_name(step['previousStage'])[1]})" if _has_changed(step) else ""))
+    if (ahead := _ahead(step)) is not None:
+        lines.append(forecast_words(ahead, step["unitCode"], zone)[1])
     if step["kind"] == "silent" or step.get("unknown"):
         lines.append("Nothing is heard. The present level is unknown, which does not mean calm.")
     if step.get("unstable"):

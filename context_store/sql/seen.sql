@@ -18,12 +18,32 @@ create view minamo_seen.hidden as
         ('https://smartdatamodels.org/dataModel.Alert/Alert', '', 'https://uri.etsi.org/ngsi-ld/default-context/acknowledgedBy')
     ) b where (select current_setting('minamo.audience')::smallint) < 2;
 
--- The attributes of an entity that the caller must not see.
+-- Attributes that no entity has for the caller: what models say of times that are not for it (api/forecasts.py).
+create function minamo_seen.forecasts_of_others() returns text[] language sql stable as $$
+    select case current_setting('minamo.audience')
+           when '0' then array['https://uri.etsi.org/ngsi-ld/default-context/forecast',
+                               'https://uri.etsi.org/ngsi-ld/default-context/briefedForecast']
+           else array['https://uri.etsi.org/ngsi-ld/default-context/forecast'] end
+$$;
+
+create function minamo_seen.forecasts_for_others() returns text[] language sql immutable as $$
+    select array['https://uri.etsi.org/ngsi-ld/default-context/briefedForecast',
+                 'https://uri.etsi.org/ngsi-ld/default-context/publicForecast']
+$$;
+
+-- The attributes of an entity that the caller must not see. Where a model forecasts one of them, all that models say of the
+-- entity goes with it (the series by itself are forecast_line's to show).
 create function minamo_seen.hidden_attributes(of_tenant integer, its_types text[], its_id text) returns text[]
     language sql stable as $$
-    select coalesce(array_agg(distinct h.attribute), '{}') from minamo_seen.hidden h
-     where h.tenant_id = of_tenant and h.attribute <> ''
-       and (h.entity_type = any(its_types) or h.entity_id = its_id or (h.entity_type = '' and h.entity_id = ''))
+    with h as materialized (
+        select distinct attribute from minamo_seen.hidden
+         where tenant_id = of_tenant and attribute <> ''
+           and (entity_type = any(its_types) or entity_id = its_id or (entity_type = '' and entity_id = '')))
+    select coalesce((select array_agg(attribute) from h), '{}') || minamo_seen.forecasts_of_others()
+        || case when exists (select from minamo.forecast_series s
+                               join minamo.term t on t.term_id = s.attribute_id join h on h.attribute = t.name
+                              where s.tenant_id = of_tenant and s.entity_id = its_id)
+                then minamo_seen.forecasts_for_others() else '{}' end
 $$;
 
 -- A document without these attributes, and when what is left of it was last modified.
@@ -73,10 +93,12 @@ create view minamo_seen.entity_identity as
 create view minamo_seen.entity as
     select e.tenant_id, e.entity_key, e.id, e.types,
            case when e.touched then e.document - minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id)
-                else e.document end as document,
+                else e.document - (select minamo_seen.forecasts_of_others()) end as document,
            e.location, e.scopes, e.scope_terms, e.created_at,
            case when e.touched and e.document ?| minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id)
                 then minamo_seen.newest(e.document - minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id), e.created_at)
+                when e.document ?| (select minamo_seen.forecasts_of_others())
+                then minamo_seen.newest(e.document - minamo_seen.forecasts_of_others(), e.created_at)
                 else e.modified_at end as modified_at,
            e.expires_at, e.attributes_expire_at, e.look_until
       from (select *, types && (select coalesce(array_agg(entity_type), '{}') from minamo_seen.hidden
@@ -95,10 +117,10 @@ create view minamo_seen.entity as
 -- Whether one attribute of an entity is kept from the caller. Asked only about attributes that some rule names.
 create function minamo_seen.is_hidden(of_tenant integer, its_key bigint, its_attribute integer) returns boolean
     language sql stable as $$
-    select exists (select from minamo.entity_identity k, minamo_seen.hidden h
-                    where k.entity_key = its_key and h.tenant_id = of_tenant
-                      and h.attribute = (select name from minamo.term where term_id = its_attribute)
-                      and (h.entity_type = any(k.types) or h.entity_id = k.id or (h.entity_type = '' and h.entity_id = '')))
+    select exists (select from minamo.entity_identity k
+                    where k.entity_key = its_key
+                      and (select name from minamo.term where term_id = its_attribute)
+                          = any (minamo_seen.hidden_attributes(of_tenant, k.types, k.id)))
 $$;
 
 -- History: whole entities are not found (entity_identity); of the others, these attributes are not there.
@@ -111,7 +133,9 @@ begin
             select h.* from minamo.%I h
              where case when h.attribute_id = any (
                              (select coalesce(array_agg(t.term_id), '{}') from minamo.term t
-                               where t.name in (select attribute from minamo_seen.hidden where attribute <> ''))::integer[])
+                               where t.name in (select attribute from minamo_seen.hidden where attribute <> '')
+                                  or t.name = any (minamo_seen.forecasts_of_others())
+                                  or t.name = any (minamo_seen.forecasts_for_others()))::integer[])
                         then not minamo_seen.is_hidden(h.tenant_id, h.entity_key, h.attribute_id)
                         else true end$view$, source, source);
     end loop;
@@ -144,6 +168,30 @@ create view minamo_seen.device as
                   minamo_seen.hidden_attributes(d.tenant_id, d.entity_types, d.entity_id))) m
      where m.attributes is not null
        and exists (select from minamo_seen.entity e where e.tenant_id = d.tenant_id and e.id = d.entity_id);
+
+-- Forecasts, as far ahead as the caller may look.
+create function minamo_seen.until(public_until timestamptz, briefed_until timestamptz) returns timestamptz
+    language sql stable as $$
+    select case current_setting('minamo.audience') when '0' then public_until else greatest(public_until, briefed_until) end
+$$;
+create view minamo_seen.forecast_run as
+    select * from minamo.forecast_run r where minamo_seen.until(r.public_until, r.briefed_until) is not null;
+create view minamo_seen.forecast_line as
+    select l.tenant_id, l.run_key, l.entity_id, l.attribute_id, l.line, l.unit_code, l.public_until, l.briefed_until,
+           l.valid_at[:n.times] as valid_at, l.value[:n.times] as value
+      from minamo.forecast_line l
+     cross join lateral (select count(*)::integer as times from unnest(l.valid_at) t (at)
+                          where t.at <= minamo_seen.until(l.public_until, l.briefed_until)) n
+     where n.times > 0
+       and exists (select from minamo_seen.entity e
+                    where e.tenant_id = l.tenant_id and e.id = l.entity_id
+                      and not minamo_seen.is_hidden(l.tenant_id, e.entity_key, l.attribute_id));
+create view minamo_seen.forecast_series as
+    select s.* from minamo.forecast_series s
+     where exists (select from minamo_seen.forecast_line l
+                    where l.run_key = s.run_key and l.entity_id = s.entity_id and l.attribute_id = s.attribute_id);
+create view minamo_seen.forecast_layer as
+    select l.* from minamo.forecast_layer l where l.valid_at <= minamo_seen.until(l.public_until, l.briefed_until);
 
 -- What is the caller's own.
 create view minamo_seen.subscription as

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -62,6 +63,29 @@ ENTITIES = [
     {"id": HIDDEN_STATION, "type": "WaterObserved", "scope": "/audience/staff", "waterLevel": number(7654.3)},
     {"id": HIDDEN_ENTITY, "type": "FloodPlan", "waterLevel": number(7654.3)},
 ]
+ISSUED = datetime.now(UTC)
+FORECAST = {
+    "model": "rri",
+    "issuedAt": ISSUED.isoformat(),
+    "audience": {"briefed": 3600},
+    "series": [
+        {
+            "entityId": STATION,
+            "attribute": attribute,
+            "validAt": [(ISSUED + timedelta(minutes=minutes)).isoformat() for minutes in (60, 120)],
+            "values": [first, 7654.3],
+            "quantiles": {"0.9": [first, 7654.3]},
+        }
+        for attribute, first in (("waterLevel", 3.125), ("secretLevel", 7654.3))
+    ],
+    "layers": [
+        {
+            "validAt": (ISSUED + timedelta(minutes=120)).isoformat(),
+            "depthFrom": 7654.3,
+            "geometry": {"type": "Polygon", "coordinates": [[[1, 1], [2, 1], [2, 2], [1, 1]]]},
+        }
+    ],
+}
 DEVICE = {
     "name": "Tomoe",
     "entityId": STATION,
@@ -71,6 +95,9 @@ DEVICE = {
         {"field": "b", "attribute": "waterLevel", "unitCode": "MTR"},
     ],
 }
+
+
+RUN = f"rri:{ISSUED:%Y%m%dT%H%M%SZ}:1"
 
 
 @dataclass
@@ -108,6 +135,8 @@ async def opened(database_url: str) -> AsyncIterator[Ways]:
         for entity in ENTITIES:
             assert (await ways.ask(f"POST {NGSI}/entities", STAFF_TOKEN, entity)).status_code == 201
         assert (await ways.ask("PUT /api/v1/audiences", STAFF_TOKEN, {"rules": RULES})).status_code == 200
+        for run in (FORECAST, FORECAST | {"model": "hidden-by-nobody", "audience": "staff"}):
+            assert (await ways.ask("POST /api/v1/forecasts", STAFF_TOKEN, run)).status_code == 201
         assert (await ways.ask("PUT /api/v1/devices/d1", STAFF_TOKEN, DEVICE)).status_code == 201
         yield ways
 
@@ -187,6 +216,9 @@ OUT: dict[str, list[tuple[str, Any]]] = {
         (f"/api/v1/export?{SPAN}&type=WaterObserved&attrs=secretLevel&corrections=true", None),
         (f"/api/v1/export?{SPAN}&id={HIDDEN_STATION}", None),
     ],
+    "GET /api/v1/forecasts": [("/api/v1/forecasts?lines=true", None)],
+    "GET /api/v1/forecast-runs": [("/api/v1/forecast-runs", None)],
+    "GET /api/v1/forecast-runs/{run_id}": [("/api/v1/forecast-runs/RUN", None)],
     "GET /api/v1/alerts": [("/api/v1/alerts?state=all", None)],
     "GET /api/v1/alerts/cap": [("/api/v1/alerts/cap?status=Test", None)],
     "GET /api/v1/alerts/{alert_id}/cap": [("/api/v1/alerts/urn:x/cap", None)],
@@ -228,7 +260,7 @@ async def test_no_way_out_tells_what_is_for_staff(ways: Ways, token: str | None)
     leaks, failures = [], []
     for way, asked in OUT.items():
         for path, body in asked:
-            request = f"{way.split(' ')[0]} {path.replace('MAP', known)}"
+            request = f"{way.split(' ')[0]} {path.replace('MAP', known).replace('RUN', RUN)}"
             answer = await ways.ask(request, token, body)
             new = [mark for mark in MARKS[token] if mark not in request]  # names of the question may come back
             told = answer.text + str(answer.headers)

@@ -41,6 +41,9 @@ PUBLIC = {
     "GET /api/v1/stations/{entity_id}/series",
     "GET /api/v1/entities/{entity_id:path}/series/{attribute:path}",
     "GET /api/v1/export",
+    "GET /api/v1/forecasts",
+    "GET /api/v1/forecast-runs",
+    "GET /api/v1/forecast-runs/{run_id}",
     "GET /api/v1/alerts",
     "GET /api/v1/alerts/stream",
     "GET /api/v1/alerts/cap",
@@ -71,11 +74,12 @@ STAFF = re.compile(
     r"|(PATCH|DELETE) /ngsi-ld/v1/entityMaps/\{map_id\}"
     r"|(GET|POST) /ngsi-ld/v1/jsonldContexts|DELETE /ngsi-ld/v1/jsonldContexts/\{context_id\}"
     r"|.* /api/v1/(alert-rules|alarms|incidents|audit|contacts|contact-groups|notification-plans|notices|audiences"
-    r"|web-push|polls|drills|dead-letters|devices|devices\.csv|device-models|quarantine|silence|readings|import)(/.*)?"
+    r"|web-push|polls|inboxes|notified|drills|dead-letters|devices|devices\.csv|device-models|quarantine|silence|readings|import)(/.*)?"
     r"|GET /api/v1/subscriptions(/\{subscription_id\}(/notifications)?)?"
     r"|POST /api/v1/subscriptions/\{subscription_id\}/catch-up"
     r"|.* /api/v1/entities/\{entity_id:path\}/quality/.*"
-    r"|GET /(metrics|devices)"
+    r"|POST /api/v1/forecasts|GET /api/v1/forecast-verification"
+    r"|GET /(metrics|devices|alarms|contacts|drills|frames|quarantine)|POST /api/v1/decode"
 )
 EXAMPLES = {"entity_id": "urn:a%2Fb", "sequence": "12"}
 

@@ -195,9 +195,12 @@ WHEN = "levels[0].when"
 REFUSED = [
     (
         {"level": {"atLeast": 1}, "rise": {}},
-        f"{WHEN}: exactly one of level, rise, reaches, sum, all, any, some or not is expected",
+        f"{WHEN}: exactly one of level, rise, reaches, sum, forecast, all, any, some or not is expected",
     ),
-    ({"depth": {}}, f"{WHEN}.depth: unknown condition; known are level, rise, reaches, sum, all, any, some, not"),
+    (
+        {"depth": {}},
+        f"{WHEN}.depth: unknown condition; known are level, rise, reaches, sum, forecast, all, any, some, not",
+    ),
     ({"rise": {"atLeast": 1}}, f"{WHEN}.rise.over: a number is expected, not nothing"),
     ({"rise": {"atLeast": 1, "over": 0}}, f"{WHEN}.rise.over: 0 is not above 0 and at most 259200"),
     ({"some": {"count": 3, "of": [RISE]}}, f"{WHEN}.some.count: 3 of 1"),
