@@ -23,7 +23,7 @@ from api.overload import Limits, LoadGuard, WriteShedding
 from api.pages import add_pages
 from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
-from api.routers.alerts import Wakes, alerts_router
+from api.routers.alerts import alerts_router
 from api.routers.audiences import audiences_router
 from api.routers.contacts import contacts_router
 from api.routers.contexts import context_routes
@@ -49,6 +49,7 @@ from api.routers.stations import Notice, stations_router
 from api.routers.streams import streams_router
 from api.routers.subscriptions import subscription_routes
 from api.sessions import LIFETIME, Sessions, Tokens, sessions_router
+from api.streams.numbered import Wakes
 from api.streams.readers import StreamReaders
 from api.streams.tickets import SECRET_NAME, Tickets
 from context_store.notifications import NotificationLog
@@ -94,8 +95,9 @@ def create_app(
     app.include_router(quality_router(hub))
     app.include_router(export_router(hub))
     app.include_router(import_router(hub))
-    app.include_router(alerts_router(hub, wakes or Wakes()))
-    app.include_router(alarms_router(hub))
+    wakes = wakes or Wakes()
+    app.include_router(alerts_router(hub, wakes))
+    app.include_router(alarms_router(hub, wakes))
     app.include_router(contacts_router(hub))
     app.include_router(audiences_router(hub))
     app.include_router(forecasts_router(hub))

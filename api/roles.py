@@ -35,9 +35,9 @@ from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from api.ingest_writers import make_dispatcher
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
-from api.routers.alerts import Wakes
 from api.routers.stations import Notice
 from api.settings import Settings
+from api.streams.numbered import Wakes
 from api.web_push import push_options
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker

@@ -45,6 +45,9 @@ _STEPS: Final[LiteralString] = """
        and (%(alarm_id)s::text is null or alarm_id = %(alarm_id)s)
      order by alarm_step_id limit %(limit)s
 """
+_LAST_STEP: Final[LiteralString] = """
+    select coalesce(max(alarm_step_id), 0) from alarm_step where tenant_id = %(tenant_id)s
+"""
 _INCIDENTS: Final[LiteralString] = """
     select incident_id, river, name, opened_at, closed_at from incident
      where tenant_id = %(tenant_id)s and (not %(open_only)s or closed_at is null)
@@ -118,6 +121,12 @@ async def read_steps(
         parameters = {"tenant_id": tenant_id, "after": after, "alarm_id": alarm_id, "limit": limit}
         await cursor.execute(_STEPS, parameters)
         return await cursor.fetchall()
+
+
+async def last_step_id(connection: AsyncConnection, tenant_id: int) -> int:
+    """The number of the newest step, 0 when there is none: where to begin to follow what is new."""
+    row = await (await connection.execute(_LAST_STEP, {"tenant_id": tenant_id})).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def list_incidents(

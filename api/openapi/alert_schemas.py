@@ -311,6 +311,10 @@ ALERTS: Final[dict[str, Schema]] = {
     ),
     "AlarmRecords": members({"records": array(ref("AlarmRecord"))}, ["records"]),
     "JsonSchema": {"type": "object", "description": "A JSON Schema (draft 2020-12)"},
+    "AlarmStepEvents": {
+        "type": "string",
+        "description": "Server-sent events: the id is the step's number, the event its kind, data an AlarmStep as JSON",
+    },
     "AlarmSteps": members({"steps": array(ref("AlarmStep"))}, ["steps"]),
     "AcknowledgeInput": members({"by": _BY, "note": _REASON}),
     "ShelveInput": members(

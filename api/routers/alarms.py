@@ -9,16 +9,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response, StreamingResponse
 
 from api.actors import RequestActor, with_name
 from api.alarms import change_alarm
 from api.hub import Hub
-from api.openapi.plain import NEEDED, answers, takes
+from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
 from api.requests import JsonObject, RowNumber, TenantId, parse_moment
 from api.responses import Json
 from api.routers.alarm_records import add_record_routes
+from api.streams.numbered import PAGE, NumberedEvent, Wakes, numbered_stream
+from api.streams.sending import EventStream
 from broker.alerts.lifecycle import acknowledge, shelve, unshelve
 from broker.alerts.steps import alarm_document
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
@@ -28,6 +30,7 @@ from context_store.alarm_reads import (
     Incident,
     alarms_of_incidents,
     get_alarm,
+    last_step_id,
     list_alarms,
     list_incidents,
     read_steps,
@@ -44,10 +47,11 @@ _CHANGED: Final = answers("Alarm", Conflict, *NEEDED)
 _State = Annotated[Literal["open", "all"], Query(description="open: not cleared yet")]
 
 
-def alarms_router(hub: Hub) -> APIRouter:
-    """The routes on ``hub``."""
+def alarms_router(hub: Hub, wakes: Wakes) -> APIRouter:
+    """The routes on ``hub``; ``wakes`` tells streams that there is something new."""
     router = APIRouter(prefix="/api/v1", tags=["alarms"])
     add_record_routes(router, hub)
+    _following(router, hub, wakes)
     _reading(router, hub)
     _changing(router, hub)
     _incidents(router, hub)
@@ -81,6 +85,30 @@ def _reading(router: APIRouter, hub: Hub) -> None:
     @router.get("/alarms/{alarm_id}", summary="One alarm / 警報一件", responses=answers("Alarm", *NEEDED))
     async def alarm(tenant_id: TenantId, alarm_id: str) -> Json:
         return Json(await _one(hub, tenant_id, alarm_id))
+
+
+def _following(router: APIRouter, hub: Hub, wakes: Wakes) -> None:
+    @router.get(
+        "/alarms/stream",
+        summary="Steps of alarms as they happen (server-sent events) / 経過の配信",
+        response_class=StreamingResponse,
+        responses=answers("AlarmStepEvents", media_type=EVENT_STREAM),
+    )
+    async def stream(
+        tenant_id: TenantId,
+        last_event_id: Annotated[RowNumber | None, Header(description="Resume after this step")] = None,
+        after: Annotated[RowNumber | None, Query(description="The same, for clients that cannot set headers")] = None,
+    ) -> EventStream:
+        async def read(behind: int) -> list[NumberedEvent]:
+            async with hub.database.transaction(tenant_id) as connection:
+                found = await read_steps(connection, tenant_id, behind, limit=PAGE)
+            return [NumberedEvent(step.alarm_step_id, step.kind, step.document) for step in found]
+
+        position = last_event_id if last_event_id is not None else after
+        if position is None:
+            async with hub.database.transaction(tenant_id) as connection:
+                position = await last_step_id(connection, tenant_id)
+        return numbered_stream(wakes, read, position, stall_s=hub.settings.stream_stall_s)
 
 
 def _changing(router: APIRouter, hub: Hub) -> None:

@@ -80,7 +80,9 @@ def streams_router(hub: Hub, readers: StreamReaders, tickets: Tickets) -> APIRou
     ) -> Json:
         path = body.get("path")
         if not isinstance(path, str) or not STREAM_PATH.fullmatch(unquote(path)):
-            raise BadRequestData("path: it is neither /api/v1/subscriptions/{id}/stream nor /api/v1/alerts/stream")
+            raise BadRequestData(
+                "path: none of /api/v1/subscriptions/{id}/stream, /api/v1/alerts/stream, /api/v1/alarms/stream"
+            )
         text, ticket = await tickets.make(unquote(path), tenant or DEFAULT_TENANT, datetime.now(UTC), current_caller())
         url = f"{path}?{urlencode({'ticket': text})}"
         return Json({"ticket": text, "url": url, "expiresAt": to_text(ticket.until)}, status_code=201)

@@ -23,7 +23,7 @@ from broker.audiences import Audience
 from context_store.callers import STAFF, Caller
 
 SECRET_NAME: Final = "stream tickets"  # noqa: S105 - the name of a secret
-STREAM_PATH: Final = re.compile(r"/api/v1/(alerts|subscriptions/[^/]+)/stream")
+STREAM_PATH: Final = re.compile(r"/api/v1/(alerts|alarms|subscriptions/[^/]+)/stream")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from lxml import etree
@@ -19,6 +21,7 @@ from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from support.alarm_city import MODEL, RULE, START, City, at
 from support.hub import client_for, hub_for
+from support.served import served
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -54,6 +57,20 @@ class TestLife:
         steps = (await city.get("/alarms/steps"))["steps"]
         later = (await city.get("/alarms/steps", after=steps[0]["sequence"]))["steps"]
         assert later == steps[1:]
+
+    async def test_whoever_follows_the_steps_and_comes_back_misses_none(self, city: City) -> None:
+        for minute, value in enumerate((1.5, 2.5, 0.5)):
+            await city.measure(BRIDGE, minute, value)
+        steps = (await city.get("/alarms/steps"))["steps"]
+        async with served(city.hub) as address, httpx.AsyncClient(timeout=10) as http:
+            url, seen = f"http://{address}/api/v1/alarms/stream", {"Last-Event-ID": str(steps[0]["sequence"])}
+            async with http.stream("GET", url, headers=seen) as answer:
+                told: list[Any] = []
+                async for line in answer.aiter_lines():
+                    told += [json.loads(line[6:])] if line.startswith("data: ") else []
+                    if len(told) == 2:
+                        break
+        assert told == steps[1:]
 
     async def test_late_and_repeated_values_make_no_step(self, city: City) -> None:
         await city.measure(BRIDGE, 10, 1.5)
