@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, InvalidRequest
 from broker.jsonld import TermMap
 from broker.representations import Representation, represent
-from broker.times import to_text
+from broker.times import to_texts
 from schemas.terms import NO_DATASET
 
 _DURATION: Final = re.compile(
@@ -68,8 +68,7 @@ class Aggregation:
     period: Period = Period()
 
 
-@dataclass(frozen=True, slots=True)
-class AggregatedPeriod:
+class AggregatedPeriod(NamedTuple):
     """One attribute (of one kind and dataset) in one period; a value is None where its kind has no such method."""
 
     attribute: str
@@ -140,14 +139,10 @@ def represent_aggregated(
     return result
 
 
-def _with_texts(periods: Iterable[AggregatedPeriod]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
-    """The values of each period with its begin and end; the end of one is most often the begin of the next."""
-    last: datetime | None = None
-    text = ""
-    for period in periods:
-        start = text if period.start == last else to_text(period.start)
-        last, text = period.end, to_text(period.end)
-        yield period.values, start, text
+def _with_texts(periods: Sequence[AggregatedPeriod]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
+    """The values of each period with its begin and end."""
+    starts, ends = to_texts(period.start for period in periods), to_texts(period.end for period in periods)
+    return zip((period.values for period in periods), starts, ends, strict=True)
 
 
 def _series(

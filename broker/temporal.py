@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from broker.aggregation import Aggregation
 from broker.entities import VALUE_MEMBER, AttributeKind, ExpandedEntity, Instance
@@ -55,8 +55,7 @@ class TemporalQuery:
     """Beside that, what it had believed before and did no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoricInstance:
+class HistoricInstance(NamedTuple):
     """One attribute instance as it once was. ``place`` is its time on the axis of the query that found it.
 
     ``instance`` has no system times; ``removed`` tells that the attribute ended, then it only has its ``type``.
@@ -259,8 +258,9 @@ def _values(
     groups: dict[tuple[str, str], list[list[Any]]] = {}
     options = replace(options, form=Form.SIMPLIFIED)
     for item in items:
-        value = represent_instance(_complete(item), item.dataset, terms, options)
         kind = item.instance["type"]
+        if type(value := item.instance.get("value")) not in _AS_IT_IS or item.removed:
+            value = represent_instance(_complete(item), item.dataset, terms, options)
         if kind == AttributeKind.LANGUAGE_PROPERTY and options.languages:
             kind = str(AttributeKind.PROPERTY)  # reduced to the text of one language (clause 4.15)
         groups.setdefault((kind, item.dataset), []).append([value, _time_text(item, time_property)])
@@ -269,6 +269,9 @@ def _values(
         for (kind, dataset), values in groups.items()
     ]
     return series[0] if len(series) == 1 else series
+
+
+_AS_IT_IS: Final = frozenset((int, float, bool, str))  # values of Properties that every form writes alike
 
 
 def _time_text(item: HistoricInstance, time_property: TimeProperty) -> str:

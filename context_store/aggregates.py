@@ -9,7 +9,7 @@ the same digits; the statement here can do everything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import compress
@@ -140,10 +140,10 @@ async def aggregate(
         raise BadRequestData("The values are too large for this method of aggregation") from exc
     if len(rows) > MAX_PERIODS:
         raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
-    names = await terms.names({number for row in rows for number in row[1:3]})
+    names = await terms.names({row[1] for row in rows} | {row[2] for row in rows})
     result: dict[int, list[AggregatedPeriod]] = {}
     for row in rows:
-        result.setdefault(row[0], []).append(_from_row(row, names, aggregation))
+        result.setdefault(row[0], []).append(_from_row(row, names))
     return Aggregated(result, is_lasting)
 
 
@@ -183,7 +183,7 @@ async def _rows(
     if places["keys"]:
         found = await (await connection.execute(_statement(aggregation, source), places)).fetchall()
         is_lasting = all(row[-1] for row in found)
-        rows += [row[:-1] for row in found]
+        rows += [(*row[:6], *_typed(row[6:-1], aggregation)) for row in found]
         rows.sort(key=lambda row: row[:5])
     return rows, is_lasting
 
@@ -269,16 +269,19 @@ def _length(period: Period) -> dict[str, Any]:
     }
 
 
-def _from_row(row: tuple[Any, ...], names: Mapping[int, str], aggregation: Aggregation) -> AggregatedPeriod:
-    _, attribute_id, dataset_id, kind, begins, ends, *results = row
+def _from_row(row: tuple[Any, ...], names: Mapping[int, str]) -> AggregatedPeriod:
+    _, attribute_id, dataset_id, kind, begins, ends = row[:6]
     return AggregatedPeriod(
         attribute=names[attribute_id],
         dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
         kind=KIND_NAME[kind],
         start=begins.astimezone(UTC),
         end=ends.astimezone(UTC),
-        values=tuple(
-            float(value) if type(value) is int and method not in _COUNTS else value
-            for method, value in zip(aggregation.methods, results, strict=True)
-        ),
+        values=row[6:],
     )
+
+
+def _typed(results: Sequence[Any], aggregation: Aggregation) -> Iterator[Any]:
+    """Results of JSON as those of numbers are: all but counts are floats."""
+    for method, value in zip(aggregation.methods, results, strict=True):
+        yield float(value) if type(value) is int and method not in _COUNTS else value

@@ -8,14 +8,14 @@ a hypertable; both order by time without sorting and skip what lies outside of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString, NamedTuple
 
 from broker.entities import VALUE_MEMBER, Instance
 from broker.quality.flags import QUALITY, quality_attributes
 from broker.temporal import HistoricInstance, TemporalQuery, TimeProperty
-from broker.times import to_text
+from broker.times import to_texts
 from context_store.history import KIND_NAME, QUALITY_NAME, typed_value
 from context_store.terms import NO_TERM
 from schemas.terms import NO_DATASET
@@ -128,36 +128,41 @@ def axis_of(query: TemporalQuery) -> LiteralString:
     return "observed_at" if query.time_property is TimeProperty.OBSERVED_AT else "recorded_at"
 
 
-def from_row(row: tuple[Any, ...], names: Mapping[int, str], *, by_observed: bool) -> HistoricInstance:
-    """One row of :func:`history_statement`; times in UTC."""
-    _, attribute_id, dataset_id, kind_number, observed_at, has_observed_at, removed, recorded_at, *rest = row
-    superseded_at, key, *typed, unit_code, detail, quality = rest
-    kind = KIND_NAME[kind_number]
-    instance: Instance = {"type": kind}
-    if not removed:
-        instance[VALUE_MEMBER[kind]] = typed_value(kind, *typed)
-    if has_observed_at:
-        instance["observedAt"] = to_text(observed_at)
-    if unit_code is not None:
-        instance["unitCode"] = unit_code
-    return HistoricInstance(
-        attribute=names[attribute_id],
-        dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
-        instance=_with_quality(instance | (detail or {}), quality),
-        key=key,
-        recorded_at=_utc(recorded_at),
-        place=_utc(observed_at if by_observed else recorded_at),
-        removed=removed,
-        superseded_at=None if superseded_at is None else _utc(superseded_at),
-    )
+def from_rows(
+    rows: Sequence[tuple[Any, ...]], names: Mapping[int, str], *, by_observed: bool
+) -> Iterator[HistoricInstance]:
+    """The rows of :func:`history_statement`; times in UTC."""
+    for row, observed_text in zip(rows, to_texts(row[4] for row in rows), strict=True):
+        _, attribute_id, dataset_id, kind_number, observed_at, has_observed_at, removed, recorded_at = row[:8]
+        superseded_at, key, number, text, boolean, json_value, unit_code, detail, quality = row[8:]
+        kind = KIND_NAME[kind_number]
+        instance: Instance = {"type": kind}
+        if not removed:
+            instance[VALUE_MEMBER[kind]] = typed_value(kind, number, text, boolean, json_value)
+        if has_observed_at:
+            instance["observedAt"] = observed_text
+        if unit_code is not None:
+            instance["unitCode"] = unit_code
+        if detail:
+            instance |= detail
+        yield HistoricInstance(
+            names[attribute_id],
+            NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
+            instance if quality is None else _with_quality(instance, quality),
+            key,
+            _utc(recorded_at),
+            _utc(observed_at if by_observed else recorded_at),
+            removed,
+            None if superseded_at is None else _utc(superseded_at),
+        )
 
 
-def _with_quality(instance: Instance, quality: int | None) -> Instance:
+def _with_quality(instance: Instance, quality: int) -> Instance:
     """``instance``, which says its quality if the row does; the reasons are in its own sub-attributes then."""
-    if quality is None or QUALITY in instance.get("attrs", {}):
+    if QUALITY in instance.get("attrs", {}):
         return instance
     return {**instance, "attrs": {**instance.get("attrs", {}), **quality_attributes(QUALITY_NAME[quality])}}
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -27,7 +27,7 @@ from context_store.identities import (
     find_identities,
     window_attributes,
 )
-from context_store.instances import Series, axis_of, bounds_of, from_row, history_statement
+from context_store.instances import Series, axis_of, bounds_of, from_rows, history_statement
 from context_store.query_sql import ENTITY, count_entities, select_entities
 from context_store.scopes import scope_instances, spans_in_scope
 from context_store.terms import TermIds
@@ -265,10 +265,11 @@ class TemporalStore:
         rows = await (await connection.execute(statement, values)).fetchall()
         if superseded and len(rows) > self._max_instances:
             raise TooManyResults("There are too many corrections for one answer; ask for a shorter time")
-        names = await self._terms.names({number for row in rows for number in row[1:3]})
+        names = await self._terms.names({row[1] for row in rows} | {row[2] for row in rows})
         owner_of = {item.key: item.owner for item in series}
         by_observed = query.time_property is TimeProperty.OBSERVED_AT
-        return [(owner_of[row[0]], from_row(row, names, by_observed=by_observed)) for row in rows]
+        found = from_rows(rows, names, by_observed=by_observed)
+        return [(owner_of[row[0]], item) for row, item in zip(rows, found, strict=True)]
 
     async def _aggregated(
         self,

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.times import parse_time, to_text
+from broker.times import parse_time, to_text, to_texts
 
 MOMENT = datetime(2026, 11, 21, 7, 47, 43, tzinfo=UTC)
 OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -55,3 +56,11 @@ def test_naive_reduced_and_impossible_times_are_refused(text: str) -> None:
 @given(st.datetimes(min_value=datetime(1900, 1, 1), timezones=OFFSETS))  # noqa: DTZ001
 def test_writing_and_reading_a_time_gives_the_same_moment(moment: datetime) -> None:
     assert parse_time(to_text(moment)) == moment
+
+
+@given(st.lists(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9))])), max_size=5))
+def test_many_times_are_written_as_each_of_them_is(moments: list[datetime]) -> None:
+    with suppress(OverflowError):  # the first and last hours of the calendar, in another zone
+        written = [moment.astimezone(UTC).isoformat().removesuffix("+00:00") for moment in moments]
+        expected = [(text.rstrip("0") if "." in text else text) + "Z" for text in written]
+        assert to_texts(moments) == [to_text(moment) for moment in moments] == expected
