@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 PAGES: Final = {
     "/": "index.html",
     "/alarms": "staff/alarms.html",
+    "/rules": "staff/rules.html",
     "/contacts": "staff/contacts.html",
     "/drills": "staff/drills.html",
     "/devices": "devices/index.html",

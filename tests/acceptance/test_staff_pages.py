@@ -201,7 +201,9 @@ def test_drill_is_begun_watched_and_ended_and_its_report_says_who_got_what(page:
     assert page.evaluate(UNLABELLED) == [] and page.complaints() == []
 
 
-@pytest.mark.parametrize(("path", "title"), [("contacts", "Contacts and shifts"), ("drills", "Drills")])
+@pytest.mark.parametrize(
+    ("path", "title"), [("contacts", "Contacts and shifts"), ("drills", "Drills"), ("rules", "Alert rules")]
+)
 def test_pages_speak_english(page: Page, city: StaffCity, path: str, title: str) -> None:
     page.show(f"{city.http.base_url}/{path}?tenant={TENANT}&lang=en")
     page.wait_for(f"document.title.startsWith('{title}') && document.querySelectorAll('td').length > 0")
@@ -209,3 +211,73 @@ def test_pages_speak_english(page: Page, city: StaffCity, path: str, title: str)
         "[...document.querySelectorAll('h2, legend, th[scope=col], label span')].map(one => one.innerText).join()"
     )
     assert not page.evaluate(f"({japanese}).match(/[ぁ-ん]/)")
+
+
+def open_rules(page: Page, city: StaffCity) -> None:
+    page.show(f"{city.http.base_url}/rules?tenant={TENANT}")
+    page.wait_for("document.querySelectorAll('#rule-list tbody td').length > 1")
+
+
+def test_rules_show_levels_by_name_and_are_changed_by_a_form(page: Page, city: StaffCity) -> None:
+    when = {"level": {"atLeast": 3.0, "hysteresis": 0.3}}
+    city.rule(levels=[{"stage": "caution", "threshold": 1.0}, {"stage": "danger", "when": when}])
+    open_rules(page, city)
+    shown = page.evaluate("document.querySelector('#rule-list').innerText")
+    assert "氾濫注意水位" in shown and "1.000 m" in shown and "条件" in shown
+    page.evaluate("document.querySelector('#rule-list .plain').click()")
+    fill(page, "戻り幅", "0.2")
+    fill(page, "水位（m）", "1.25")
+    save(page, "巴川の水位")
+    rule = city.get("alert-rules/levels")
+    assert (rule["hysteresis"], rule["levels"][0]["threshold"]) == (0.2, 1.25)
+    assert rule["levels"][1] == {"stage": "danger", "when": when} and "escalateAfter" not in rule
+    assert page.evaluate(UNLABELLED) == [] and page.complaints() == []
+
+
+def test_station_has_thresholds_of_its_own(page: Page, city: StaffCity) -> None:
+    city.rule()
+    open_rules(page, city)
+    page.evaluate("document.querySelector('#rule-list .plain').click()")
+    press(page, "＋ 局")
+    station = "urn:ngsi-ld:WaterObserved:own"
+    page.evaluate(f"document.querySelectorAll('#edit .line.wide, #edit label.wide input')[0].value = '{station}'")
+    page.evaluate("document.querySelectorAll('#edit .thresholds input')[1].value = '2.75'")
+    save(page, "巴川の水位")
+    levels = city.get("alert-rules/levels")["overrides"][station]["levels"]
+    assert [level["threshold"] for level in levels] == [1.0, 2.75]
+
+
+def test_rule_in_the_form_is_tried_on_the_record_before_it_is_saved(page: Page, city: StaffCity) -> None:
+    city.rule(levels=[{"stage": "danger", "threshold": 9.0}])
+    for minutes, level in ((90, 0.5), (60, 1.5), (30, 0.5)):
+        city.measure("tried", level, "試", minutes_ago=minutes)
+    open_rules(page, city)
+    page.evaluate("document.querySelector('#rule-list .plain').click()")
+    fill(page, "水位（m）", "1.2")
+    page.evaluate("document.querySelector('#replay').requestSubmit()")
+    page.wait_for("document.querySelector('#timeline').innerText.includes('tried橋')")
+    shown = page.evaluate("document.querySelector('.station-replay').innerText")
+    assert "到達" in shown and "1.500 m" in shown and "解除" in shown
+    assert page.evaluate("document.querySelectorAll('.station-replay .plot .step').length") == 2
+    assert city.get("alert-rules/levels")["levels"][0]["threshold"] == 9.0
+
+
+def test_rules_of_a_yaml_file_are_checked_before_they_are_taken(page: Page, city: StaffCity) -> None:
+    city.rule()
+    open_rules(page, city)
+    text = (
+        "rules:\n  - id: from-file\n    name: {ja: ファイルのルール}\n    entities: {ids: ['urn:x:1']}\n"
+        "    attribute: waterLevel\n    levels:\n      - {stage: caution, threshold: 2.0}\n"
+        "      - {stage: danger, threshold: 1.0}\n"
+    )
+    page.evaluate(
+        f"(files => {{ files.items.add(new File([{json.dumps(text)}], 'rules.yaml'));"
+        " document.querySelector('#import-file').files = files.files; })(new DataTransfer())"
+    )
+    result = "document.querySelector('#import-result').innerText"
+    page.evaluate("document.querySelector('#import').requestSubmit()")
+    page.wait_for(f"{result}.includes('登録していません') && {result}.includes('⚠ levels[1]')")
+    assert city.http.get("/api/v1/alert-rules/from-file").status_code == 404
+    page.evaluate("document.querySelector('#import-do').click()")
+    page.wait_for(f"{result}.includes('登録しました')")
+    assert city.get("alert-rules/from-file")["name"]["ja"] == "ファイルのルール"

@@ -8,6 +8,7 @@ import { language } from "./i18n.js";
 const PAGES = [
   ["./", "水位", "Levels"],
   ["alarms", "警報対応", "Alarms"],
+  ["rules", "ルール", "Rules"],
   ["contacts", "連絡先・当番", "Contacts"],
   ["drills", "訓練", "Drills"],
   ["devices", "機器", "Devices"],

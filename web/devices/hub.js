@@ -29,21 +29,34 @@ export function useToken(value) {
  * @returns {Promise<any>}
  */
 export async function ask(method, path, body) {
-  const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const text = await askFor("application/json", method, path, body && JSON.stringify(body), "application/json");
+  return text ? readJson(text) : null;
+}
+
+/**
+ * The same for texts: what is `wanted`, and what is sent, of which `type`.
+ * @param {string} wanted
+ * @param {string} method
+ * @param {string} path  relative to the page
+ * @param {string} [body]
+ * @param {string} [type]
+ */
+export async function askFor(wanted, method, path, body, type) {
+  const headers = { Accept: wanted };
+  if (body !== undefined && type) headers["Content-Type"] = type;
   if (tenant) headers["NGSILD-Tenant"] = tenant;
   if (token) headers.Authorization = `Bearer ${token}`;
   const answer = await fetch(new URL(path, document.baseURI), {
     method,
     headers,
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body,
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT),
   });
   const text = await answer.text();
-  const document_ = text ? readJson(text) : null;
-  if (!answer.ok) throw new Refusal(document_?.detail ?? document_?.title ?? `HTTP ${answer.status}`, answer.status);
-  return document_;
+  if (answer.ok) return text;
+  const problem = readJson(text);
+  throw new Refusal(problem?.detail ?? problem?.title ?? `HTTP ${answer.status}`, answer.status);
 }
 
 /** @param {string} text */

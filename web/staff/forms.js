@@ -2,6 +2,7 @@
 // Parts of forms: labelled fields, and rows that are added and taken away.
 
 import { el } from "../app/dom.js";
+import { timeZone } from "../app/format.js";
 import { t } from "../app/i18n.js";
 
 /**
@@ -57,29 +58,40 @@ export function rows(legend, more, make, values, blank) {
   return { node: el("fieldset", { class: "sub" }, el("legend", {}, legend), list, one), read: () => shown.map((row) => row.read()) };
 }
 
-/** A time of the hub for a field of the browser, by the clock of the browser. @param {string|null|undefined} text */
-export function localTime(text) {
-  if (!text) return "";
-  const time = new Date(text);
-  return new Date(time.getTime() - time.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+/** How far the clock of the page (Japan for Japanese) is ahead of UTC. @param {number} time @returns {number} */
+function ahead(time) {
+  const form = new Intl.DateTimeFormat("en-US", { timeZone: timeZone(), timeZoneName: "longOffset" });
+  const text = form.formatToParts(time).find((part) => part.type === "timeZoneName")?.value ?? "GMT";
+  const [, sign, hours, minutes] = /([+-])(\d+):?(\d+)?/.exec(text) ?? ["", "+", "0", "0"];
+  return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes ?? 0)) * 60000;
 }
 
-/** The reverse; null when nothing is given. @param {string} text */
+/** A time of the hub for a field of the page, by the clock that the page shows. @param {string|null|undefined} text */
+export function localTime(text) {
+  if (!text) return "";
+  const time = new Date(text).getTime();
+  return new Date(time + ahead(time)).toISOString().slice(0, 16);
+}
+
+/** The reverse; null when nothing is given. @param {string} text  as a field of the browser has it */
 export function hubTime(text) {
-  return text ? new Date(text).toISOString() : null;
+  if (!text) return null;
+  const read = new Date(`${text}Z`).getTime();
+  return new Date(read - ahead(read - ahead(read))).toISOString();
 }
 
 /**
  * A table with cells in rows; the first of each row heads it.
  * @param {string[]} heads @param {(Node|string|null)[][]} lines @param {string} empty
+ * @param {string} [name]  class; cards: each row is a card on a phone
  */
-export function table(heads, lines, empty) {
+export function table(heads, lines, empty, name = "cards") {
   const head = el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text))));
   const cells = lines.map(([first, ...others]) =>
     el("tr", {}, el("th", { scope: "row" }, first), ...others.map((cell) => el("td", {}, cell))),
   );
   if (cells.length === 0) cells.push(el("tr", {}, el("td", { colspan: String(heads.length) }, empty)));
-  return el("table", { class: "cards" }, head, el("tbody", {}, ...cells));
+  return el("table", { class: name }, head, el("tbody", {}, ...cells));
 }
 
 /** Without what is null, undefined or an empty text. @param {Record<string, any>} document */

@@ -4,7 +4,7 @@
 import { byId, el, setText } from "../app/dom.js";
 import { language, preferredLanguage, t, textsFrom, useLanguage } from "../app/i18n.js";
 import { showNav } from "../app/nav.js";
-import { Refusal, ask, useToken } from "../devices/hub.js";
+import { Refusal, ask, askFor, useToken } from "../devices/hub.js";
 
 export const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
 
@@ -136,4 +136,4 @@ export function save(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-export { ask };
+export { ask, askFor };

@@ -4,6 +4,7 @@
 import { byId, el } from "../../app/dom.js";
 import { formatDayTime } from "../../app/format.js";
 import { t } from "../../app/i18n.js";
+import { hubTime } from "../forms.js";
 import { ask, on } from "../page.js";
 
 const MOST = 300; // lines on the page; the file has all
@@ -51,7 +52,7 @@ async function every() {
 function span(more) {
   const query = new URLSearchParams(more);
   for (const [id, name] of [["audit-from", "from"], ["audit-to", "to"]]) {
-    if (byId(id).value) query.set(name, new Date(byId(id).value).toISOString());
+    if (byId(id).value) query.set(name, hubTime(byId(id).value) ?? "");
   }
   return query;
 }
