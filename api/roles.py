@@ -289,7 +289,7 @@ def _tune_garbage_collection() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _all(calls: list[Callable[[], None]]) -> Callable[[], None]:

@@ -52,12 +52,16 @@ _BATCH: Final = (
     '    items[i + 1] = template:gsub("urn:ngsi%-ld:Station:0", "urn:ngsi-ld:Station:" .. (start + i))\n'
     '      :gsub("Station0\\"", "Station" .. (start + i) % types .. "\\"")\n'
     "      :gsub('\"value\":%d+%.%d+', function() return '\"value\":' .. value() end)\n"
+    '      :gsub(\'"observedAt":"[^"]*\', \'"observedAt":"@now@\')\n'
+    "      :gsub('\"coordinates\":%[[^%]]*', string.format('\"coordinates\":[%.5f,%.4f', 138.9 + (start + i) / 1e5,\n"
+    "        35.1 + (start + i) % 977 / 1e4))\n"
     "  end\n"
     '  return "[" .. table.concat(items, ",") .. "]"\n'
     "end\n"
     "local bodies = {}\n"  # made beforehand: the load generator must not be what is measured
     "for i = 1, 50 do bodies[i] = hundred() end\n"
 )
+_OF_NOW: Final = '  local body = (bodies[math.random(#bodies)]:gsub("@now@", now()))\n'
 
 
 def _send(method: str, path: str) -> str:
@@ -102,9 +106,8 @@ CASES: Final = (
     ),
     Case(
         "upsert of 100",
-        "  local body = bodies[math.random(#bodies)]\n"
-        + _send("POST", f'"{_API}/entityOperations/upsert?options=update"'),
-        {"one": "  local body = bodies[math.random(#bodies)]\n" + _send("POST", '"/one/batch"')},
+        _OF_NOW + _send("POST", f'"{_API}/entityOperations/upsert?options=update"'),
+        {"one": _OF_NOW + _send("POST", '"/one/batch"')},
         _TEMPLATE + _BATCH,
     ),
 )

@@ -79,7 +79,7 @@ def parse_ordering(
     if coordinates is not None:
         reference = parse_reference(geometry or "Point", coordinates)
     elif any(term.by_distance for term in terms):
-        raise BadRequestData("An order by distance needs the coordinates to measure from")
+        raise BadRequestData("An order by distance needs orderFrom, the coordinates to measure from")
     return Ordering(terms, parse_collation(collation) if collation else ROOT_COLLATION, reference)
 
 
