@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from adapters.cap import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
 from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
+from api.workers.gateways import behind_gateways
 from api.workers.rule_directory import RuleDirectory, Work
 from broker.alerts import (
     AlertDecision,
@@ -34,6 +35,7 @@ from broker.alerts import (
     place_of,
 )
 from broker.alerts.drills import exercise_place
+from broker.alerts.gateways import LOOK_AGAIN, standing_for
 from context_store.alarm_timers import due_states, forget
 from context_store.alarms import AlarmStore
 from context_store.alert_reissues import reissue
@@ -126,15 +128,21 @@ class AlertEvaluator:
             else:
                 rules[key] = rule
         states = await self._store.load_states(connection, list(rules))
+        waiting, standing = await behind_gateways(connection, rules, states, due, now)
         turns = []
         for key, state in states.items():
+            if key in waiting:
+                continue
             states[key], decisions = overdue(rules[key], state, now)
+            if key in standing:
+                decisions = [standing_for(one, standing[key]) for one in decisions]
             entity_id = due[key] or ""
             # One turn each: they are of different times.
             turns += [Turn(key, entity_id, rules[key], (one,), states[key].raised, now) for one in decisions]
         if turns:
             await self.publish(connection, turns, now)
-        await self._store.save_states(connection, states, {key: due_at(rules[key], states[key]) for key in states})
+        later = {key: now + LOOK_AGAIN if key in waiting else due_at(rules[key], states[key]) for key in states}
+        await self._store.save_states(connection, states, later)
 
     async def publish(self, connection: AsyncConnection, turns: Sequence[Turn], now: datetime) -> None:
         """Write what ``turns`` mean for everybody: records, stream, alert entities, webhooks and alarms."""

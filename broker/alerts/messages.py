@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from urllib.parse import quote
 
+from broker.alerts.gateways import gateway_in
 from broker.alerts.rules import AlertRule
 from broker.alerts.states import AlertDecision
 from broker.entities import AttributeKind, ExpandedEntity
@@ -123,6 +124,9 @@ def alert_message(decision: AlertDecision, rule: AlertRule, place: Place, zone: 
 
 def headlines(decision: AlertDecision, rule: AlertRule, place: Place) -> tuple[str, str]:
     """One short line in Japanese and in English: place, named threshold, what happened."""
+    if (gateway := gateway_in(decision.measures)) is not None:
+        name, count = gateway["gateway"], gateway["value"]
+        return f"中継機 {name}：{count} 局のデータが届いていません", f"Gateway {name}: {count} stations are not heard"
     stage_ja, stage_en = _goal(decision, rule)
     ja, en = {
         "raised": ("に到達", "reached"),
@@ -182,11 +186,24 @@ def _silence(decision: AlertDecision, rule: AlertRule, place: Place, time: datet
             f"{place.name_ja}のデータが再び届いています（{time_ja(time)}、{value}）。",
             f"{place.name_en} is heard again ({when_en}, {value}).",
         )
+    if (gateway := gateway_in(decision.measures)) is not None:
+        return _silent_gateway(gateway, place, time_ja(time), when_en)
     return (
         f"{place.name_ja}のデータが届いていません（{time_ja(time)} 判定）。"
         f"現在の水位は不明です。最後の観測値は {value} です。",
         f"Nothing is heard from {place.name_en} (judged at {when_en}). The present level is unknown. The last observed "
         f"level is {value}.",
+    )
+
+
+def _silent_gateway(gateway: Mapping[str, Any], place: Place, when_ja: str, when_en: str) -> tuple[str, str]:
+    """One message for all stations that are heard through it."""
+    name, count = gateway["gateway"], gateway["value"]
+    return (
+        f"中継機 {name} を通して聞こえる {count} 局のデータが届いていません（{when_ja} 判定、{place.name_ja}ほか）。"
+        "現在の水位は不明です。中継機の電源と回線を確かめてください。",
+        f"Nothing is heard from the {count} stations of gateway {name} (judged at {when_en}; {place.name_en} and "
+        "others). The present levels are unknown. Look at its power and its connection.",
     )
 
 

@@ -16,7 +16,7 @@ from broker.alerts.states import CALM, AlertDecision, LevelState, RuleState, rai
 
 def due_at(rule: AlertRule, state: RuleState) -> datetime | None:
     """When silence has to be judged next, if nothing is heard until then."""
-    return min((moment for moment in (_no_data_at(rule, state), _unknown_at(rule, state)) if moment), default=None)
+    return min((moment for moment in (no_data_at(rule, state), _unknown_at(rule, state)) if moment), default=None)
 
 
 def overdue(rule: AlertRule, state: RuleState, now: datetime) -> tuple[RuleState, list[AlertDecision]]:
@@ -28,7 +28,8 @@ def overdue(rule: AlertRule, state: RuleState, now: datetime) -> tuple[RuleState
     return state, decisions
 
 
-def _no_data_at(rule: AlertRule, state: RuleState) -> datetime | None:
+def no_data_at(rule: AlertRule, state: RuleState) -> datetime | None:
+    """When silence is an alert of its own; None: never, or it is one."""
     if rule.no_data is None or not rule.enabled or state.newest is None:
         return None
     is_raised = state.levels.get(rule.no_data.stage, CALM).raised_at is not None

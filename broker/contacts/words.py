@@ -12,6 +12,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from broker.alerts.drills import EXERCISE_MARKS
+from broker.alerts.gateways import gateway_in
 from broker.alerts.messages import forecast_in, forecast_words, level_names, quantity, time_ja
 from broker.contacts.people import Language
 from broker.times import parse_time
@@ -150,6 +151,8 @@ def _japanese(step: Step, zone: tzinfo) -> Words:
     lines.append(f"段階: {stage}" + (f"（前回 {_name(step['previousStage'])[0]}）" if _has_changed(step) else ""))
     if (ahead := _ahead(step)) is not None:
         lines.append(forecast_words(ahead, step["unitCode"], zone)[0])
+    if (gateway := gateway_in(step.get("measures", ()))) is not None:
+        lines.append(f"中継機 {gateway['gateway']} を通して聞こえる {gateway['value']} 局のデータが届いていません。")
     if step["kind"] == "silent" or step.get("unknown"):
         lines.append("データが届いていません。現在の水位は不明です。平常とは限りません。")
     if step.get("unstable"):
@@ -189,6 +192,8 @@ def _english(step: Step, zone: tzinfo) -> Words:
     lines.append(f"Stage: {stage}" + (f" (before: {_name(step['previousStage'])[1]})" if _has_changed(step) else ""))
     if (ahead := _ahead(step)) is not None:
         lines.append(forecast_words(ahead, step["unitCode"], zone)[1])
+    if (gateway := gateway_in(step.get("measures", ()))) is not None:
+        lines.append(f"Nothing is heard from the {gateway['value']} stations of gateway {gateway['gateway']}.")
     if step["kind"] == "silent" or step.get("unknown"):
         lines.append("Nothing is heard. The present level is unknown, which does not mean calm.")
     if step.get("unstable"):

@@ -177,6 +177,43 @@ class TestTimers:
         await city.let_time_pass(datetime.now(UTC))
         assert await city.steps() == ["raised"]
 
+    async def test_stations_that_fall_silent_with_their_gateway_are_one_alarm(self, city: City) -> None:
+        stations = [f"urn:ngsi-ld:WaterObserved:tower-{number}" for number in range(5)]
+        for number, station in enumerate(stations):
+            await city.register(station, f"tower-{number}", group="tower-3")
+        await city.put_rule(noData={"after": 1200}, escalateAfter=[])
+        for minute in (0, 10):
+            for number, station in enumerate(stations):
+                await city.measure(station, minute + number, 0.5)
+        for minute in (31, 33, 36, 60):  # the first is due at 30, the last at 34
+            await city.let_time_pass(at(minute))
+        alarm = await city.alarm()
+        assert (alarm["entityId"], alarm["stage"]) == (stations[0], "no_data")
+        (step,) = (await city.get("/alarms/steps"))["steps"]
+        assert step["measures"][0] == {
+            "kind": "gateway", "attribute": "gateway", "gateway": "tower-3", "limit": 3, "value": 5
+        }  # fmt: skip
+        # It is back; one station is not, and is an alarm of its own now.
+        for station in stations[:4]:
+            await city.measure(station, 70, 0.5)
+        await city.let_time_pass(at(72))
+        alarms = (await city.get("/alarms"))["alarms"]
+        assert [(one["entityId"], one["stage"]) for one in alarms] == [(stations[4], "no_data")]
+        assert (await city.steps()) == ["raised", "cleared", "raised"]
+
+    async def test_one_silent_station_of_a_gateway_that_is_heard_is_an_alarm(self, city: City) -> None:
+        stations = [f"urn:ngsi-ld:WaterObserved:mast-{number}" for number in range(3)]
+        for number, station in enumerate(stations):
+            await city.register(station, f"mast-{number}", group="mast-1")
+        await city.put_rule(noData={"after": 1200})
+        for station in stations:
+            await city.measure(station, 0, 0.5)
+        for station in stations[1:]:
+            await city.measure(station, 15, 0.5)
+        await city.let_time_pass(at(21))
+        assert (await city.alarm())["entityId"] == stations[0]
+        assert (await city.get("/alarms/steps"))["steps"][0]["measures"] == []
+
     async def test_silence_of_a_deleted_station_is_no_news(self, city: City) -> None:
         await city.put_rule(noData={"after": 600})
         await city.measure(BRIDGE, 0, 0.5)

@@ -54,6 +54,18 @@ class City:
         answer = await self.http.put("/api/v1/alert-rules/tomoe", json=RULE | members)
         assert answer.status_code in (200, 201), answer.text
 
+    async def register(self, entity_id: str, device_id: str, *, group: str) -> None:
+        """A device that measures there, heard through ``group``."""
+        device = {
+            "name": device_id,
+            "entityId": entity_id,
+            "entityType": MODEL + "WaterObserved",
+            "attributes": [{"field": "level", "attribute": MODEL + "waterLevel", "unitCode": "MTR"}],
+            "profile": {"silence": {"group": group}},
+        }
+        answer = await self.http.put(f"/api/v1/devices/{device_id}", json=device)
+        assert answer.status_code == 201, answer.text
+
     async def measure(self, entity_id: str, minute: float, value: float, **other: Any) -> None:
         """One reading, and all rules evaluated on it."""
         entity = {
