@@ -9,6 +9,8 @@ import sys
 BENCHMARKS = (
     "ingest",
     "ingest_formats",
+    "backlog",
+    "many_devices",
     "http_api",
     "subscriptions",
     "alert_latency",

@@ -142,9 +142,18 @@ async def ceiling_round(bench: Bench, load: Load, protocol: str) -> Result:
     return Result(load.count, received["last"] - sent["first"], cpu_s)
 
 
-async def hub_round(bench: Bench, load: Load, profile: Path | None = None, processes: int = 1) -> Result:
-    """The real ingest process, or several; the round ends when all is committed, and everything is counted."""
-    warm_up = load.before(WARM_UP)
+async def hub_round(
+    bench: Bench,
+    load: Load,
+    profile: Path | None = None,
+    processes: int = 1,
+    at_end: Callable[[Child], None] = lambda _: None,
+) -> Result:
+    """The real ingest process, or several; the round ends when all is committed, and everything is counted.
+
+    ``at_end`` is given the process then.
+    """
+    warm_up = load.before(max(WARM_UP, load.devices))
     async with ingest_process(bench, profile, processes) as process, _database(bench) as database:
         base = await _last_event(database)
         await send(bench, warm_up)
@@ -155,6 +164,7 @@ async def hub_round(bench: Bench, load: Load, profile: Path | None = None, proce
         end = time.monotonic()
         sent = await sending
         cpu_s = clock.read(sent)
+        at_end(process)
         await _check(database, load, base)
     bench.forget_session(_CLIENT_ID)
     return Result(load.count, end - sent["first"], cpu_s)

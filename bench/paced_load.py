@@ -40,9 +40,9 @@ class Levels:
         return self._levels[device], crosses
 
 
-def run(connection: socket.socket, devices: int, rate: float, seconds: float) -> list[dict[str, Any]]:
-    """Send for so many seconds; the crossings."""
-    levels, crossings = Levels(devices), []
+def run(connection: socket.socket, devices: range, rate: float, seconds: float) -> list[dict[str, Any]]:
+    """Send for so many seconds as the devices with these numbers; the crossings."""
+    levels, crossings = Levels(len(devices)), []
     begin = time.monotonic()
     late = 0.0
     for number in range(int(rate * seconds)):
@@ -50,8 +50,9 @@ def run(connection: socket.socket, devices: int, rate: float, seconds: float) ->
         if (wait := due - time.monotonic()) > 0:
             time.sleep(wait)
         _drain(connection)
-        turn, device = divmod(number, devices)
-        level, crosses = levels.next(device, turn)
+        turn, place = divmod(number, len(devices))
+        device = devices[place]
+        level, crosses = levels.next(place, turn)
         observed_at = to_text(datetime.now(UTC))
         payload = orjson.dumps({"time": observed_at, "level": level, "battery": 3.61, "rssi": -71, "sequence": number})
         packet = publish_packet(f"minamo/v1/{device_key(device)}/readings", payload, number % 65_535 + 1)
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--user", required=True)
     parser.add_argument("--devices", type=int, required=True)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first device")
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
@@ -87,7 +89,8 @@ def main() -> None:
     with open_connection("127.0.0.1", given.port, "bench-paced", given.user, password) as connection:
         print("ready", flush=True)
         sys.stdin.readline()
-        crossings = run(connection, given.devices, given.rate, given.seconds)
+        devices = range(given.first, given.first + given.devices)
+        crossings = run(connection, devices, given.rate, given.seconds)
         time.sleep(1)
         _drain(connection)
         connection.sendall(b"\xe0\x00")

@@ -38,7 +38,8 @@ ROOT: Final = Path(__file__).parents[1]
 WATER_LEVEL: Final = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 WATER_OBSERVED: Final = "https://smartdatamodels.org/dataModel.Environment/WaterObserved"
 _LINE_BYTES: Final = 16 * 1024 * 1024
-_READY_S: Final = 60.0
+_READY_S: Final = 120.0
+_REGISTERED_AT_ONCE: Final = 5000  # devices
 _CHILD_S: Final = 120.0  # longest wait for anything a child process is asked to say
 
 
@@ -99,7 +100,9 @@ async def running_services(devices: int, forms: Sequence[str] = (JSON,)) -> Asyn
         async with EmbeddedHub(settings) as services:
             await asyncio.to_thread(migrate, services.database_url)
             async with open_hub(settings, services.database_url) as hub:
-                await hub.devices.put(*(_device(number, form) for form in forms for number in range(devices)))
+                registered = [_device(number, form) for form in forms for number in range(devices)]
+                for first in range(0, len(registered), _REGISTERED_AT_ONCE):
+                    await hub.devices.put(*registered[first : first + _REGISTERED_AT_ONCE])
             yield Bench(services, folder)
 
 

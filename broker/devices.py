@@ -118,6 +118,35 @@ class AttributeMapping:
         return {name: value for name, value in members.items() if value is not None}
 
 
+class _Same:
+    """Mappings that are the same objects: equal ones may differ, as 1 and True do."""
+
+    __slots__ = ("attributes",)
+
+    def __init__(self, attributes: tuple[AttributeMapping, ...]) -> None:
+        self.attributes = attributes
+
+    def __hash__(self) -> int:
+        return id(self.attributes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.attributes is self.attributes
+
+
+@lru_cache(maxsize=4096)
+def _ready(
+    same: _Same, checks: tuple[Checks, ...] | None
+) -> tuple[tuple[AttributeMapping, ...], Mapping[str, tuple[AttributeMapping, ...]]]:
+    """Mappings with their tests, also by field; devices that have the same share them."""
+    attributes = same.attributes
+    if checks is not None:
+        attributes = tuple(replace(mapping, checks=found) for mapping, found in zip(attributes, checks, strict=True))
+    by_field: dict[str, tuple[AttributeMapping, ...]] = {}
+    for mapping in attributes:
+        by_field[mapping.field] = (*by_field.get(mapping.field, ()), mapping)
+    return attributes, by_field
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Device:
     """A registered device.
@@ -150,19 +179,17 @@ class Device:
     by_field: Mapping[str, tuple[AttributeMapping, ...]] = dataclass_field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.is_judged:
-            object.__setattr__(self, "attributes", tuple(self._with_checks()))
-        by_field: dict[str, tuple[AttributeMapping, ...]] = {}
-        for mapping in self.attributes:
-            by_field[mapping.field] = (*by_field.get(mapping.field, ()), mapping)
+        checks = tuple(self._checks()) if self.is_judged else None
+        attributes, by_field = _ready(_Same(self.attributes), checks)
+        object.__setattr__(self, "attributes", attributes)
         object.__setattr__(self, "by_field", by_field)
 
-    def _with_checks(self) -> Iterator[AttributeMapping]:
+    def _checks(self) -> Iterator[Checks]:
         profile, first = self.profile, self.attributes[0].field if self.attributes else ""
         for mapping in self.attributes:
             said = profile.quality.get(mapping.field)
             gap = profile.usual_gap(mapping.field, first)
-            yield replace(mapping, checks=checks_for(mapping.attribute, mapping.unit_code, said, gap))
+            yield checks_for(mapping.attribute, mapping.unit_code, said, gap)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-from broker.device_profile import parse_device_profile
+from broker.device_profile import DeviceProfile, parse_device_profile
 from broker.device_records import CredentialState, DeviceRecord
 from broker.devices import VALUE, AttributeMapping, Device
-from broker.formats import DEFAULT_PROFILE, parse_profile
+from broker.formats import DEFAULT_PROFILE, FormatProfile, parse_profile
 from broker.maintenance import stored_window
 from schemas.terms import NO_DATASET
 
@@ -27,6 +28,7 @@ RECORD_COLUMNS: Final = """
 """
 """What :func:`record_of` reads behind :data:`COLUMNS`."""
 _DEVICE_COLUMNS: Final = 16
+_KINDS: Final = 4096  # of devices, that are remembered
 
 Row = tuple[Any, ...]
 
@@ -41,13 +43,13 @@ def device_of(row: Row) -> Device:
         key=key,
         name=name,
         entity_id=entity_id,
-        entity_types=tuple(types),
-        attributes=tuple(_mapping(document) for document in attributes),
+        entity_types=_names(tuple(types)),
+        attributes=_mappings(orjson.dumps(attributes)),
         location=(x, y) if x is not None else None,
         static_attributes=static,
         password_hash=password_hash,
-        format=parse_profile(message_format) if message_format else DEFAULT_PROFILE,
-        profile=parse_device_profile(profile),
+        format=_format(orjson.dumps(message_format)) if message_format else DEFAULT_PROFILE,
+        profile=_profile(orjson.dumps(profile)),
         maintenance=tuple(stored_window(document) for document in maintenance),
         service_from=service_from,
         service_until=service_until,
@@ -75,6 +77,27 @@ def _credential(device: Device, *, revoked: bool) -> CredentialState:
     if device.password_hash is not None:
         return CredentialState.ACTIVE
     return CredentialState.REVOKED if revoked else CredentialState.NONE
+
+
+# Devices of one make are alike: what is the same of them is made, and kept in memory, once.
+@lru_cache(maxsize=_KINDS)
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
+
+
+@lru_cache(maxsize=_KINDS)
+def _mappings(text: bytes) -> tuple[AttributeMapping, ...]:
+    return tuple(_mapping(document) for document in orjson.loads(text))
+
+
+@lru_cache(maxsize=_KINDS)
+def _format(text: bytes) -> FormatProfile:
+    return parse_profile(orjson.loads(text))
+
+
+@lru_cache(maxsize=_KINDS)
+def _profile(text: bytes) -> DeviceProfile:
+    return parse_device_profile(orjson.loads(text))
 
 
 def _mapping(document: dict[str, Any]) -> AttributeMapping:

@@ -47,7 +47,7 @@ class DeviceStateKeeper:
     def wants(self, device: Device, state: Mapping[str, Any], observed_at: datetime, received_at: datetime) -> bool:
         """Whether ``state``, which a message says of its ``device``, is to be written; if so, it counts as written."""
         known = self._known.setdefault(device.key, _NEVER)
-        slow = {name: state[name] for name in state.keys() - FAST_STATE}
+        slow = {name: state[name] for name in state.keys() - FAST_STATE} or _NEVER.slow
         if (
             received_at - known.seen < self._interval
             and abs(observed_at - known.measured) < self._interval
