@@ -27,7 +27,7 @@ from context_store.callers import STAFF, Caller, acting_for
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
 _SIGN_IN_FILES: Final = "/static/sign_in/"
 # Devices and other brokers are asked for credentials of their own there.
-_OWN_CREDENTIALS: Final = ("/api/v1/readings/", "/api/v1/notified/")
+_OWN_CREDENTIALS: Final = ("/api/v1/readings/", "/api/v1/notified/", "/iot/")
 _READING: Final = frozenset({"GET", "HEAD"})
 _TENANT: Final = b"ngsild-tenant"
 _POLICY_VIOLATION: Final = 1008

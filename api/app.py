@@ -39,6 +39,7 @@ from api.routers.export import export_router
 from api.routers.forecasts import forecasts_router
 from api.routers.history_import import import_router
 from api.routers.inboxes import inboxes_router
+from api.routers.iot_agent import iot_agent_router
 from api.routers.polls import polls_router
 from api.routers.quality import quality_router
 from api.routers.quarantine import quarantine_router
@@ -118,6 +119,7 @@ def create_app(
     app.include_router(readings_router(hub))
     app.include_router(polls_router(hub))
     app.include_router(inboxes_router(hub))
+    app.include_router(iot_agent_router(hub))
     app.router.routes.extend(document_routes(app))
     add_pages(app)
     app.add_middleware(Compression)

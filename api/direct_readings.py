@@ -49,6 +49,10 @@ class DirectReadings:
             await self._commit([], fault)
         return fault
 
+    async def set_aside(self, fault: Quarantined) -> None:
+        """Keep what cannot be taken. Raises :class:`~broker.errors.StoreUnavailable`."""
+        await self._store.commit([], [fault])
+
     async def _commit(self, observations: list[Observation], fault: Quarantined | None) -> None:
         await self._store.commit(observations, [fault] if fault else [])
 

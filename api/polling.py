@@ -192,7 +192,7 @@ class Poller:
             await self._store.commit([], [refused(message, observations, exc)])
 
     def _decode(self, message: Message, device: Device) -> tuple[list[Observation], Quarantined | None]:
-        found, fault = self._decoder.decode(message, lambda _: device)
+        found, fault = self._decoder.decode(message, lambda _: device, self._device_state.wants)
         return self._device_state.kept(found, message.received_at), fault
 
 

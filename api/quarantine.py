@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from api.hub import Hub
 from api.ingest_parts import make_decoder
 from api.mirroring import TOPIC, NotificationTaker
+from broker.devices import Device
 from broker.errors import ResourceNotFound
 from broker.readings import Quarantined
 from context_store.devices import CachedDeviceDirectory
@@ -68,10 +69,19 @@ class _Again:
             if inbox is not None:
                 _, wrong = await self._notifications.process(inbox, entry.payload, entry.properties, entry.received_at)
                 return wrong
-        observations, fault = self._decoder.decode(_message(entry), self.directory.find)
+        named = await device_of(self._hub, entry) if "names" in entry.properties else None
+        find = self.directory.find if named is None else lambda _: named
+        observations, fault = self._decoder.decode(_message(entry), find)
         if observations:
             await self._store.commit(observations, [])
         return fault
+
+
+async def device_of(hub: Hub, entry: QuarantineEntry) -> Device | None:
+    """The device of its tenant that a message is of, by its key or by the names that the message gave."""
+    names = entry.properties.get("names")
+    known = [entry.device_key, *(names if isinstance(names, list) else ())]
+    return await hub.devices.by_names(entry.tenant_id, [name for name in known if isinstance(name, str)])
 
 
 def _message(entry: QuarantineEntry) -> Message:
@@ -87,4 +97,4 @@ async def drop(hub: Hub, tenant_id: int, quarantine_id: int) -> None:
         await hub.quarantine.resolve(connection, quarantine_id, "dropped")
 
 
-__all__ = ["ReplayResult", "drop", "replay"]
+__all__ = ["ReplayResult", "device_of", "drop", "replay"]

@@ -46,6 +46,11 @@ _OF_MODEL: Final[LiteralString] = (
     f"{_RECORDS} where d.tenant_id = %s and d.model_id = %s order by d.device_id for update of d"
 )
 _BY_KEY: Final[LiteralString] = f"select {COLUMNS} from device d where d.key = %s"
+_BY_NAMES: Final[LiteralString] = f"""
+    select {COLUMNS} from device d
+     where d.tenant_id = %(tenant_id)s and (d.key = any(%(names)s) or d.format ->> 'address' = any(%(names)s))
+     order by d.key limit 1
+"""
 _CREDENTIALS: Final[LiteralString] = """
     select key, password_hash, format ->> 'address' from device where password_hash is not null order by key
 """
@@ -182,6 +187,11 @@ class DeviceStore:
     async def by_key(self, key: str) -> Device | None:
         """The device with this key, whatever its tenant."""
         rows = await self._database.read(ALL_TENANTS, _BY_KEY, (key,))
+        return device_of(rows[0]) if rows else None
+
+    async def by_names(self, tenant_id: int, names: Sequence[str]) -> Device | None:
+        """A device of the tenant whose key or address is one of ``names``."""
+        rows = await self._database.read(tenant_id, _BY_NAMES, {"tenant_id": tenant_id, "names": list(names)})
         return device_of(rows[0]) if rows else None
 
     async def credentials(self) -> list[Credential]:

@@ -122,8 +122,8 @@ class Decoder:
         if route is None:
             detail = f"the topic {message.topic} is not minamo/v1/<device key>/readings or one of the other known ones"
             raise _Fault(Reason.UNKNOWN_TOPIC, detail)
-        if route.refusal is not None:
-            raise _Fault(Reason.UNKNOWN_TOPIC, route.refusal)
+        if route.is_command and device is not None:
+            return  # what a device says of commands is no reading, and nobody has to mend anything
         if len(message.payload) > self._limits.payload_bytes:
             detail = f"the payload has {len(message.payload)} bytes; at most {self._limits.payload_bytes} are taken"
             raise _Fault(Reason.TOO_LARGE, detail)
@@ -155,7 +155,7 @@ class Decoder:
         observations, fault = self.decode(message, lambda _: device)
         route = route_of(message.topic)
         try:
-            found = self.measurements(message, route, device) if route and not route.refusal else []
+            found = self.measurements(message, route, device) if route and not route.is_command else []
         except _Fault:
             found = []
         return Explanation(found, observations, list(_missing(found, device)), fault)

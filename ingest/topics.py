@@ -37,12 +37,13 @@ def own_topic(key: str) -> str:
 
 class Route(NamedTuple):
     """What a topic tells: by which names the device may be known (the first that is holds), the format it implies,
-    the one attribute it names, and why messages of it are refused."""
+    the one attribute it names, and whether its messages are about commands (results, requests for the configuration),
+    which are no readings."""
 
     addresses: tuple[str, ...]
     format: str | None = None
     attribute: str | None = None
-    refusal: str | None = None
+    is_command: bool = False
 
 
 _OWN: Final = re.compile(r"minamo/v1/(?P<device>[^/]+)/readings")
@@ -61,9 +62,8 @@ def route_of(topic: str) -> Route | None:
     if found := _OWN.fullmatch(topic):
         return Route((found["device"],))
     if found := _FIWARE.fullmatch(topic):
-        refusal = "only measures are taken; commands of FIWARE devices are not supported" if found["command"] else None
         addresses = (f"{found['apikey']}/{found['device']}", found["device"])
-        return Route(addresses, _PROTOCOLS[found["protocol"]], found["attribute"], refusal)
+        return Route(addresses, _PROTOCOLS[found["protocol"]], found["attribute"], bool(found["command"]))
     if found := _THINGS_STACK.fullmatch(topic):
         return Route((found["device"],), "things-stack")
     if found := _CHIRPSTACK.fullmatch(topic):

@@ -7,9 +7,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from adapters.uplink_names import uplink_of
 from api.actors import RequestActor
 from api.direct_readings import basic_credentials
 from api.embedded.passwords import hash_password, new_password, password_matches
@@ -21,6 +23,7 @@ from api.polling import poll_key
 from api.problem_details import UnacceptableRequest
 from api.requests import JsonObject, TenantId
 from api.responses import Json
+from api.uplinks import UplinkTaker
 from broker.inboxes import Inbox
 from broker.sections import read_document
 from broker.times import to_text, to_text_or_none
@@ -126,7 +129,7 @@ def _tokens(router: APIRouter, hub: Hub) -> None:
 
 
 def _receiving(router: APIRouter, hub: Hub) -> None:
-    taker = NotificationTaker(hub)
+    taker, uplinks = NotificationTaker(hub), UplinkTaker(hub)
     noted: dict[str, float] = {}
 
     async def note(inbox: StoredInbox, now: datetime, fault: str | None) -> None:
@@ -141,7 +144,7 @@ def _receiving(router: APIRouter, hub: Hub) -> None:
     @router.post(
         "/notified/{key}",
         status_code=204,
-        summary="A notification of another broker / 他のブローカーからの通知",
+        summary="A notification of another broker, or an uplink of a network server / 通知・アップリンクの受信",
         description="Answers after the commit: 204 all of it is stored, 202 something went to quarantine. "
         "Authorization is the inbox's token. / 保存が確定してから応答します。",
         responses=answers(None, statuses=(204,)) | answers("NotifiedReceipt", statuses=(202,)),
@@ -153,12 +156,24 @@ def _receiving(router: APIRouter, hub: Hub) -> None:
             raise UnacceptableRequest(401, _UNAUTHORIZED, {"WWW-Authenticate": 'Bearer realm="minamo inboxes"'})
         body = await read_body(request, hub.settings.max_request_bytes)
         now = datetime.now(UTC)
-        taken, fault = await taker.take(inbox, body, _properties(request), now)
+        uplink = uplink_of(_json(body), request.query_params.get("event"))
+        if uplink is None:
+            taken, fault = await taker.take(inbox, body, _properties(request), now)
+        else:
+            fault = await uplinks.take(inbox, uplink, body, now)
+            taken = int(fault is None)
         await note(inbox, now, fault.detail if fault else None)
         if fault is None:
             return Response(status_code=204)
         answer = {"status": "quarantined", "taken": taken, "reason": fault.reason.value, "detail": fault.detail}
         return Json(answer, status_code=202)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
 
 
 async def _admitted(hub: Hub, key: str, authorization: str) -> StoredInbox | None:

@@ -12,11 +12,10 @@ from fastapi.responses import Response
 from api.hub import Hub
 from api.ingest_parts import make_decoder
 from api.openapi.plain import NEEDED, answers, takes
-from api.quarantine import ReplayResult, drop, replay
+from api.quarantine import ReplayResult, device_of, drop, replay
 from api.requests import JsonObject, RowNumber, TenantId, parse_moment
 from api.responses import Json
 from api.routers.decoding import explanation_document, tried_device
-from broker.devices import Device
 from broker.times import to_text, to_text_or_none
 from context_store.quarantine import HeldGroup, QuarantineEntry, QuarantineFilter
 from ingest.decode import Message
@@ -92,7 +91,7 @@ def _reading(router: APIRouter, hub: Hub) -> None:
     )
     async def entry(tenant_id: TenantId, quarantine_id: RowNumber) -> Json:
         found = await hub.quarantine.get(tenant_id, quarantine_id)
-        device = await _device_of(hub, tenant_id, found)
+        device = await device_of(hub, found)
         return Json(
             {
                 **entry_document(found),
@@ -114,7 +113,7 @@ def _decoding(router: APIRouter, hub: Hub) -> None:
     )
     async def decode(tenant_id: TenantId, quarantine_id: RowNumber, body: JsonObject) -> Json:
         found = await hub.quarantine.get(tenant_id, quarantine_id)
-        device = await _device_of(hub, tenant_id, found)
+        device = await device_of(hub, found)
         changes = body.get("device")
         if (device is None and changes is None) or route_of(found.topic) is None:
             fault = {"reason": found.reason, "detail": found.detail}
@@ -122,12 +121,6 @@ def _decoding(router: APIRouter, hub: Hub) -> None:
         tried = await tried_device(hub, tenant_id, device.device_id if device else None, changes)
         message = Message(found.topic, found.payload, found.received_at)
         return Json(explanation_document(decoder.explain(message, tried)))
-
-
-async def _device_of(hub: Hub, tenant_id: int, entry: QuarantineEntry) -> Device | None:
-    """The device that a message is of, when it is one of the tenant."""
-    device = await hub.devices.by_key(entry.device_key) if entry.device_key else None
-    return device if device is not None and device.tenant_id == tenant_id else None
 
 
 def _resolving(router: APIRouter, hub: Hub) -> None:

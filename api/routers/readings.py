@@ -56,7 +56,7 @@ def readings_router(hub: Hub) -> APIRouter:
         device = await readings.device(key, request.headers.get("authorization", ""))
         if device is None:
             raise UnacceptableRequest(401, _UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="minamo devices"'})
-        message = Message(f"minamo/v1/{key}/readings", await _body(request), datetime.now(UTC))
+        message = Message(f"minamo/v1/{key}/readings", await read_readings(request), datetime.now(UTC))
         fault = await readings.take(message, device)
         answer = {"status": "stored", "receivedAt": to_text(message.received_at)}
         if fault is None:
@@ -67,7 +67,7 @@ def readings_router(hub: Hub) -> APIRouter:
     return router
 
 
-async def _body(request: Request) -> bytes:
+async def read_readings(request: Request) -> bytes:
     """The whole body, as far as a broker would take it; raises :class:`UnacceptableRequest`."""
     parts = bytearray()
     async for part in request.stream():

@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import paho.mqtt.publish as publish
 import pytest
 
 from adapters.expression import MAX_LENGTH
+from adapters.uplink_names import uplink_of
 from api.hub import Hub
 from api.ingest_parts import make_client, make_pipeline
 from broker.times import to_text
@@ -120,18 +121,33 @@ class TestOverMqtt:
         await send(mosquitto, "/json/4jggokgpepnvsb2uv4s40d59ov/gauge/attrs", orjson.dumps(document))
         assert (await level(client, 1.25))["observedAt"] == to_text(NOW)
 
-    async def test_command_result_of_a_fiware_device_is_kept_with_a_clear_reason(
+    @pytest.mark.parametrize(
+        ("topic", "payload"),
+        [
+            ("/ul/4jggokgpepnvsb2uv4s40d59ov/gauge/cmdexe", b"gauge@ping|ok"),
+            ("/4jggokgpepnvsb2uv4s40d59ov/gauge/configuration/commands", b'{"type": "configuration", "fields": ["x"]}'),
+        ],
+    )
+    async def test_what_a_fiware_device_says_of_commands_disturbs_nobody(
+        self, client: httpx.AsyncClient, mosquitto: Broker, topic: str, payload: bytes
+    ) -> None:
+        await register(client)
+        await send(mosquitto, topic, payload)
+        await send(mosquitto, "/ul/4jggokgpepnvsb2uv4s40d59ov/gauge/attrs", b"l|1.5")
+        await level(client, 1.5)
+        assert (await client.get("/api/v1/quarantine")).json()["messages"] == []
+
+    async def test_groups_of_measures_have_times_of_their_own(
         self, client: httpx.AsyncClient, mosquitto: Broker
     ) -> None:
         await register(client)
-        await send(mosquitto, "/ul/4jggokgpepnvsb2uv4s40d59ov/gauge/cmdexe", b"gauge@ping|ok")
-
-        async def held() -> bool:
-            return bool((await client.get("/api/v1/quarantine")).json()["messages"])
-
-        await eventually(held)
-        (message,) = (await client.get("/api/v1/quarantine")).json()["messages"]
-        assert message["detail"] == "only measures are taken; commands of FIWARE devices are not supported"
+        earlier = to_text(NOW - timedelta(minutes=10))
+        payload = f"{to_text(NOW)}|l|1.8|s|ok#{earlier}|l|1.7".encode()
+        await send(mosquitto, "/4jggokgpepnvsb2uv4s40d59ov/gauge/attrs", payload)
+        assert (await level(client, 1.8))["observedAt"] == to_text(NOW)
+        measures = [{"l": 1.6, "TimeInstant": to_text(NOW - timedelta(minutes=20))}, {"l": 1.9}]
+        await send(mosquitto, "/json/4jggokgpepnvsb2uv4s40d59ov/gauge/attrs", orjson.dumps(measures))
+        await level(client, 1.9)
 
     async def test_uplink_of_the_things_stack_feeds_level_and_device(
         self, client: httpx.AsyncClient, mosquitto: Broker
@@ -272,3 +288,95 @@ async def test_expression_that_is_none_is_refused_at_registration(client: httpx.
     profile = {"name": "bytes", "fields": {"l": "1" * (MAX_LENGTH + 1)}}
     response = await client.put("/api/v1/devices/gauge", json={**DEVICE, "format": profile})
     assert response.status_code == 400
+
+
+class TestIotAgentOverHttp:
+    """What devices post to port 7896 of an IoT Agent: ``/iot/d`` and ``/iot/json`` with API key and device id."""
+
+    KEY = "4jggokgpepnvsb2uv4s40d59ov"
+
+    @pytest.fixture(autouse=True)
+    async def _registered(self, client: httpx.AsyncClient) -> None:
+        await register(client, format={"name": "minamo-json", "address": f"{self.KEY}/motion001"})
+
+    async def post(self, client: httpx.AsyncClient, path: str, body: str, **parameters: str) -> httpx.Response:
+        asked = {"k": self.KEY, "i": "motion001", **parameters}
+        return await client.post(f"/iot/{path}", content=body, params=asked, headers={"Content-Type": "text/plain"})
+
+    async def test_measures_are_stored(self, client: httpx.AsyncClient) -> None:
+        for path, body, value in [
+            ("d", "l|1.5", 1.5),
+            ("d", "l|1.6#l|1.7", 1.7),
+            ("json", '{"l": 1.8}', 1.8),
+            ("json/attrs/l", "1.9", 1.9),
+        ]:
+            response = await self.post(client, path, body)
+            assert (response.status_code, response.content) == (200, b"")
+            assert (await entity(client))["waterLevel"]["value"] == value
+        asked = {"k": self.KEY, "i": "motion001", "d": "l|2.1"}
+        assert (await client.get("/iot/d", params=asked)).status_code == 200
+        assert (await entity(client))["waterLevel"]["value"] == 2.1
+
+    async def test_time_stands_in_the_address(self, client: httpx.AsyncClient) -> None:
+        for path, body in [("d", "l|1.5"), ("json", '[{"l": 1.5}]')]:
+            await self.post(client, path, body, t=to_text(NOW))
+            assert (await entity(client))["waterLevel"]["observedAt"] == to_text(NOW)
+
+    async def test_only_who_knows_the_key_is_heard(self, client: httpx.AsyncClient) -> None:
+        await register(client, "other", entityId="urn:x:other")
+        for given in [{"k": "wrong"}, {"i": "gauge"}, {"i": "other"}]:
+            assert (await self.post(client, "d", "l|1", **given)).status_code == 401
+        assert (await client.get("/api/v1/quarantine")).json()["messages"] == []
+
+    async def test_what_cannot_be_read_is_kept(self, client: httpx.AsyncClient) -> None:
+        response = await self.post(client, "d", "nonsense")
+        assert (response.status_code, response.headers["minamo-quarantined"]) == (200, "undecodable")
+
+
+class TestWebhooksOfNetworkServers:
+    """One address takes the uplinks of a whole application; devices are known by their EUI or id."""
+
+    @pytest.fixture
+    async def inbox(self, client: httpx.AsyncClient) -> dict[str, str]:
+        token = (await client.put("/api/v1/inboxes/lora", json={})).json()["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    async def post(
+        self, client: httpx.AsyncClient, inbox: dict[str, str], body: bytes, event: str = "up"
+    ) -> httpx.Response:
+        return await client.post(f"/api/v1/notified/lora?event={event}", content=body, headers=inbox)
+
+    @pytest.mark.parametrize(
+        ("server", "path", "codec", "field"),
+        [
+            ("things-stack", "Milesight/EM500-UDL/ThingsStackCommunity", "milesight/EM500-UDL", "distance"),
+            ("chirpstack", "Milesight/EM500-UDL/ChirpStack", "milesight/EM500-UDL", "distance"),
+            ("loriot", "Milesight/EM500-UDL/LORIOT", "milesight/EM500-UDL", "distance"),
+            ("thingpark", "Decentlab/DL-MBX/ThingPark", "decentlab/DL-MBX", "distance"),
+        ],
+    )
+    async def test_uplink_is_the_message_of_the_device_it_names(
+        self, client: httpx.AsyncClient, inbox: dict[str, str], server: str, path: str, codec: str, field: str
+    ) -> None:
+        body = min((UPLINKS / path / "uplink").glob("payload*.json")).read_bytes()
+        uplink = uplink_of(orjson.loads(body))
+        assert uplink is not None and uplink.server == server
+        refused = await self.post(client, inbox, body)
+        assert (refused.status_code, refused.json()["reason"]) == (202, "unknown_device")
+
+        mapping = {"field": field, "attribute": "waterLevel", "unitCode": "MTR"}
+        profile = {"name": server, "codec": codec, "address": uplink.names[-1]}
+        await register(client, attributes=[mapping], format=profile, newPassword=True)
+        assert (await client.post("/api/v1/quarantine/replay")).json() == {"stored": 1, "stillHeld": 0}
+        assert (await self.post(client, inbox, body)).status_code == 204
+        assert (await entity(client))["waterLevel"]["unitCode"] == "MTR"
+
+    async def test_other_events_are_passed_over(self, client: httpx.AsyncClient, inbox: dict[str, str]) -> None:
+        for body, event in [
+            (b'{"deviceInfo": {"devEui": "24e1"}, "margin": 3}', "status"),
+            (b'{"end_device_ids": {"device_id": "x"}, "join_accept": {}}', "up"),
+            (b'{"cmd": "txd", "EUI": "24E1"}', "up"),
+            (b'{"DevEUI_location": {"DevEUI": "24E1"}}', "up"),
+        ]:
+            assert (await self.post(client, inbox, body, event)).status_code == 204
+        assert (await client.get("/api/v1/quarantine")).json()["messages"] == []

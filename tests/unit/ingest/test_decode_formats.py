@@ -66,11 +66,15 @@ def test_device_with_an_address_is_not_found_without_it() -> None:
     assert (fault.reason, fault.device_key) == (Reason.UNKNOWN_DEVICE, "gauge")
 
 
-def test_command_of_a_fiware_device_is_kept_in_quarantine() -> None:
-    _, fault = decode("gauge@ping|ok", device(), "/key/gauge/cmdexe")
+@pytest.mark.parametrize("topic", ["/key/gauge/cmdexe", "/ul/key/gauge/configuration/commands"])
+def test_what_a_fiware_device_says_of_commands_is_passed_over(topic: str) -> None:
+    assert decode("gauge@ping|ok", device(), topic) == ([], None)
+
+
+def test_command_of_an_unknown_device_is_kept() -> None:
+    _, fault = decode("gauge@ping|ok", device(format={"address": "key/other"}), "/strange/gauge/cmdexe")
     assert fault is not None
-    assert (fault.reason, fault.device_key) == (Reason.UNKNOWN_TOPIC, "gauge")
-    assert "commands of FIWARE devices are not supported" in fault.detail
+    assert (fault.reason, fault.device_key) == (Reason.UNKNOWN_DEVICE, "gauge")
 
 
 @pytest.mark.parametrize(

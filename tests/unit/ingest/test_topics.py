@@ -27,10 +27,10 @@ def test_topic_names_device_format_and_attribute(topic: str, route: Route) -> No
 
 
 @pytest.mark.parametrize("topic", ["/key/gauge/cmdexe", "/ul/key/gauge/configuration/commands"])
-def test_commands_are_refused(topic: str) -> None:
+def test_commands_are_known_as_such(topic: str) -> None:
     route = route_of(topic)
     assert route is not None
-    assert route.refusal == "only measures are taken; commands of FIWARE devices are not supported"
+    assert route.is_command
 
 
 @pytest.mark.parametrize("topic_filter", TOPIC_FILTERS)
