@@ -159,6 +159,11 @@ def _type(event: CapEvent, *, is_first: bool, is_open: bool) -> MessageType:
 
 def write_message(message: CapMessage) -> bytes:
     """``message`` as XML in UTF-8."""
+    return xml_bytes(message_element(message))
+
+
+def message_element(message: CapMessage) -> Element:
+    """``message`` as an element, for a document of its own or within another one."""
     event, profile = message.event, message.event.profile
     alert = Element("alert", xmlns=NAMESPACE)
     add(alert, "identifier", event.identifier)
@@ -171,7 +176,7 @@ def write_message(message: CapMessage) -> bytes:
         add(alert, "references", " ".join(_reference(earlier) for earlier in message.earlier))
     for language in profile.languages:
         _add_info(alert, message, profile, language)
-    return xml_bytes(alert)
+    return alert
 
 
 def _reference(event: CapEvent) -> str:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CAP messages as an Atom feed (RFC 4287), newest first, with pages (RFC 5005). Entries link to their messages."""
+"""CAP messages as an Atom feed (RFC 4287), newest first, with pages (RFC 5005). Entries link to their messages, or have
+them within.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
-from adapters.cap import CAP_XML, CapEvent, Status, add, headline, marked, xml_bytes
+from adapters.cap import CAP_XML, CapEvent, CapMessage, Status, add, headline, marked, message_element, xml_bytes
 from adapters.cap_words import MARKS
 from broker.times import to_text
 
@@ -25,9 +27,19 @@ def message_path(event: CapEvent) -> str:
 
 
 def write_feed(
-    events: Sequence[CapEvent], status: Status, *, base_url: str, feed_url: str, self_url: str, next_url: str | None
+    events: Sequence[CapEvent],
+    status: Status,
+    *,
+    base_url: str,
+    feed_url: str,
+    self_url: str,
+    next_url: str | None,
+    messages: Mapping[int, CapMessage] | None = None,
 ) -> bytes:
-    """A page of the feed of ``status``. ``feed_url`` is its first page and its id, ``base_url`` the hub."""
+    """A page of the feed of ``status``. ``feed_url`` is its first page and its id, ``base_url`` the hub.
+
+    ``messages`` by the number of their event are written into the entries.
+    """
     feed = Element("feed", {"xmlns": NAMESPACE, "xml:lang": "ja"})
     add(feed, "id", feed_url)
     add(feed, "title", f"{MARKS[status]['ja']}河川水位のアラート / {MARKS[status]['en']}River level alerts")
@@ -36,11 +48,11 @@ def write_feed(
     if next_url:
         _link(feed, "next", next_url, ATOM_XML)
     for event in events:
-        _add_entry(feed, event, base_url)
+        _add_entry(feed, event, base_url, (messages or {}).get(event.sequence))
     return xml_bytes(feed)
 
 
-def _add_entry(feed: Element, event: CapEvent, base_url: str) -> None:
+def _add_entry(feed: Element, event: CapEvent, base_url: str, message: CapMessage | None) -> None:
     marks = MARKS[event.document["cap"]["status"]]
     entry = SubElement(feed, "entry")
     add(entry, "id", event.identifier)
@@ -51,6 +63,8 @@ def _add_entry(feed: Element, event: CapEvent, base_url: str) -> None:
     _link(entry, "alternate", base_url + message_path(event), CAP_XML)
     japanese = marked(marks["ja"], event.document["descriptionJa"])
     add(entry, "summary", f"{japanese}\n{marked(marks['en'], event.document['descriptionEn'])}")
+    if message is not None:
+        SubElement(entry, "content", {"type": CAP_XML}).append(message_element(message))
 
 
 def _link(parent: Element, relation: str, url: str, media_type: str) -> None:

@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from psycopg import AsyncConnection
 
-from adapters.cap import CAP_XML, CapEvent, CapProfile, Status, find_message, write_message
+from adapters.cap import CAP_XML, CapEvent, CapMessage, CapProfile, Status, find_message, write_message
 from adapters.cap_feed import ATOM_XML, EMPTY_SINCE, write_feed
 from api.hub import Hub
 from api.negotiation import own_url
@@ -24,6 +25,7 @@ from context_store.alert_messages import read_episode, read_messages
 from context_store.alerts import AlertEvent
 
 _PATH: Final = "/api/v1/alerts/cap"
+_MOST_WITHIN: Final = 50  # messages in a page of the feed that has them within
 _DATES_ARE_SURE_AFTER: Final = timedelta(seconds=2)  # HTTP dates count seconds: two changes may share the newest one
 _FEED_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     **answers("CapFeed", media_type=ATOM_XML),
@@ -56,10 +58,15 @@ def add_cap_routes(router: APIRouter, hub: Hub) -> None:
         status: Annotated[Status, Query(description="Exercise and Test have feeds of their own")] = "Actual",
         before: Annotated[RowNumber | None, Query(description="Older than this message, as rel=next says")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        content: Annotated[
+            Literal["link", "full"], Query(description="full: whole messages within the entries, 50 at most")
+        ] = "link",
     ) -> Response:
+        limit = limit if content == "link" else min(limit, _MOST_WITHIN)
         async with hub.database.transaction(tenant_id) as connection:
             found = await read_messages(connection, tenant_id, status, before=before, limit=limit + 1)
-        events = [_cap_event(event) for event in found[:limit]]
+            events = [_cap_event(event) for event in found[:limit]]
+            messages = await _messages(connection, tenant_id, events) if content == "full" else None
         following = events[-1].sequence if len(found) > limit else None
         modified = events[0].recorded_at if events else EMPTY_SINCE
         headers = _validators(request, [event.sequence for event in events] + [following or 0], modified)
@@ -69,9 +76,10 @@ def add_cap_routes(router: APIRouter, hub: Hub) -> None:
             events,
             status,
             base_url=own_url(request, ""),
-            feed_url=_feed_url(request, status, limit=None),
-            self_url=_feed_url(request, status, limit=limit, before=before),
-            next_url=_feed_url(request, status, limit=limit, before=following) if following else None,
+            feed_url=_feed_url(request, status, content, limit=None),
+            self_url=_feed_url(request, status, content, limit=limit, before=before),
+            next_url=_feed_url(request, status, content, limit=limit, before=following) if following else None,
+            messages=messages,
         )
         return Response(body, media_type=ATOM_XML, headers=headers)
 
@@ -105,8 +113,20 @@ def _cap_event(event: AlertEvent) -> CapEvent:
     return CapEvent(event.alert_event_id, event.alert_id, event.kind, event.document, event.recorded_at)
 
 
-def _feed_url(request: Request, status: str, *, limit: int | None, before: int | None = None) -> str:
-    members = {"status": status, "limit": limit, "before": before}
+async def _messages(connection: AsyncConnection, tenant_id: int, events: Sequence[CapEvent]) -> dict[int, CapMessage]:
+    """The whole messages of ``events``, by their numbers."""
+    found = {}
+    for event in events:
+        episode = await read_episode(connection, tenant_id, event.alert_id, event.sequence)
+        message = find_message([_cap_event(one) for one in episode], event.sequence)
+        if message is not None:
+            found[event.sequence] = message
+    return found
+
+
+def _feed_url(request: Request, status: str, content: str, *, limit: int | None, before: int | None = None) -> str:
+    whole = content if content == "full" else None
+    members = {"status": status, "limit": limit, "before": before, "content": whole}
     return own_url(request, f"{_PATH}?{urlencode({name: value for name, value in members.items() if value})}")
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import feedparser
@@ -66,3 +68,23 @@ async def test_a_reader_of_the_feed_follows_a_flood_to_its_end(hub: HubProcess) 
     assert messages[-1].references == [message.triple for message in messages[:-1]]
     assert messages[0].text("info/area/circle") == "35.09,138.93 1"
     assert messages[0].text("info/area/geocode/value") == "222062"
+
+
+async def test_public_cap_parser_reads_the_feed_and_its_messages(
+    hub: HubProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """capparselib of the Python package index, which checks against schemas of its own."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / ".venv" / "parsers"))
+    reader = importlib.import_module("capparselib.parsers").CAPParser
+    feed = hub.http.get("/api/v1/alerts/cap", params={"content": "full"}).text
+    alerts = reader(feed).as_dict()
+    assert [str(alert["cap_message_type"]) for alert in alerts] == ["Update", "Update", "Update", "Alert"]
+    assert [str(alert["cap_info"][0]["cap_severity"]) for alert in alerts] == [
+        "Minor",
+        "Moderate",
+        "Severe",
+        "Moderate",
+    ]
+    assert {str(info["cap_language"]) for info in alerts[0]["cap_info"]} == {"ja-JP", "ja-x-easy", "en"}
+    (alone,) = reader(hub.http.get(entries(hub)[0].links[0].href).text).as_dict()
+    assert alone["cap_id"] == alerts[0]["cap_id"] and alone["cap_status"] == "Actual"
