@@ -29,6 +29,7 @@ from tests.support.receiver import Received, Receiver
 TARGET_S: Final = 1.0
 _LAST_ALERT_S: Final = 30.0  # longest wait for the alerts of the last readings
 _ENTITY: Final = "urn:ngsi-ld:WaterObserved:"
+_BULK_ANSWER_S: Final = 0.05  # that the receiver of bulk takes for each notification
 
 # An alert: entity and time of the reading that decided.
 Key = tuple[str, str]
@@ -69,23 +70,43 @@ def _key(alert: dict[str, Any]) -> Key:
     return alert["entityId"], alert["observedAt"]
 
 
-def register(hub: HubProcess, devices: int) -> None:
-    """The devices, and one rule for all of them that raises and clears at once."""
-    for number in range(devices):
+def rules(count: int) -> dict[str, dict[str, Any]]:
+    """The first ``count`` of five: one for all stations that raises and clears at once, others that never do."""
+    stages = ("standby", "caution", "evacuation_decision", "danger", "overflow")
+    high = [{"stage": stage, "threshold": 10.0 + number} for number, stage in enumerate(stages)]
+    rise = {"rise": {"atLeast": 20.0, "over": 600}}
+    reaches = {"reaches": {"threshold": 25.0, "within": 60, "over": 600}}
+    members: dict[str, dict[str, Any]] = {
+        # It goes up and down all the time.
+        "bench": {
+            "levels": [{"stage": "caution", "threshold": THRESHOLD}],
+            "hysteresis": 0,
+            "clearAfter": 0,
+            "flapping": None,
+        },
+        "levels": {"levels": high},
+        "silence": {"levels": high, "noData": {"after": 3600}},
+        "rise": {"levels": [{"stage": "caution", "when": rise}]},
+        "both": {"levels": [{"stage": "danger", "when": {"all": [{"level": {"atLeast": 5.0}}, reaches]}}]},
+    }
+    common = {"name": {"ja": "計測用", "en": "Bench"}, "entities": {"type": WATER_OBSERVED}, "attribute": WATER_LEVEL}
+    return {name: common | own for name, own in list(members.items())[:count]}
+
+
+def register(hub: HubProcess, given: argparse.Namespace, bulk: str) -> None:
+    """The devices, the rules, and those who want everything, but not now, at the address ``bulk``."""
+    for number in range(given.devices):
         key = device_key(number)
         attribute = {"field": "level", "attribute": WATER_LEVEL, "unitCode": "MTR", "minimum": -5, "maximum": 30}
         document = {"name": key, "entityId": _ENTITY + key, "entityType": WATER_OBSERVED, "attributes": [attribute]}
         hub.put(f"/api/v1/devices/{key}", document)
-    rule = {
-        "name": {"ja": "計測用", "en": "Bench"},
-        "entities": {"type": WATER_OBSERVED},
-        "attribute": WATER_LEVEL,
-        "levels": [{"stage": "caution", "threshold": THRESHOLD}],
-        "hysteresis": 0,
-        "clearAfter": 0,
-        "flapping": None,  # it goes up and down all the time
-    }
-    hub.put("/api/v1/alert-rules/bench", rule)
+    for name, rule in rules(given.rules).items():
+        hub.put(f"/api/v1/alert-rules/{name}", rule)
+    for _ in range(given.bulk):
+        endpoint = {"uri": bulk, "notifierInfo": [{"key": "Minamo-Priority", "value": "bulk"}]}
+        subscription = {"type": "Subscription", "entities": [{"type": WATER_OBSERVED}], "notification": {}}
+        subscription["notification"] = {"endpoint": endpoint}
+        hub.http.post("/ngsi-ld/v1/subscriptions", json=subscription).raise_for_status()
 
 
 async def run_load(hub: HubProcess, given: argparse.Namespace) -> dict[Key, float]:
@@ -93,6 +114,7 @@ async def run_load(hub: HubProcess, given: argparse.Namespace) -> dict[Key, floa
     password = json.loads((hub.data / "secrets.json").read_text())["mqtt_hub_password"]
     arguments = ["--port", str(hub.mqtt_port), "--user", HUB_USER, "--devices", str(given.devices)]
     arguments += ["--rate", str(given.rate), "--seconds", str(given.seconds)]
+    arguments += ["--crossing-every", str(given.crossing_every)]
     environment = {"BENCH_MQTT_PASSWORD": password}
     async with child("-m", "bench.paced_load", *arguments, environment=environment) as sender:
         await sender.ready()
@@ -115,19 +137,40 @@ async def following(hub: HubProcess, arrivals: Arrivals) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def measure(given: argparse.Namespace) -> tuple[dict[Key, float], Arrivals, float]:
-    """One run: when each crossing was sent, when its alerts came, processor seconds of the hub process."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One run: when each crossing was sent, when its alerts came, processor seconds by part, what bulk had to wait."""
+
+    sent: dict[Key, float]
+    arrivals: Arrivals
+    spent: dict[str, float]
+    bulk_delivered: int
+    bulk_waiting: int
+
+
+def _spent(hub: HubProcess) -> dict[str, float]:
+    """Processor seconds of the hub process, and of its PostgreSQL and mosquitto."""
+    own = machine.cpu_seconds([hub.pid])
+    children = [pid for pid in machine.family(hub.pid) if pid != hub.pid]
+    return {"hub": own, "servers": machine.cpu_seconds(children)}
+
+
+async def measure(given: argparse.Namespace) -> Found:
+    """One run."""
     arrivals = Arrivals()
-    async with Receiver() as receiver:
+    async with Receiver() as receiver, Receiver() as bulk:
         receiver.status = arrivals.on_webhook
-        with hub_process(alert_webhooks=f"{receiver.url}/alerts") as hub:
-            await asyncio.to_thread(register, hub, given.devices)
+        bulk.delay_s = _BULK_ANSWER_S
+        # Bulk piles up behind its receiver on purpose; nothing is to be refused for it.
+        with hub_process(alert_webhooks=f"{receiver.url}/alerts", overload_pending="10000000") as hub:
+            await asyncio.to_thread(register, hub, given, f"{bulk.url}/bulk")
             async with following(hub, arrivals):
-                spent = machine.cpu_seconds([hub.pid])
+                before = _spent(hub)
                 sent = await run_load(hub, given)
                 await arrivals.wait_for(len(sent))
-                spent = machine.cpu_seconds([hub.pid]) - spent
-    return sent, arrivals, spent
+                spent = {name: value - before[name] for name, value in _spent(hub).items()}
+            waiting = hub.http.get("/api/v1/subscriptions").json()["subscriptions"]
+    return Found(sent, arrivals, spent, len(bulk.accepted), sum(item["pending"] for item in waiting))
 
 
 def report(name: str, sent: dict[Key, float], came: dict[Key, float]) -> None:
@@ -144,16 +187,24 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=500)
     parser.add_argument("--rate", type=float, default=500.0, help="readings a second")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--crossing-every", type=int, default=10, help="readings")
+    parser.add_argument("--rules", type=int, default=1, help="for each station, up to 5")
+    parser.add_argument("--bulk", type=int, default=0, help="subscriptions of everything to a slow receiver")
     parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
     print(machine.description(), flush=True)
     for _ in range(given.rounds):
         began, busy = time.monotonic(), machine.busy_seconds()
-        sent, arrivals, spent = asyncio.run(measure(given))
+        found = asyncio.run(measure(given))
         seconds = time.monotonic() - began
-        print(f"hub {spent / given.seconds:.2f} cores; machine {(machine.busy_seconds() - busy) / seconds:.2f} cores")
-        report("event stream", sent, arrivals.events)
-        report("webhook", sent, arrivals.webhooks)
+        readings = given.rate * given.seconds
+        cost = "  ".join(f"{name} {spent / given.seconds:.2f}" for name, spent in found.spent.items())
+        each = "  ".join(f"{name} {spent / readings * 1e6:.0f}" for name, spent in found.spent.items())
+        print(f"cores: {cost}; machine {(machine.busy_seconds() - busy) / seconds:.2f}; us a reading: {each}")
+        if given.bulk:
+            print(f"bulk: {found.bulk_delivered} delivered, {found.bulk_waiting} wait")
+        report("event stream", found.sent, found.arrivals.events)
+        report("webhook", found.sent, found.arrivals.webhooks)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readings at an even pace over one raw MQTT connection (QoS 1), in a process of its own.
 
-Every device sends a level once in ``devices / rate`` seconds. Every tenth reading crosses the threshold, up or down,
-the crossings spread evenly over the devices. At the end it tells of each crossing the device, the time in the reading
-and when its PUBLISH was given to the socket (CLOCK_MONOTONIC, which all processes share).
+Every device sends a level once in ``devices / rate`` seconds. Every tenth reading (``--crossing-every``) crosses the
+threshold, up or down, the crossings spread evenly over the devices. At the end it tells of each crossing the device,
+the time in the reading and when its PUBLISH was given to the socket (CLOCK_MONOTONIC, which all processes share).
 """
 
 from __future__ import annotations
@@ -23,26 +23,28 @@ from broker.times import to_text
 
 THRESHOLD: Final = 1.0  # metres
 _LOW, _HIGH = 0.5, 1.5
-_CROSSING_EVERY: Final = 10  # readings
 
 
 class Levels:
     """The level of each device, turn by turn."""
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, crossing_every: int) -> None:
         self._levels = [_LOW] * devices
+        self._crossing_every = crossing_every
 
     def next(self, device: int, turn: int) -> tuple[float, bool]:
         """The level that ``device`` reads in this turn, and whether it has crossed the threshold."""
-        crosses = turn > 0 and (device + turn) % _CROSSING_EVERY == 0
+        crosses = turn > 0 and (device + turn) % self._crossing_every == 0
         if crosses:
             self._levels[device] = _LOW if self._levels[device] == _HIGH else _HIGH
         return self._levels[device], crosses
 
 
-def run(connection: socket.socket, devices: range, rate: float, seconds: float) -> list[dict[str, Any]]:
-    """Send for so many seconds as the devices with these numbers; the crossings."""
-    levels, crossings = Levels(len(devices)), []
+def run(connection: socket.socket, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Send for so many seconds as the devices from number ``first`` on; the crossings."""
+    rate, seconds = given.rate, given.seconds
+    devices = range(given.first, given.first + given.devices)
+    levels, crossings = Levels(len(devices), given.crossing_every), []
     begin = time.monotonic()
     late = 0.0
     for number in range(int(rate * seconds)):
@@ -84,13 +86,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the number of the first device")
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--crossing-every", type=int, default=10, help="readings")
     given = parser.parse_args()
     password = os.environ["BENCH_MQTT_PASSWORD"]
     with open_connection("127.0.0.1", given.port, "bench-paced", given.user, password) as connection:
         print("ready", flush=True)
         sys.stdin.readline()
-        devices = range(given.first, given.first + given.devices)
-        crossings = run(connection, devices, given.rate, given.seconds)
+        crossings = run(connection, given)
         time.sleep(1)
         _drain(connection)
         connection.sendall(b"\xe0\x00")
