@@ -2,7 +2,8 @@
 """Stellio's K6 and K7: the temporal evolution of one entity, and of all of a type: ``python -m bench.evolutions``.
 
 Ten entities of the template's three attributes (five datasets) with N instances each, 100 a second, as its k6 scenarios
-leave them; 10 connections; plain values, ``temporalValues``, and an aggregate by the second. See README.md here.
+leave them; 10 connections; plain values, ``temporalValues``, and an aggregate by the second. In native partitions and
+in TimescaleDB; computed each time, and as the hub is, which keeps what it answered. See README.md here.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import httpx
 
 from bench import machine
-from bench.http_load import load
+from bench.http_load import Rate, load
 from bench.services import Bench, answering, child, running_services
 from broker.times import to_text
+from context_store.database import ALL_TENANTS, Database
 from tests.support.folders import free_port
 
 _API: Final = "/ngsi-ld/v1/temporal/entities"
 _BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _STEP: Final = timedelta(milliseconds=10)
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 20_000
 _SINCE: Final = "timerel=after&timeAt=2023-01-01T00:00:00Z"
 _BOTH: Final = ("urn:ngsi-ld:Dataset:Bottom", "urn:ngsi-ld:Dataset:Surface")
 _AGGREGATE: Final = "options=aggregatedValues&aggrMethods=avg&aggrPeriodDuration=PT1S"
@@ -38,75 +39,113 @@ _SHAPES: Final = {
     "K7 aggregated": f'"{_API}?type=Entity&attrs=dissolvedOxygen&{_SINCE}&{_AGGREGATE}"',
     "K7 temporalValues": f'"{_API}?type=Entity&attrs=dissolvedOxygen&{_SINCE}&options=temporalValues"',
 }
+_FLOOR: Final = '"/ngsi-ld/v1/info/sourceIdentity"'
 _PUBLISHED: Final = {1_000: 137, 10_000: 86, 100_000: 42}
 """Stellio's requests/s for the aggregated history of one entity, on 8 virtual cores (its docs, September 2024)."""
 
 
-def _instances(chance: random.Random, start: int, count: int) -> dict[str, list[dict[str, Any]]]:
-    def one(place: int, dataset: str | None) -> dict[str, Any]:
-        moment = to_text(_BEGIN + place * _STEP)
-        instance = {"type": "Property", "value": round(chance.uniform(0, 100), 3), "unitCode": "M1"}
-        return {**instance, "observedAt": moment, **({"datasetId": dataset} if dataset else {})}
-
-    places = range(start, start + count)
-    double = {
-        name: [one(place, dataset) for place in places for dataset in _BOTH]
-        for name in ("ammonium", "waterTemperature")
-    }
-    return {**double, "dissolvedOxygen": [one(place, None) for place in places]}
+_ENTITIES: Final = 10
+# Copies of the first instance of each dataset of each entity, later and with other values.
+_COPIES: Final[LiteralString] = """
+    insert into attribute_instance (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash,
+                                    kind, recorded_at, number_value, unit_code)
+    select i.entity_key, i.tenant_id, i.attribute_id, i.observed_at + n * %(step)s::interval, i.dataset_id, i.source_id,
+           n, i.kind, i.recorded_at, round((random() * 100)::numeric, 3), i.unit_code
+      from attribute_instance i cross join generate_series(%(first)s::int, %(last)s::int) n
+     where i.observed_at = %(begin)s and i.entity_key = %(key)s order by n
+"""
 
 
-async def _fill(client: httpx.AsyncClient, size: int) -> None:
-    chance = random.Random(2026)
-    for number in range(10):
-        for start in range(0, size, _AT_ONCE):
-            body = {"id": f"urn:ngsi-ld:Entity:{number}", "type": "Entity"}
-            body |= _instances(chance, start, min(_AT_ONCE, size - start))
-            (await client.post(_API, json=body)).raise_for_status()
+def _first() -> dict[str, Any]:
+    """The first instances of the five datasets."""
+
+    def one(dataset: str | None) -> dict[str, Any]:
+        given = {"type": "Property", "value": 50.5, "unitCode": "M1", "observedAt": to_text(_BEGIN)}
+        return given | ({"datasetId": dataset} if dataset else {})
+
+    double = {name: [one(dataset) for dataset in _BOTH] for name in ("ammonium", "waterTemperature")}
+    return {**double, "dissolvedOxygen": [one(None)]}
+
+
+async def _fill(client: httpx.AsyncClient, database: Database, size: int) -> None:
+    for number in range(_ENTITIES):
+        body = {"id": f"urn:ngsi-ld:Entity:{number}", "type": "Entity", **_first()}
+        (await client.post(_API, json=body)).raise_for_status()
+    async with database.transaction(ALL_TENANTS) as connection:
+        keys = await (await connection.execute("select entity_key from entity_identity")).fetchall()
+    for (key,) in keys:
+        for first in range(1, size, _AT_ONCE):
+            values = {"first": first, "last": min(first + _AT_ONCE, size) - 1, "key": key}
+            async with database.transaction(ALL_TENANTS) as connection:
+                await connection.execute(_COPIES, {**values, "step": _STEP, "begin": _BEGIN})
+    async with database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("analyze")
 
 
 @contextlib.asynccontextmanager
-async def _served(bench: Bench) -> AsyncIterator[str]:
+async def _served(bench: Bench, answers_mb: int) -> AsyncIterator[str]:
     port = free_port()
     environment = {**bench.hub_environment(), "MINAMO_HTTP_PORT": str(port), "MINAMO_LOG_LEVEL": "warning"}
-    environment["MINAMO_MAX_REQUEST_BYTES"] = str(64 * 1024 * 1024)
+    environment["MINAMO_TEMPORAL_ANSWERS_MB"] = str(answers_mb)
+    environment["MINAMO_TIMESCALE_COMPRESS_AFTER_DAYS"] = "3650"
     async with child("-m", "api.cli", "serve", environment=environment, log=bench.folder / "hub.log"):
         url = f"http://127.0.0.1:{port}"
         await answering(url + "/readyz", bench.folder / "hub.log")
         yield url
 
 
-async def measure(size: int, given: argparse.Namespace) -> None:
-    """Print requests/s of each shape with ``size`` instances of each dataset."""
-    async with running_services(1) as bench, _served(bench) as url:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as client:
-            await _fill(client, size)
-        for name, path in _SHAPES.items():
-            script = Path(bench.folder) / "shape.lua"
-            script.write_text(
-                f'math.randomseed(os.time())\nrequest = function() return wrk.format("GET", {path}) end\n'
-            )
-            rate = await load(url, script, connections=given.connections, seconds=given.seconds)
-            beside = ""
-            if name == "K6 aggregated" and size in _PUBLISHED:
-                beside = f"   published by Stellio {_PUBLISHED[size]}/s: {rate.per_s / _PUBLISHED[size]:.1f} times"
-            print(
-                f"{size:7,} instances  {name:18} {rate.per_s:8,.0f}/s  p50 {rate.p50_ms:.1f}  p99 {rate.p99_ms:.1f} ms"
-                + beside,
-                flush=True,
-            )
+async def _ask_once(url: str) -> None:
+    """Each question about one entity, so that plans are made and answers kept."""
+    forms = (f"{_SINCE}&{_AGGREGATE}", f"{_SINCE}&options=temporalValues", _SINCE)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as client:
+        for form in forms:
+            for number in range(_ENTITIES):
+                (await client.get(f"{_API}/urn:ngsi-ld:Entity:{number}?{form}")).raise_for_status()
+
+
+async def _measure(url: str, bench: Bench, name: str, path: str, given: argparse.Namespace) -> Rate:
+    script = Path(bench.folder) / "shape.lua"
+    script.write_text(f'math.randomseed(os.time())\nrequest = function() return wrk.format("GET", {path}) end\n')
+    rate = await load(url, script, connections=given.connections, seconds=given.seconds)
+    print(f"  {name:32} {rate.per_s:8,.0f}/s  p50 {rate.p50_ms:8.1f}  p99 {rate.p99_ms:8.1f} ms", end="", flush=True)
+    return rate
+
+
+async def measure(store: str, size: int, given: argparse.Namespace) -> None:
+    """Print requests/s of each shape with ``size`` instances of each dataset in one kind of store."""
+    async with running_services(1, timescaledb="auto" if store == "timescale" else "off") as bench:
+        database = Database(bench.services.database_url)
+        await database.open()
+        for answers_mb, kind in ((0, "computed"), (64, "kept")):
+            async with _served(bench, answers_mb) as url:
+                if not answers_mb:
+                    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=120) as client:
+                        await _fill(client, database, size)
+                    print(f"{store}, {size:,} instances in each of 5 datasets of {_ENTITIES} entities", flush=True)
+                    await _measure(url, bench, "floor: a request without history", _FLOOR, given)
+                    print()
+                await _ask_once(url)
+                for name, path in _SHAPES.items():
+                    if answers_mb and name.startswith("K7"):
+                        continue  # what is about many entities is computed each time
+                    rate = await _measure(url, bench, f"{name}, {kind}", path, given)
+                    published = _PUBLISHED.get(size) if name == "K6 aggregated" else None
+                    print(f"   {rate.per_s / published:.1f} times Stellio's {published}/s" if published else "")
+        await database.close()
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--instances", type=int, nargs="*", default=[1_000, 10_000])
+    parser.add_argument("--store", choices=["native", "timescale"], action="append")
     parser.add_argument("--connections", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=5)
     given = parser.parse_args()
     print(machine.description(), flush=True)
-    for size in given.instances:
-        asyncio.run(measure(size, given))
+    for store in given.store or ["native", "timescale"]:
+        for size in given.instances:
+            asyncio.run(measure(store, size, given))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ async def running_store(mode: str, sensors: int, each: int) -> AsyncIterator[Sto
                 "MINAMO_DATA_DIR": str(folder / "unused"),
                 "MINAMO_HTTP_PORT": str(port),
                 "MINAMO_TIMESCALE_COMPRESS_AFTER_DAYS": "3650",
+                "MINAMO_TEMPORAL_ANSWERS_MB": "0",  # each question is computed
             }
             async with (
                 child("-m", "api.cli", "serve", environment=environment, log=folder / "serve.log"),
@@ -290,7 +291,7 @@ async def _write_rate(store: Store, size: int, seconds: float, begin: datetime, 
     spent, count = 0.0, 0
     while spent < seconds:
         rows = number_rows(store.city, next(made))
-        async with store.database.transaction(ALL_TENANTS) as connection:
+        async with store.database.transaction(ALL_TENANTS, marks_itself=True) as connection:
             begun = time.perf_counter()
             await rows.insert(connection, datetime.now(UTC), repeats=False)
         spent += time.perf_counter() - begun
@@ -300,10 +301,13 @@ async def _write_rate(store: Store, size: int, seconds: float, begin: datetime, 
 
 
 async def _triggers(store: Store, *, on: bool) -> None:
-    """Switch what a plain table has not: what notes late data, and row-level security, which refuses COPY."""
+    """Switch what a plain table has not: what notes and marks, and row-level security, which refuses COPY."""
     state, table = sql.SQL("enable" if on else "disable"), sql.Identifier(history_table(store.mode))
     async with store.database.transaction(ALL_TENANTS) as connection:
-        await connection.execute(sql.SQL("alter table {} {} trigger history_added").format(table, state))
+        for trigger in ("history_added", "history_marked_added"):
+            await connection.execute(
+                sql.SQL("alter table {} {} trigger {}").format(table, state, sql.Identifier(trigger))
+            )
         if store.mode == "native":
             await connection.execute(sql.SQL("alter table {} {} row level security").format(table, state))
 
@@ -339,7 +343,10 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of inserting")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each round")
     parser.add_argument("--mode", choices=["native", "timescale"], action="append")
+    parser.add_argument("--quick", action="store_true", help="2 million instances of 200 sensors, one round")
     given = parser.parse_args()
+    if given.quick:
+        given.instances, given.sensors, given.times, given.rounds, given.seconds = 2_000_000, 200, 40, 1, 2.0
     print(description())
     results = [line for mode in given.mode or ["native", "timescale"] for line in await measure(mode, given)]
     print(f"\nload at the end {os.getloadavg()[0]:.1f}", *results, sep="\n")

@@ -15,7 +15,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import httpx
@@ -92,11 +92,13 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def running_services(devices: int, forms: Sequence[str] = (JSON,)) -> AsyncIterator[Bench]:
+async def running_services(
+    devices: int, forms: Sequence[str] = (JSON,), timescaledb: Literal["auto", "off"] = "auto"
+) -> AsyncIterator[Bench]:
     """A migrated database with ``devices`` registered that send in each of ``forms``, and a broker; nothing is left of
     them afterwards."""
     with temporary_folder() as folder:
-        settings = Settings(data_dir=folder / "data", mqtt_port=free_port())
+        settings = Settings(data_dir=folder / "data", mqtt_port=free_port(), timescaledb=timescaledb)
         async with EmbeddedHub(settings) as services:
             await asyncio.to_thread(migrate, services.database_url)
             async with open_hub(settings, services.database_url) as hub:

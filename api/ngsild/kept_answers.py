@@ -10,9 +10,11 @@ Only what is read for staff is kept: others see it through views whose rules may
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,12 +63,26 @@ class KeptAnswers:
         self._clock = clock
         self._answers: OrderedDict[Key, KeptAnswer] = OrderedDict()
         self._bytes = 0
+        self._computed: dict[Key, asyncio.Event] = {}
 
     def __bool__(self) -> bool:
         return self._max_bytes > 0
 
-    def find(self, key: Key, terms: TermMap) -> KeptAnswer | None:
-        """What was answered to the same request; its version has still to be compared."""
+    @contextmanager
+    def computing(self, key: Key) -> Iterator[None]:
+        """Somebody computes the answer to ``key`` within the block, and others wait for it: screens ask together."""
+        done = self._computed[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            if self._computed.get(key) is done:
+                del self._computed[key]
+            done.set()
+
+    async def find(self, key: Key, terms: TermMap) -> KeptAnswer | None:
+        """What was answered to the same request, once it is computed; its version has still to be compared."""
+        if key in self._computed:
+            await self._computed[key].wait()
         kept = self._answers.get(key)
         if kept is None:
             return None

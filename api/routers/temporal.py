@@ -98,10 +98,11 @@ class TemporalEntities:
         terms = await linked_terms(request, self._hub.contexts)
         if not self._kept or current_caller().is_restricted:
             return await self._retrieve(request, terms, keep=False)
-        kept = self._kept.find(key_of(request), terms)
+        kept = await self._kept.find(key := key_of(request), terms)
         if kept is not None and kept.version == await self._versions.of(kept.tenant_id, kept.entity_id):
             return kept.response(request)
-        return await self._retrieve(request, terms, keep=True)
+        with self._kept.computing(key):
+            return await self._retrieve(request, terms, keep=True)
 
     async def _retrieve(self, request: Request, terms: TermMap, *, keep: bool) -> Response:
         media_type = negotiate(request)

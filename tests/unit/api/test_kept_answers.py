@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,10 +32,10 @@ def answers(max_bytes: int = 1_000_000) -> tuple[KeptAnswers, Clock]:
     return KeptAnswers(max_bytes, clock), clock
 
 
-def test_an_answer_is_found_again_with_an_etag() -> None:
+async def test_an_answer_is_found_again_with_an_etag() -> None:
     kept, _ = answers()
     kept.keep(key_of(request()), ABOUT, TERMS, Response(b"{}", headers={"Link": "<x>"}))
-    found = kept.find(key_of(request()), TERMS)
+    found = await kept.find(key_of(request()), TERMS)
     assert found is not None
     response = found.response(request())
     assert (response.status_code, response.body, response.headers["link"]) == (200, b"{}", "<x>")
@@ -60,26 +62,37 @@ def test_what_an_answer_depends_on_tells_requests_apart() -> None:
     assert len({key_of(one) for one in different}) == len(different)
 
 
-def test_answers_are_forgotten_with_their_terms_and_with_time() -> None:
+async def test_answers_are_forgotten_with_their_terms_and_with_time() -> None:
     kept, clock = answers()
     key = key_of(request())
     kept.keep(key, ABOUT, TERMS, Response(b"{}"))
     clock.now = MAX_AGE_S + 1
-    assert kept.find(key, TERMS) is None
+    assert await kept.find(key, TERMS) is None
     kept.keep(key, ABOUT, TERMS, Response(b"{}"))
-    assert kept.find(key, object()) is None  # type: ignore[arg-type]
+    assert await kept.find(key, object()) is None  # type: ignore[arg-type]
 
 
-def test_the_answers_that_were_not_asked_for_longest_make_room() -> None:
+async def test_the_answers_that_were_not_asked_for_longest_make_room() -> None:
     kept, _ = answers(30_000)
     keys = [key_of(request(f"lastN={number}")) for number in range(12)]
     for key in keys:
         kept.keep(key, ABOUT, TERMS, Response(b"x" * 2000))
-        kept.find(keys[0], TERMS)
-    assert [kept.find(key, TERMS) is not None for key in keys] == [True, *[False] * 2, *[True] * 9]
+        await kept.find(keys[0], TERMS)
+    assert [(await kept.find(key, TERMS)) is not None for key in keys] == [True, *[False] * 2, *[True] * 9]
 
 
 def test_an_answer_that_is_too_large_is_not_kept() -> None:
     kept, _ = answers(30_000)
     assert kept.keep(key_of(request()), ABOUT, TERMS, Response(b"x" * 4000)) is None
     assert not KeptAnswers(0, Clock())
+
+
+async def test_who_asks_the_same_meanwhile_waits_for_the_answer() -> None:
+    kept, _ = answers()
+    key = key_of(request())
+    with kept.computing(key):
+        waiting = asyncio.create_task(kept.find(key, TERMS))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        kept.keep(key, ABOUT, TERMS, Response(b"{}"))
+    assert (await waiting) is not None
