@@ -90,29 +90,53 @@ create view minamo_seen.entity_identity as
      where case when k.types @> '{https://smartdatamodels.org/dataModel.Alert/Alert}'
                 then not minamo_seen.is_hidden_alert(k.tenant_id, k.id) else true end;
 
-create view minamo_seen.entity as
+-- The same attributes once for a query, by type, id or * for all: an array for each, so that a row costs a look into it.
+create function minamo_seen.hidden_by() returns jsonb language sql stable as $$
+    select coalesce(jsonb_object_agg(chosen, attributes), '{}') from (
+        select coalesce(nullif(entity_type, ''), nullif(entity_id, ''), '*') as chosen, jsonb_agg(attribute) as attributes
+          from minamo_seen.hidden
+         where attribute <> '' and tenant_id = current_setting('minamo.tenant')::integer group by 1) h
+$$;
+
+-- Entities that no rule about attributes can be about (touched) keep their document. Where models say something for callers,
+-- what goes with a hidden attribute has to be looked up (hidden_attributes).
+do $$
+declare
+    hidden constant text := 'array(select jsonb_array_elements_text((select minamo_seen.hidden_by()) -> k.chosen)
+                                     from unnest(e.types || array[''*'', e.id]) k (chosen))
+                              || (select minamo_seen.forecasts_of_others())';
+begin
+    execute format($view$create view minamo_seen.entity as
     select e.tenant_id, e.entity_key, e.id, e.types,
-           case when e.touched then e.document - minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id)
-                else e.document - (select minamo_seen.forecasts_of_others()) end as document,
+           case when not e.touched then e.document - (select minamo_seen.forecasts_of_others())
+                when e.document ?| (select minamo_seen.forecasts_for_others())
+                then e.document - minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id)
+                else e.document - (%1$s) end as document,
            e.location, e.scopes, e.scope_terms, e.created_at,
-           case when e.touched and e.document ?| minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id)
+           case when e.touched and e.document ?| (select minamo_seen.forecasts_for_others())
                 then minamo_seen.newest(e.document - minamo_seen.hidden_attributes(e.tenant_id, e.types, e.id), e.created_at)
+                when e.touched and e.document ?| (%1$s)
+                then minamo_seen.newest(e.document - (%1$s), e.created_at)
                 when e.document ?| (select minamo_seen.forecasts_of_others())
-                then minamo_seen.newest(e.document - minamo_seen.forecasts_of_others(), e.created_at)
+                then minamo_seen.newest(e.document - (select minamo_seen.forecasts_of_others()), e.created_at)
                 else e.modified_at end as modified_at,
            e.expires_at, e.attributes_expire_at, e.look_until
       from (select *, types && (select coalesce(array_agg(entity_type), '{}') from minamo_seen.hidden
                                  where attribute <> '' and entity_type <> '')
-                      or id = any (select entity_id from minamo_seen.hidden where attribute <> '' and entity_id <> '')
+                      or id = any ((select coalesce(array_agg(entity_id), '{}') from minamo_seen.hidden
+                                     where attribute <> '' and entity_id <> '')::text[])
                       or (select bool_or(entity_type = '' and entity_id = '') is true from minamo_seen.hidden) as touched
               from minamo.entity) e
      where not (e.types && (select coalesce(array_agg(entity_type), '{}') from minamo_seen.hidden
                              where attribute = '' and entity_type <> ''))
-       and e.id <> all (select entity_id from minamo_seen.hidden where attribute = '' and entity_id <> '')
-       and not (e.scopes && case (select current_setting('minamo.audience')::smallint)
-                            when 0 then '{/audience/briefed,/audience/staff}'::text[] else '{/audience/staff}'::text[] end)
+       and e.id <> all ((select coalesce(array_agg(entity_id), '{}') from minamo_seen.hidden
+                          where attribute = '' and entity_id <> '')::text[])
+       and not (e.scopes && (select case current_setting('minamo.audience')
+                                    when '0' then '{/audience/briefed,/audience/staff}'::text[]
+                                    else '{/audience/staff}'::text[] end))
        and case when e.types @> '{https://smartdatamodels.org/dataModel.Alert/Alert}'
-                then not minamo_seen.is_hidden_alert(e.tenant_id, e.id) else true end;
+                then not minamo_seen.is_hidden_alert(e.tenant_id, e.id) else true end$view$, hidden);
+end $$;
 
 -- Whether one attribute of an entity is kept from the caller. Asked only about attributes that some rule names.
 create function minamo_seen.is_hidden(of_tenant integer, its_key bigint, its_attribute integer) returns boolean
