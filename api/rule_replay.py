@@ -13,11 +13,14 @@ from psycopg import AsyncConnection
 
 from api.hub import Hub
 from broker.alerts import AlertRule, Sample, Series, place_of
+from broker.alerts.conditions import terms_of
+from broker.alerts.forecasts import FORECAST
 from broker.alerts.replay import Replay, replay_document
 from broker.alerts.states import in_unit
 from broker.errors import TooComplexQuery
 from broker.times import to_text
 from context_store.entities import get_entities
+from context_store.forecasts import recorded_curves
 from context_store.replay_readings import entities_of_type, recorded_samples
 from context_store.terms import NO_TERM
 from schemas.terms import NO_DATASET
@@ -83,6 +86,9 @@ async def _samples(
     for series in sorted(rule.series(), key=lambda s: (s.entity is None, s.attribute, s.dataset)):
         names.setdefault((series.entity or entity_id, series.attribute, series.dataset), set()).add(series)
     for (owner, attribute, dataset), series_names in names.items():
+        if attribute == FORECAST:
+            found += await _curves(connection, tenant_id, rule, owner, series_names, question, limit + 1 - len(found))
+            continue
         terms = {NO_DATASET: NO_TERM} | await hub.terms.lookup([attribute, dataset])
         if attribute not in terms or dataset not in terms:
             continue
@@ -96,6 +102,26 @@ async def _samples(
                 "fewer stations"
             )
     return sorted(found, key=lambda item: item[0].observed_at)
+
+
+async def _curves(
+    connection: AsyncConnection,
+    tenant_id: int,
+    rule: AlertRule,
+    owner: str,
+    names: set[Series],
+    question: ReplayQuestion,
+    limit: int,
+) -> list[tuple[Sample, frozenset[Series]]]:
+    """What a model said of the entity ``owner``, run after run."""
+    asked = [term for condition in rule.conditions() for term in terms_of(condition) if term.series in names]
+    if not asked:
+        return []
+    read = await recorded_curves(
+        connection, tenant_id, model=asked[0].model, entity_id=owner, attribute=asked[0].about,
+        span=(question.start, question.end), limit=limit,
+    )  # fmt: skip
+    return [(Sample(curve.issued_at, curve), frozenset(names)) for curve in read]
 
 
 def _converted(rule: AlertRule, sample: Sample, names: set[Series]) -> Sample:

@@ -13,6 +13,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from broker.alerts.forecasts import Curve
 from broker.audiences import Audience
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.forecasts.runs import ForecastRun
@@ -100,6 +101,15 @@ _SAID: Final[LiteralString] = """
      where r.tenant_id = %(tenant_id)s and r.model = %(model)s and l.entity_id = %(entity_id)s and l.line = ''
        and l.attribute_id = (select term_id from term where name = %(attribute)s)
        and r.issued_at >= %(start)s and r.issued_at < %(end)s order by r.issued_at limit %(limit)s
+"""
+# The same as rules looked at them: with when they expired, and not those that came when they had.
+_CURVES: Final[LiteralString] = """
+    select r.issued_at, extract(epoch from r.expires_at)::float8,
+           array(select extract(epoch from t.at)::float8 from unnest(l.valid_at) t (at)), l.value, l.unit_code
+      from forecast_run r join forecast_line l on l.run_key = r.run_key
+     where r.tenant_id = %(tenant_id)s and r.model = %(model)s and l.entity_id = %(entity_id)s and l.line = ''
+       and l.attribute_id = (select term_id from term where name = %(attribute)s) and r.received_at < r.expires_at
+       and r.issued_at >= %(start)s and r.issued_at < %(end)s order by r.issued_at, r.run_key limit %(limit)s
 """
 _REMOVE: Final[LiteralString] = "delete from forecast_run where issued_at < %s and (model = %s) = %s"
 
@@ -294,6 +304,32 @@ async def said_of(
         "limit": limit,
     }
     return await (await connection.execute(_SAID, values)).fetchall()
+
+
+async def recorded_curves(
+    connection: AsyncConnection,
+    tenant_id: int,
+    *,
+    model: str,
+    entity_id: str,
+    attribute: str,
+    span: tuple[datetime, datetime],
+    limit: int,
+) -> list[Curve]:
+    """What rules were told of one attribute of one entity, in the order in which it was issued."""
+    values = {
+        "tenant_id": tenant_id,
+        "model": model,
+        "entity_id": entity_id,
+        "attribute": attribute,
+        "start": span[0],
+        "end": span[1],
+        "limit": limit,
+    }
+    rows = await (await connection.execute(_CURVES, values)).fetchall()
+    return [
+        Curve(at, expires, list(zip(times, levels, strict=True)), unit) for at, expires, times, levels, unit in rows
+    ]
 
 
 async def remove_runs(connection: AsyncConnection, before: datetime, model: str, *, others: bool) -> int:

@@ -218,6 +218,19 @@ async def test_a_rule_raises_by_a_forecast_and_says_so(city: City) -> None:
     assert "<entry>" not in feed.text  # what a model says is no message to the public
 
 
+async def test_a_replay_of_rules_knows_what_models_said(city: City) -> None:
+    await city.put_rule({"stage": "danger", "when": {"forecast": {"atLeast": 3.1, "within": 10800, "model": "rri"}}})
+    await city.post(run_of(-60, (1.5, 3.5, 2.5)))
+    for minute in range(-120, 0, 10):
+        await city.measure(minute, 1.0)
+    question = {"from": after(-130), "to": after(0)}
+    answer = (await city.ask("POST", "/api/v1/alert-rules/replay", question)).json()
+    (station,) = answer["stations"]
+    assert [(one["at"], one["stage"], one["measures"][0]["value"]) for one in station["alerts"]] == [
+        (after(-60), "danger", 3.5)
+    ]
+
+
 async def test_forecasts_are_compared_with_what_came(city: City) -> None:
     await city.put_rule({"stage": "caution", "threshold": 1.4})
     for minute in range(-180, 1, 10):
