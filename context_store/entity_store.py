@@ -40,6 +40,7 @@ Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 
 _MOST_GETS: Final = 128  # in one statement
 _MOST_CHANGES: Final = 64  # in one transaction: others wait for its locks
+_WORTH: Final = 16  # items for a batch beside another
 _LANES: Final = 2  # of each: with one the process waits while PostgreSQL works; with three the batches are too small
 _MOST_SHAPES: Final = 2048  # of queries, kept as statements of a few kilobytes each
 _COLUMNS: Final = ("entity_key", *ENTITY_COLUMNS)
@@ -64,8 +65,8 @@ class EntityStore:
         self._clock = clock
         self._collations = Collations(database)
         self._batch = EntityBatch(database, terms, history, clock=clock)
-        self._gets = Gathering(self._get_gathered, most=_MOST_GETS, lanes=_LANES)
-        self._changes = Gathering(self._change_gathered, most=_MOST_CHANGES, lanes=_LANES)
+        self._gets = Gathering(self._get_gathered, most=_MOST_GETS, lanes=_LANES, worth=_WORTH)
+        self._changes = Gathering(self._change_gathered, most=_MOST_CHANGES, lanes=_LANES, worth=_WORTH)
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""

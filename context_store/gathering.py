@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from context_store.callers import STAFF, Caller, current_caller
+
+PATIENCE_S: Final = 0.01
+"""How long an item waits for a batch before it, though another could begin beside that."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,12 +32,16 @@ class Gathering(Generic[Item, Result]):
     """Gathers items of each tenant for ``work``, at most ``most`` at once.
 
     ``lanes`` batches of a tenant run side by side: while the database works for one, this process works for the other.
+    One beside another begins only for ``worth`` items, or when somebody has waited for :data:`PATIENCE_S`: each batch
+    costs as much as several items in it.
     """
 
-    def __init__(self, work: Work[Item, Result], *, most: int, lanes: int = 1) -> None:
+    def __init__(self, work: Work[Item, Result], *, most: int, lanes: int = 1, worth: int = 1) -> None:
         self._work = work
         self._most = most
         self._lanes = lanes
+        self._worth = worth
+        self._impatient: set[Group] = set()
         self._waiting: defaultdict[Group, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
         self._running: Counter[Group] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,12 +52,32 @@ class Gathering(Generic[Item, Result]):
         caller = current_caller()
         group = tenant_id, None if caller is STAFF else caller
         self._waiting[group].append((item, future))
-        if self._running[group] < self._lanes:
-            self._running[group] += 1
-            task = asyncio.create_task(self._run(group))  # which inherits for whom
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        running = self._running[group]
+        if not running or (running < self._lanes and self._is_worth_it(group)):
+            self._start(group)
+        elif running < self._lanes:
+            self._be_patient(group)
         return await future
+
+    def _is_worth_it(self, group: Group) -> bool:
+        return len(self._waiting[group]) >= self._worth
+
+    def _start(self, group: Group) -> None:
+        self._running[group] += 1
+        task = asyncio.create_task(self._run(group))  # which inherits for whom
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _be_patient(self, group: Group) -> None:
+        if group not in self._impatient:
+            self._impatient.add(group)
+            asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience, group)
+
+    def _lose_patience(self, group: Group) -> None:
+        """A batch takes long: what came since it began waits for it no longer."""
+        self._impatient.discard(group)
+        if group in self._waiting and self._waiting[group] and self._running[group] < self._lanes:
+            self._start(group)
 
     async def _run(self, group: Group) -> None:
         """Do what waits, until nothing does."""
@@ -59,6 +86,9 @@ class Gathering(Generic[Item, Result]):
             while waiting := self._waiting[group]:
                 asked, self._waiting[group] = waiting[: self._most], waiting[self._most :]
                 await self._do(group[0], [entry for entry in asked if not entry[1].cancelled()])
+                if self._running[group] > 1 and not self._is_worth_it(group):
+                    self._be_patient(group)
+                    break  # another lane is at work, and goes on with what waits
         finally:
             self._running[group] -= 1
             if not self._running[group]:  # nothing waits any more, or the process ends

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from context_store.gathering import Gathering
+from support.waiting import eventually
 
 TENANT = 1
 
@@ -67,6 +68,38 @@ async def test_lanes_run_side_by_side_and_what_waits_goes_to_the_first_that_is_f
         work.gate.release()
     assert await asyncio.gather(*tasks) == [2, 4, 6, 8]
     assert [items for _, items in work.batches] == [[1], [2], [3, 4]]
+
+
+async def test_a_batch_beside_another_begins_when_it_is_worth_it() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2, worth=2)
+    tasks = await started(gathering, 1) + await started(gathering, 2)
+    assert [items for _, items in work.batches] == [[1]]
+    tasks += await started(gathering, 3)
+    assert [items for _, items in work.batches] == [[1], [2, 3]]
+    work.gate.release()
+    work.gate.release()
+    assert await asyncio.gather(*tasks) == [2, 4, 6]
+
+
+async def test_nobody_waits_long_for_a_batch_that_takes_long() -> None:
+    """Also those who came while both lanes were at work."""
+    begun, gates = [], {1: asyncio.Event(), 2: asyncio.Event(), 3: asyncio.Event()}
+
+    async def work(_tenant_id: int, items: Sequence[int]) -> list[int | Exception]:
+        begun.append(list(items))
+        await gates[items[0]].wait()
+        return [2 * item for item in items]
+
+    gathering = Gathering(work, most=10, lanes=2, worth=5)
+    [stuck], [second] = await started(gathering, 1), await started(gathering, 2)
+    await eventually(lambda: begun == [[1], [2]])
+    [third] = await started(gathering, 3)
+    gates[2].set()
+    gates[3].set()
+    assert await asyncio.gather(second, third) == [4, 6]
+    gates[1].set()
+    assert await stuck == 2
 
 
 async def test_tenants_do_not_wait_for_each_other() -> None:
