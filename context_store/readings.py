@@ -18,6 +18,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from broker.devices import Device, device_entity
+from broker.errors import StoreUnavailable
 from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from context_store.arrays import bigints, cursor_for_arrays, documents, integers, texts
 from context_store.corrections import past_rows, supersede
@@ -75,6 +76,9 @@ class PostgresReadingStore:
                 return await self._commit(observations, quarantined, repeats=False)
             return await self._commit(observations, quarantined, repeats=True)
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as exc:
+            if isinstance(exc, psycopg.errors.CheckViolation) and exc.diag.constraint_name is None:
+                # A day's partition of change events is missing: nothing is wrong with the readings, they can wait.
+                raise StoreUnavailable(str(exc).splitlines()[0]) from exc
             raise UnstorableBatch(str(exc).splitlines()[0]) from exc
 
     async def _commit(

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from broker.devices import AttributeMapping, Device
 from broker.errors import StoreUnavailable
+from broker.quality import GOOD
 from broker.readings import Observation, Quarantined, Reason, UnstorableBatch
 from context_store.database import ALL_TENANTS, Database
 from context_store.entities import EntityWriter
+from context_store.events import ChangeFeed
 from context_store.partitions import CHANGES, HISTORY, Partitions
 from context_store.readings import PostgresReadingStore
 from context_store.terms import TermIds
@@ -205,3 +208,34 @@ async def test_a_database_that_is_away_is_said_to_be_so() -> None:
     with pytest.raises(StoreUnavailable):
         await Store(database).commit(level(0, 1.0))
     await database.close()
+
+
+async def test_readings_wait_for_a_partition_that_is_missing_and_are_not_called_wrong(store: Store) -> None:
+    partitions = await store.ask(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'change_event'::regclass"
+    )
+    async with store.database.transaction(ALL_TENANTS) as connection:
+        for (name,) in partitions:
+            await connection.execute(sql.SQL("drop table {}").format(sql.Identifier(name)))
+    with pytest.raises(StoreUnavailable, match="no partition"):
+        await store.commit(level(0, 1.0))
+    await Partitions(store.database, CHANGES).ensure_ahead(datetime.now(UTC), 2)
+    await store.commit(level(0, 1.0))
+    assert len(await store.events()) == 1
+
+
+async def test_readers_of_events_see_in_full_that_a_reading_is_good_and_the_table_has_it_short(store: Store) -> None:
+    judged = GAUGE.attributes[0]
+    first, second, third = (
+        Observation(GAUGE, T0 + timedelta(minutes=5 * turn), ((judged, 1.0 + turn / 10),)) for turn in range(3)
+    )
+    await store.commit(first)
+    await store.commit(second, third)
+    async with ChangeFeed(store.database, "alerts").batch() as (_, events):
+        told = [change[side] for event in events[-2:] for change in event.changes for side in ("before", "after")]
+    stored = (await store.ask("select changes::text from change_event order by event_id desc limit 1"))[0][0]
+    assert [(instance["value"], instance["attrs"]) for instance in told] == [
+        (value, GOOD) for value in (1.0, 1.1, 1.1, 1.2)
+    ]
+    assert stored.count("good") == 2
+    assert "attrs" not in stored
