@@ -11,8 +11,10 @@ from typing import Final
 
 from adapters.context_loader import HttpContextLoader
 from adapters.context_source import SourceClient
+from adapters.language_files import catalogue_files
 from adapters.polls.fetching import DocumentFetcher
 from api.settings import Settings
+from broker.contacts import read_catalogues, use_catalogues
 from broker.jsonld import ContextLimits, ContextResolver
 from context_store.alarms import AlarmStore
 from context_store.alert_rules import AlertRuleStore
@@ -61,6 +63,7 @@ class Hub:
 @asynccontextmanager
 async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     """Open the stores on the database at ``database_url``; it need not answer yet."""
+    use_catalogues(read_catalogues(catalogue_files(settings.languages_dir)) if settings.languages_dir else ())
     database = Database(database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max)
     await database.open()
     http = HttpContextLoader(

@@ -18,7 +18,8 @@ from api.openapi.building import (
     one_of,
     ref,
 )
-from broker.contacts.people import ID, ChannelType, Language
+from broker.contacts.catalogues import CODE, HAND_WRITTEN
+from broker.contacts.people import ID, ChannelType
 from schemas.stages import ALL_STAGES
 
 _ID: Final[Schema] = {"type": "string", "pattern": ID}
@@ -51,7 +52,7 @@ CONTACTS: Final[dict[str, Schema]] = {
         {
             "id": _ID,
             "name": _NAME,
-            "language": one_of(*get_args(Language)) | {"default": "ja"},
+            "language": {"type": "string", "pattern": CODE, "default": "ja", "examples": list(HAND_WRITTEN)},
             "channels": array(_CHANNEL) | {"maxItems": 10},
             "quiet": array(members({"from": _CLOCK, "until": _CLOCK}, ["from", "until"])) | {"maxItems": 10},
             "timeZone": {"type": "string", "default": "Asia/Tokyo"},
@@ -90,6 +91,7 @@ CONTACTS: Final[dict[str, Schema]] = {
     "Contacts": members({"contacts": array(ref("Contact"))}, ["contacts"]),
     "ContactGroups": members({"contactGroups": array(ref("ContactGroup"))}, ["contactGroups"]),
     "NotificationPlans": members({"notificationPlans": array(ref("NotificationPlan"))}, ["notificationPlans"]),
+    "Languages": members({"languages": array(members({"code": TEXT, "name": TEXT}, ["code", "name"]))}, ["languages"]),
     "WebPushKey": members(
         {"publicKey": TEXT | {"description": "applicationServerKey: an uncompressed point of P-256 in base64url"}},
         ["publicKey"],

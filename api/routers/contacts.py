@@ -18,7 +18,7 @@ from api.requests import JsonObject, RowNumber, TenantId
 from api.responses import Json
 from api.routers.browsers import add_browser_routes
 from api.workers.contacts import send_test
-from broker.contacts import Channel, Contact, Group, Plan
+from broker.contacts import Channel, Contact, Group, Plan, languages
 from broker.errors import BadRequestData
 from broker.sections import read_document, write_document
 from context_store.audit import add_entry
@@ -49,6 +49,7 @@ def contacts_router(hub: Hub) -> APIRouter:
         _writing(router, hub, kind, path, schema, summary)
     _testing(router, hub)
     add_browser_routes(router, hub)
+    _languages(router)
     _notices(router, hub)
     return router
 
@@ -117,6 +118,12 @@ def _testing(router: APIRouter, hub: Hub) -> None:
         return Json({"notices": numbers})
 
 
+def _languages(router: APIRouter) -> None:
+    @router.get("/languages", summary="Languages of messages / 知らせの言語", responses=answers("Languages"))
+    async def known_languages() -> Json:
+        return Json({"languages": [{"code": code, "name": name} for code, name in languages().items()]})
+
+
 def _notices(router: APIRouter, hub: Hub) -> None:
     @router.get(
         "/notices", summary="Who was told what, and whether it arrived / 送信記録", responses=answers("Notices")
@@ -168,6 +175,8 @@ def _with_kept_secret(channel: Any, before: tuple[Channel, ...]) -> Any:
 async def _must_be_known(connection: AsyncConnection, tenant_id: int, one: Contact | Group | Plan) -> None:
     """What a group or a plan names has to be there: a typing error must not leave anybody out."""
     if isinstance(one, Contact):
+        if one.language not in languages():
+            raise BadRequestData(f"language: one of {', '.join(languages())} is expected / この言語はありません")
         return
     roster = await load_roster(connection, tenant_id)
     if isinstance(one, Group):

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, SecretStr, field_validator, model_validator
 
+from adapters.language_files import catalogue_files
 from adapters.line import API_URL
 from adapters.mail import MailServer
 from adapters.sms import DEFAULT_TEMPLATE, read_template
 from adapters.web_push import decode
 from api.settings.fields import setting
+from broker.contacts import read_catalogues
+from broker.errors import BadRequestData
 
 
 class ContactSettings(BaseModel):
@@ -47,6 +51,12 @@ class ContactSettings(BaseModel):
         "What is posted to that gateway: JSON with {to} and {text}.",
         "そのゲートウェイに送る JSON（{to} は番号、{text} は本文）。",
     )
+    languages_dir: Path | None = setting(
+        None,
+        "contacts",
+        "Folder with catalogues of further languages for messages to contacts (JSON, one file a language).",
+        "連絡先への知らせの言語を増やす辞書（JSON、1 言語 1 ファイル）を置くフォルダー。",
+    )
     web_push_key: SecretStr | None = setting(
         None,
         "contacts",
@@ -71,6 +81,16 @@ class ContactSettings(BaseModel):
         ge=60,
         le=2_419_200,
     )
+
+    @field_validator("languages_dir")
+    @classmethod
+    def _catalogues(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                read_catalogues(catalogue_files(value))
+            except BadRequestData as exc:
+                raise ValueError(exc.detail) from exc
+        return value
 
     @field_validator("web_push_key")
     @classmethod

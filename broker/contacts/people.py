@@ -18,10 +18,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from broker.contacts.catalogues import CODE
 from broker.sections import Section
 from schemas.stages import RANK, STAGE_BY_CODE
 
-Language = Literal["ja", "ja-easy", "en"]
+Language = str  # of broker.contacts.catalogues.languages(); an unknown one is told in English
 ChannelType = Literal["mail", "line", "sms", "slack", "teams", "webhook", "mqtt"]
 ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Id = Annotated[str, Field(pattern=ID)]
@@ -126,7 +127,7 @@ class Contact(Section):
 
     id: Id
     name: Name
-    language: Language = "ja"
+    language: Language = Field("ja", pattern=CODE)
     channels: tuple[Channel, ...] = Field((), max_length=10)
     quiet: tuple[Quiet, ...] = Field((), max_length=10)
     time_zone: str = "Asia/Tokyo"

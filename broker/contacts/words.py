@@ -6,14 +6,16 @@ A sensor informs, it never orders: the words of evacuation orders are not here. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import Any, Final
 
 from broker.alerts.drills import EXERCISE_MARKS
 from broker.alerts.gateways import gateway_in
 from broker.alerts.messages import forecast_in, forecast_words, level_names, quantity, time_ja
+from broker.contacts.catalogues import Catalogue, catalogue_of
 from broker.contacts.people import Language
 from broker.times import parse_time
 from schemas.stages import NO_DATA, STAGE_BY_CODE
@@ -29,7 +31,16 @@ class Words:
     text: str
 
 
-_MARK: Final[dict[Language, str]] = {"ja": "【試験】", "ja-easy": "【れんしゅう】", "en": "[TEST] "}
+_TEST: Final[dict[Language, tuple[str, str]]] = {
+    "ja": ("【試験】", "{name} あての試験送信です。実際の警報ではありません。"),
+    "ja-easy": ("【れんしゅう】", "これは れんしゅうです。ほんとうの お知らせでは ありません。"),
+    "en": ("[TEST] ", "This is a test for {name}. It is no real alert."),
+}
+_DIGEST: Final[dict[Language, str]] = {
+    "ja": "【まとめ】{count} 件のお知らせ",
+    "ja-easy": "【まとめ】お知らせが {count} こ あります",
+    "en": "[Digest] {count} messages",
+}
 _DRILL: Final[dict[Language, tuple[str, str]]] = {
     "ja": ("【訓練】", "これは訓練です。実際の警報ではありません。"),
     "ja-easy": ("【くんれん】", "これは くんれん（れんしゅう）です。ほんとうの お知らせでは ありません。"),
@@ -88,10 +99,10 @@ _AHEAD: Final[dict[Language, str]] = {
 
 def words_of(step: Step, language: Language, zone: tzinfo) -> Words:
     """What to say about ``step``. Of a drill everything begins with its mark."""
-    words = {"ja": _japanese, "ja-easy": _easy, "en": _english}[language](step, zone)
+    words = _writer(language)(step, zone)
     if not step.get("exercise"):
         return words
-    mark, sentence = _DRILL[language]
+    mark, sentence = _exercise(language)
     subject = words.subject
     for known in EXERCISE_MARKS:  # the names of its stations carry it too; once is enough in a short line
         subject = subject.replace(known, "")
@@ -102,28 +113,45 @@ def words_of_many(steps: Sequence[Step], language: Language, zone: tzinfo) -> Wo
     """One message about one or several steps, in their order."""
     if len(steps) == 1:
         return words_of(steps[0], language, zone)
-    title = {
-        "ja": f"【まとめ】{len(steps)} 件のお知らせ",
-        "ja-easy": f"【まとめ】お知らせが {len(steps)} こ あります",
-        "en": f"[Digest] {len(steps)} messages",
-    }[language]
     lines = [f"{_clock(step['at'], zone)} {words_of(step, language, zone).subject}" for step in steps]
-    return Words(title, "\n".join(lines))
+    return Words(_digest(language).format(count=len(steps)), "\n".join(lines))
 
 
 def test_marked(words: Words, language: Language) -> Words:
     """The same as a test: whatever reads it has to see that it is none in earnest."""
-    return Words(_MARK[language] + words.subject, f"{_MARK[language]}{words.text}")
+    mark = _test(language)[0]
+    return Words(mark + words.subject, mark + words.text)
 
 
 def test_words(name: str, language: Language) -> Words:
     """What a test of a contact's channels says."""
-    text = {
-        "ja": f"{name} あての試験送信です。実際の警報ではありません。",
-        "ja-easy": "これは れんしゅうです。ほんとうの お知らせでは ありません。",
-        "en": f"This is a test for {name}. It is no real alert.",
-    }[language]
-    return Words(f"{_MARK[language]}みなも Minamo", text)
+    mark, text = _test(language)
+    return Words(f"{mark}みなも Minamo", text.format(name=name))
+
+
+def _writer(language: Language) -> Callable[[Step, tzinfo], Words]:
+    """Who writes in ``language``. One that nobody knows any more is told in English: it has to be told."""
+    if language in _WRITERS:
+        return _WRITERS[language]
+    catalogue = catalogue_of(language)
+    return _english if catalogue is None else partial(_catalogued, catalogue)
+
+
+def _exercise(language: Language) -> tuple[str, str]:
+    catalogue = catalogue_of(language)
+    return (
+        _DRILL.get(language, _DRILL["en"]) if catalogue is None else (catalogue.exercise.mark, catalogue.exercise.text)
+    )
+
+
+def _test(language: Language) -> tuple[str, str]:
+    catalogue = catalogue_of(language)
+    return _TEST.get(language, _TEST["en"]) if catalogue is None else (catalogue.test.mark, catalogue.test.text)
+
+
+def _digest(language: Language) -> str:
+    catalogue = catalogue_of(language)
+    return _DIGEST.get(language, _DIGEST["en"]) if catalogue is None else catalogue.digest
 
 
 def _happening(step: Step, words: Mapping[str, str], language: Language) -> str:
@@ -204,6 +232,50 @@ def _english(step: Step, zone: tzinfo) -> Words:
     sent = parse_time(step["at"]).astimezone(zone)
     lines.append(f"Sent {sent:%Y-%m-%d %H:%M} {sent.tzname()}, number {step['alarmId']}")
     return Words(f"[{stage}] {station}: {_happening(step, _WHAT_EN, 'en')}", "\n".join(lines))
+
+
+def _catalogued(words: Catalogue, step: Step, zone: tzinfo) -> Words:
+    """In the words of a catalogue; places have the names that they have in English."""
+    stage = words.stages[step["stage"]]
+    station = step["stationName"]["en"]
+    lines = [f"{station} ({step['river']['en']})" if step.get("river") else station]
+    if (value := _measured(step)) is not None:
+        threshold = step.get("threshold")
+        beside = "" if threshold is None else words.line("threshold", value=quantity(threshold, step["unitCode"]))
+        observed = words.line("observed", time=_moment(step["observedAt"], zone))
+        lines.append(words.line("level", value=value) + beside + observed)
+    before = words.line("before", stage=words.stages[step["previousStage"]]) if _has_changed(step) else ""
+    lines.append(words.line("stage", stage=stage) + before)
+    if (gateway := gateway_in(step.get("measures", ()))) is not None:
+        lines.append(words.line("gateway", gateway=gateway["gateway"], count=gateway["value"]))
+    is_so = {
+        "ahead": _ahead(step) is not None,
+        "unknown": step["kind"] == "silent" or step.get("unknown"),
+        "unstable": step.get("unstable"),
+        "doubtful": step.get("suspect"),
+    }
+    lines += [words.line(name) for name, holds in is_so.items() if holds]
+    lines += _by_people(step, words.lines["by"], words.lines["reason"])
+    lines.append(words.line("sent", time=_moment(step["at"], zone), number=step["alarmId"]))
+    return Words(f"[{stage}] {station}: {_what(words, step)}", "\n".join(lines))
+
+
+def _what(words: Catalogue, step: Step) -> str:
+    if step["stage"] == NO_DATA and step["kind"] in ("raised", "escalated"):
+        return words.what["silent"]
+    return words.what["ahead" if _ahead(step) is not None else step["kind"]]
+
+
+def _moment(at: str, zone: tzinfo) -> str:
+    moment = parse_time(at).astimezone(zone)
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}"
+
+
+_WRITERS: Final[Mapping[Language, Callable[[Step, tzinfo], Words]]] = {
+    "ja": _japanese,
+    "ja-easy": _easy,
+    "en": _english,
+}
 
 
 def _measured(step: Step) -> str | None:

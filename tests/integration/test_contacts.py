@@ -249,6 +249,18 @@ async def test_test_goes_out_by_every_channel_and_is_marked(city: City, mailbox:
     assert mailbox.messages[0]["Subject"].startswith("【試験】")
 
 
+async def test_person_is_told_in_the_language_of_a_catalogue(city: City, mailbox: Mailbox) -> None:
+    desk = [{"type": "mail", "address": "desk@city.example.jp"}]
+    codes = [one["code"] for one in (await city.http.get("/api/v1/languages")).json()["languages"]]
+    assert {"ja", "ja-easy", "en", "pt", "zh", "vi"} <= set(codes)
+    await city.put("contacts/desk", name="防災課", channels=desk, language="pt")
+    await city.rise(0, 2.5)
+    await delivered(city, 1)
+    assert mailbox.messages[0]["Subject"] == "[nível de perigo de inundação] urn:ngsi-ld:WaterObserved:ooba: atingido"
+    answer = await city.http.put("/api/v1/contacts/desk", json={"name": "x", "language": "xx"})
+    assert answer.status_code == 400 and "language" in answer.json()["detail"]
+
+
 async def test_secrets_are_not_shown(city: City, receiver: Receiver) -> None:
     hook = {"type": "webhook", "address": receiver.url, "secret": "0123456789abcdef"}
     await city.put("contacts/desk", name="防災課", channels=[hook])

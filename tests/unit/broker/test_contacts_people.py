@@ -46,7 +46,7 @@ def test_what_is_written_is_read_again() -> None:
         ({"quiet": [{"from": "22", "until": "06:00"}]}, "a time of day is HH:MM"),
         ({"quiet": [{"from": "06:00", "until": "06:00"}]}, "from and until are the same"),
         ({"timeZone": "Asia/Edo"}, "this time zone is not known"),
-        ({"language": "fr"}, "language is 'fr'"),
+        ({"language": "French!"}, "language is 'French!'"),
         ({"colour": "red"}, "colour is not known"),
         ({"name": None}, "name is None"),
     ],

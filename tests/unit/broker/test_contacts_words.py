@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people are told, in three languages."""
+"""What people are told, in all languages."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from broker.alerts.lifecycle import StepKind
-from broker.contacts import Words, words_of, words_of_many
+from broker.contacts import Words, languages, read_catalogues, use_catalogues, words_of, words_of_many
+from broker.contacts import test_words as words_of_test
 from broker.contacts.people import Language
+from broker.errors import BadRequestData
+from schemas.languages import built_in_words
 from schemas.stages import ALL_STAGES
 from support.alarm_steps import step
 
 JAPAN = ZoneInfo("Asia/Tokyo")
-LANGUAGES: tuple[Language, ...] = get_args(Language)
+LANGUAGES: tuple[Language, ...] = tuple(languages())
 KINDS = [kind for kind in get_args(StepKind) if kind != "changed"]
+UNKNOWN = ("現在の水位は不明です", "わかりません", "unknown", "desconhecido", "水位不明", "Không rõ")
 ORDERS = ("避難指示", "避難勧告", "緊急安全確保", "高齢者等避難", "避難してください", "にげて", "evacuate")
 
 
@@ -56,7 +61,7 @@ def test_a_change_names_the_level_before() -> None:
 def test_silence_has_no_level_and_is_not_calm(language: Language) -> None:
     text = said(language, kind="silent", unknown=True).text
     assert "1.52" not in text
-    assert any(words in text for words in ("現在の水位は不明です", "わかりません", "unknown"))
+    assert any(words in text for words in UNKNOWN)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -89,3 +94,39 @@ def test_message_of_a_drill_begins_with_its_mark_and_carries_it_once(language: L
     words = words_of(step(exercise=True, stationName=names), language, JAPAN)
     assert words.subject.startswith(mark) and words.subject.count("訓練") + words.subject.count("EXERCISE") <= 1
     assert words.text.splitlines()[0] != words_of(step(), language, JAPAN).text.splitlines()[0]
+
+
+def test_every_language_has_its_own_words_for_everything() -> None:
+    subjects = {said(language).subject for language in LANGUAGES}
+    assert len(subjects) == len(LANGUAGES) >= 6
+    assert len({words_of_test("x", language).text for language in LANGUAGES}) == len(LANGUAGES)
+    assert len({words_of_many([step(), step()], language, JAPAN).subject for language in LANGUAGES}) == len(LANGUAGES)
+
+
+def test_language_that_nobody_knows_any_more_is_told_in_english() -> None:
+    assert said("xx") == said("en")
+
+
+def test_city_adds_a_language_by_a_catalogue() -> None:
+    (known,) = [one for one in built_in_words() if one["language"] == "pt"]
+    try:
+        use_catalogues(read_catalogues([{**known, "language": "tl", "name": "Tagalog"}]))
+        assert languages()["tl"] == "Tagalog" and said("tl").text == said("pt").text
+    finally:
+        use_catalogues(())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"language": "ja"}, "written by hand"),
+        ({"what": {"raised": "x"}}, "what: "),
+        ({"digest": "no number"}, "digest: its slots are count"),
+        ({"digest": "{count.__class__}"}, "digest: its slots are count"),
+        ({"digest": "{count"}, "digest: its slots are count"),
+        ({"extra": 1}, "extra is not known"),
+    ],
+)
+def test_catalogue_that_is_not_whole_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadRequestData, match=re.escape(says)):
+        read_catalogues([{**built_in_words()[0], **change}])

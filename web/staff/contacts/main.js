@@ -22,13 +22,15 @@ const known = { now: new Date(), contacts: [], groups: [], plans: [], browsers: 
 let editing = null;
 
 async function load() {
-  const [stations, ...answers] = await Promise.all([
+  const [stations, languages, ...answers] = await Promise.all([
     ask("GET", "api/v1/stations"),
+    ask("GET", "api/v1/languages"),
     ...Object.values(KINDS).map(({ path }) => ask("GET", `api/v1/${path}`)),
   ]);
   Object.values(KINDS).forEach(({ member, list }, index) => (known[list] = answers[index][member]));
   known.now = new Date(stations.generatedAt);
   known.stages = stations.stages;
+  known.languages = new Map(languages.languages.map((/** @type {any} */ one) => [one.code, one.name]));
   known.stageByCode = new Map(stations.stages.map((/** @type {any} */ one) => [one.code, one]));
   known.contactById = byIdOf(known.contacts);
   known.groupById = byIdOf(known.groups);
@@ -86,7 +88,7 @@ function formOf(kind, document_) {
   if (kind === "group") return groupForm(document_, known);
   if (kind === "plan") return planForm(document_, known);
   const id = document_?.id ?? "";
-  return contactForm(document_, known.browsers.get(id) ?? [], (browserId) => endBrowser(id, browserId));
+  return contactForm(document_, known.browsers.get(id) ?? [], known.languages, (browserId) => endBrowser(id, browserId));
 }
 
 function close() {

@@ -31,7 +31,7 @@ export function peopleTable(known, actions) {
     for (const quiet of contact.quiet ?? []) notes.push(t("quietNote", quiet));
     return [
       el("span", {}, button(contact.name, () => actions.edit(contact.id), "plain"), el("div", { class: "soft" }, contact.id)),
-      t(`language_${contact.language ?? "ja"}`),
+      known.languages.get(contact.language ?? "ja") ?? contact.language,
       isOutOfReach(contact, browsers) ? el("span", { class: "is-wrong" }, `✕ ${t("channel_none")}`) : channels.join("、"),
       notes.join("、"),
       button(t("sendTest"), () => actions.test(contact.id)),
@@ -44,12 +44,13 @@ export function peopleTable(known, actions) {
  * The form of a contact.
  * @param {any} contact  or null for a new one
  * @param {any[]} browsers
+ * @param {Map<string, string>} languages  names by code
  * @param {(browserId: string) => void} endBrowser
  */
-export function contactForm(contact, browsers, endBrowser) {
+export function contactForm(contact, browsers, languages, endBrowser) {
   const id = idField(contact);
   const name = el("input", { required: true, maxlength: 200, value: contact?.name ?? "", autocomplete: "off" });
-  const language = select(["ja", "ja-easy", "en"].map((code) => [code, t(`language_${code}`)]), contact?.language ?? "ja");
+  const language = select([...languages], contact?.language ?? "ja");
   const enabled = check(t("enabled"), contact?.enabled !== false);
   const digest = el("input", { type: "number", min: 1, max: 1000, value: contact?.digestAbove ?? 10 });
   const channels = rows(t("channels"), t("moreChannel"), channelRow, contact?.channels ?? [], { type: "mail", address: "" });
