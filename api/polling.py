@@ -24,7 +24,7 @@ from api.hub import Hub
 from api.ingest_parts import make_decoder, make_state_keeper
 from api.metrics import POLLS
 from broker.devices import Device
-from broker.errors import Conflict
+from broker.errors import Conflict, StoreUnavailable
 from broker.polls import Poll, address_of, next_due
 from broker.readings import Observation, Quarantined, UndecodablePayload, UnstorableBatch
 from broker.times import to_text
@@ -93,7 +93,13 @@ class Poller:
         async with self._hub.database.transaction(tenant_id) as connection:
             stored = await get_poll(connection, tenant_id, poll_id)
             seen = await seen_stations(connection, tenant_id, poll_id)
-        done = await self._fetched(stored, seen, now)
+        try:
+            done = await self._fetched(stored, seen, now)
+        except StoreUnavailable:
+            raise
+        except Exception as exc:  # whatever is wrong, people have to see it where they look
+            log.exception("poll.broken", poll=poll_id, tenant=stored.tenant)
+            done = _failed(stored, {**stored.state, "lastAttemptAt": to_text(now)}, exc, None)
         POLLS.labels(done.state["outcome"]).inc()
         async with self._hub.database.transaction(tenant_id) as connection:
             await finish(connection, tenant_id, poll_id, lease, done)
@@ -238,14 +244,15 @@ def _well(
     return Finish(due, state, validators.etag, validators.last_modified, seen)
 
 
-def _failed(stored: StoredPoll, state: State, error: FetchFailed | UndecodablePayload, excerpt: str | None) -> Finish:
+def _failed(stored: StoredPoll, state: State, error: Exception, excerpt: str | None) -> Finish:
     failures = int(state.get("failures", 0)) + 1
     fetch = error if isinstance(error, FetchFailed) else None
+    is_known = isinstance(error, FetchFailed | UndecodablePayload)
     state |= {
         "outcome": "failed",
-        "error": str(error),
+        "error": str(error) if is_known else f"{type(error).__name__}: {error}",
         "failures": failures,
-        "httpStatus": fetch.status if fetch else 200,
+        "httpStatus": fetch.status if fetch else 200 if is_known else None,
         "excerpt": excerpt,
     }
     log.warning("poll.failed", poll=stored.poll_id, tenant=stored.tenant, error=str(error), failures=failures)

@@ -13,7 +13,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from api.hub import Hub
 from api.polling import Poller
-from broker.errors import StoreUnavailable
+from broker.errors import ResourceNotFound, StoreUnavailable
 from context_store.database import ALL_TENANTS
 from context_store.polls import lease_due
 
@@ -63,6 +63,8 @@ class PollWorker:
             await self._poller.run(tenant_id, poll_id, lease, now)
         except StoreUnavailable as exc:
             log.warning("polls.store_unavailable", error=str(exc))
+        except ResourceNotFound:
+            pass  # somebody has removed it
         except Exception:
             log.exception("poll.broken", poll=poll_id)
 

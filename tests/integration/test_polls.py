@@ -300,3 +300,111 @@ async def test_what_is_shown_can_be_given_back_and_keeps_its_secrets(client: htt
     assert city.receiver.received[-1].headers["x-key"] == "s"
     refused = await client.put("/api/v1/polls/shizuoka", json={"url": city.receiver.url, "interval": 0.5})
     assert (refused.status_code, "poll_min_interval_s" in refused.json()["detail"]) == (400, True)
+
+
+FOLDER = Path(__file__).parents[1] / "data/city_sensors"
+LEVEL = {"attribute": "waterLevel", "unitCode": "MTR"}
+JST = {"timeZone": "Asia/Tokyo"}
+# file, how it falls into stations, station, how its device is registered, what becomes of it: value, time, quality
+CITIES: list[tuple[str, dict[str, Any], str, dict[str, Any], Any, str | None, str | None]] = [
+    (
+        "saitama_latest.json",
+        {"station": "place_no"},
+        "15",
+        {"attributes": [{"field": "wl", **LEVEL}], "format": {"timeField": "dt", **JST}},
+        0.15,
+        "2026-09-21T01:10:00Z",
+        "good",
+    ),
+    (
+        "saitama_latest.json",
+        {"station": "place_no"},
+        "16",
+        {"attributes": [{"field": "wl", **LEVEL}], "format": {"timeField": "dt", "sentinels": ["nan"], **JST}},
+        None,
+        None,
+        None,
+    ),
+    (
+        "shizuoka_city_underpass.json",
+        FORMAT,
+        "52",
+        {"attributes": [{"field": "WaterLevel", "unit": "CMT", **LEVEL}], "format": {"timeField": "UpdateDate", **JST}},
+        -0.3,
+        "2026-09-21T00:45:00Z",
+        "good",
+    ),
+    (
+        "kakegawa_road.json",
+        {"records": "data", "station": "road_cd"},
+        "1F73A70",
+        {"attributes": [{"field": "kansuisu", "attribute": "waterLevel", "sentinels": [255]}], "format": {}},
+        1,
+        "now",
+        "good",
+    ),
+    (
+        "kakegawa_road.json",
+        {"records": "data", "station": "road_cd"},
+        "1F73A72",
+        {"attributes": [{"field": "kansuisu", "attribute": "waterLevel", "sentinels": [255]}], "format": {}},
+        None,
+        None,
+        None,
+    ),
+    (
+        "kakogawa.geojson",
+        {"records": "features", "station": "properties.os_place_name"},
+        "架空水路",
+        {"attributes": [{"field": "properties.os_status", "attribute": "waterLevel"}], "format": {}},
+        1,
+        "now",
+        "good",
+    ),
+    (
+        "chiba_sigfox.json",
+        {"records": "sigfox_states", "station": "device_id"},
+        "0A1B2D",
+        {
+            "attributes": [
+                {"field": "raw_status1", "attribute": "waterLevel", "words": {"CLOSE": True, "OPEN": False}}
+            ],
+            "format": {},
+        },
+        True,
+        "now",
+        None,
+    ),
+]
+
+
+async def test_every_shape_of_a_city_becomes_entities(client: httpx.AsyncClient, receiver: Receiver) -> None:
+    receiver.reply = lambda request: (200, (FOLDER / request.path.removeprefix("/")).read_bytes())
+    for number, (file, format, station, device, *_) in enumerate(CITIES):
+        profile = {"name": "json", "address": f"city{number}:{station}", **device["format"]}
+        registration = {"entityType": "WaterObserved", **device, "format": profile, "newPassword": False}
+        await put(client, f"devices/u{number}", entityId=f"urn:ngsi-ld:WaterObserved:u{number}", **registration)
+        await put(client, f"polls/city{number}", url=f"{receiver.url}/{file}", format=format)
+        assert (await run(client, f"city{number}"))["stored"] == 1
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    for number, (*_, value, time, quality) in enumerate(CITIES):
+        found = await level(client, number)
+        assert found.get("value") == value, number
+        if time == "now":
+            assert parse_time(found["observedAt"]) > before
+        else:
+            assert found.get("observedAt") == time, number
+        assert quality is None or found["quality"]["value"] == quality, number
+    assert (await client.get("/api/v1/quarantine")).json()["messages"] == []
+
+
+async def test_fault_of_the_hub_itself_is_shown_and_the_lease_given_back(
+    hub: Hub, client: httpx.AsyncClient, city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("api.polling.read_records", broken)
+    await put(client, "polls/shizuoka", url=city.receiver.url, format=FORMAT)
+    assert (await run(client))["error"] == "RuntimeError: a mistake of ours"
+    assert (await run(client))["failures"] == 2
