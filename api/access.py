@@ -22,7 +22,9 @@ from api.pages import PAGES
 from api.sessions import COOKIE, SESSION_PATH, Sessions, Tokens, digest
 from api.streams.tickets import STREAM_PATH, Tickets
 from broker.audiences import Audience
+from broker.errors import StoreUnavailable
 from context_store.callers import STAFF, Caller, acting_for
+from context_store.tenants import DEFAULT_TENANT
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", SESSION_PATH, "/static/favicon.svg"})
 _SIGN_IN_FILES: Final = "/static/sign_in/"
@@ -86,7 +88,7 @@ class TokenAccess:
         if scheme.lower() == "bearer" and token:
             hashed = digest(token)
             remember_credential(scope, hashed)
-            return self._tokens.caller(hashed)
+            return await self._holder(scope, hashed)
         # Reading, and the buttons of the page itself: other sites could make a browser send its cookie.
         reads = scope["type"] == "websocket" or scope["method"] in _READING
         if not reads and not _is_button(scope, headers):
@@ -95,7 +97,17 @@ class TokenAccess:
         if holder is None:
             return self._anonymous
         remember_credential(scope, holder)
-        return self._tokens.caller(holder)
+        return await self._holder(scope, holder)
+
+    async def _holder(self, scope: Scope, hashed: str) -> Caller | None:
+        """Who has the token with this hash. Where it opens one tenant only, the request is one of that tenant."""
+        try:
+            holder = await self._tokens.holder(hashed)
+        except StoreUnavailable:
+            return None
+        if holder is None or holder.tenant is None:
+            return None if holder is None else holder.caller
+        return holder.caller if _in_tenant(scope, holder.tenant) else None
 
     async def _with_ticket(self, scope: Scope) -> Caller | None:
         """For whom the ticket in the address is; the request is one of the ticket's tenant then."""
@@ -103,8 +115,8 @@ class TokenAccess:
         ticket = await self._tickets.read(given[0], datetime.now(UTC))
         if ticket is None or ticket.path != scope["path"]:
             return None
-        others = [(name, value) for name, value in scope["headers"] if name != _TENANT]
-        scope["headers"] = [*others, (_TENANT, ticket.tenant.encode("latin-1"))]
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != _TENANT]
+        _in_tenant(scope, ticket.tenant)
         return ticket.caller
 
     async def _refuse(self, scope: Scope, send: Send) -> None:
@@ -118,6 +130,15 @@ async def _answer(send: Send, status: int, kind: bytes, body: bytes, *others: tu
     headers = [(b"content-type", kind), *others, (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _in_tenant(scope: Scope, tenant: str) -> bool:
+    """Make the request one of ``tenant``; False when it asks for another one."""
+    name = tenant.encode("latin-1")
+    asked = [value for header, value in scope["headers"] if header == _TENANT]
+    if not asked and tenant != DEFAULT_TENANT:
+        scope["headers"] = [*scope["headers"], (_TENANT, name)]
+    return all(value == name for value in asked)
 
 
 _PROBLEM: Final = b"application/problem+json"

@@ -25,6 +25,7 @@ from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
 from api.routers.alerts import alerts_router
 from api.routers.audiences import audiences_router
+from api.routers.briefed_people import briefed_people_router
 from api.routers.contacts import contacts_router
 from api.routers.contexts import context_routes
 from api.routers.csource_subscriptions import csource_subscription_routes
@@ -53,6 +54,8 @@ from api.sessions import LIFETIME, Sessions, Tokens, sessions_router
 from api.streams.numbered import Wakes
 from api.streams.readers import StreamReaders
 from api.streams.tickets import SECRET_NAME, Tickets
+from context_store.briefed_people import BriefedTokens
+from context_store.entities import utc_now
 from context_store.notifications import NotificationLog
 from context_store.secrets import shared_secret
 
@@ -101,11 +104,13 @@ def create_app(
     app.include_router(alarms_router(hub, wakes))
     app.include_router(contacts_router(hub))
     app.include_router(audiences_router(hub))
+    app.include_router(briefed_people_router(hub))
     app.include_router(forecasts_router(hub))
     app.include_router(drills_router(hub))
     app.include_router(deliveries_router(hub))
     tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
-    tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256)
+    people = BriefedTokens(hub.database, utc_now)
+    tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256, people)
     sessions = Sessions(Tickets(lambda: shared_secret(hub.database, SECRET_NAME), lifetime=LIFETIME), tokens)
     app.include_router(sessions_router(tokens, sessions))
     app.include_router(streams_router(hub, readers or make_readers(hub), tickets))

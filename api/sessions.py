@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from api.problem_details import UnacceptableRequest
 from api.requests import JsonObject
 from api.streams.tickets import Tickets
 from broker.audiences import Audience
+from context_store.briefed_people import BriefedTokens
 from context_store.callers import STAFF, Caller
 
 SESSION_PATH: Final = "/api/v1/session"
@@ -37,30 +39,46 @@ _WRONG: Final[Mapping[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has a token, and the only tenant (its name) that it opens; None: it opens all."""
+
+    caller: Caller
+    tenant: str | None = None
+
+
+_STAFF: Final = Holder(STAFF)
+
+
 class Tokens:
     """The bearer tokens that are accepted, as their SHA-256 (hexadecimal): those of staff, and of briefed people."""
 
-    def __init__(self, hashes: Collection[str], briefed: Collection[str] = ()) -> None:
+    def __init__(
+        self, hashes: Collection[str], briefed: Collection[str] = (), people: BriefedTokens | None = None
+    ) -> None:
         self._staff = [value.lower() for value in hashes]
         self._briefed = [value.lower() for value in briefed]
+        self._people = people
 
     def __bool__(self) -> bool:
         return bool(self._staff)
 
-    def knows(self, token: str) -> bool:
+    async def knows(self, token: str) -> bool:
         """Whether ``token`` is one of them."""
-        return self.has(digest(token))
+        return await self.has(digest(token))
 
-    def has(self, hashed: str) -> bool:
+    async def has(self, hashed: str) -> bool:
         """Whether the token with this hash is one of them."""
-        return self.caller(hashed) is not None
+        return await self.holder(hashed) is not None
 
-    def caller(self, hashed: str) -> Caller | None:
-        """Who has the token with this hash; None when it is not one of them."""
+    async def holder(self, hashed: str) -> Holder | None:
+        """Who has the token with this hash; None when it is not one of them, or holds no longer."""
         if any(hmac.compare_digest(hashed, known) for known in self._staff):
-            return STAFF
-        is_briefed = any(hmac.compare_digest(hashed, known) for known in self._briefed)
-        return Caller(Audience.BRIEFED, f"token:{hashed[:32]}") if is_briefed else None
+            return _STAFF
+        if any(hmac.compare_digest(hashed, known) for known in self._briefed):
+            return Holder(Caller(Audience.BRIEFED, f"token:{hashed[:32]}"))
+        person = None if self._people is None else await self._people.holder(hashed)
+        return None if person is None else Holder(Caller(Audience.BRIEFED, f"person:{person[0]}"), person[1])
 
 
 def digest(token: str) -> str:
@@ -83,7 +101,7 @@ class Sessions:
     async def holder(self, cookie: str, now: datetime) -> str | None:
         """The hash of the token it was made for; None when it is none of ours, or not valid any more."""
         ticket = await self._tickets.read(cookie, now)
-        is_ours = ticket is not None and ticket.path == _WHAT and self._tokens.has(ticket.tenant)
+        is_ours = ticket is not None and ticket.path == _WHAT and await self._tokens.has(ticket.tenant)
         return ticket.tenant if ticket is not None and is_ours else None
 
 
@@ -100,7 +118,7 @@ def sessions_router(tokens: Tokens, sessions: Sessions) -> APIRouter:
     )
     async def sign_in(request: Request, body: JsonObject) -> Response:
         token = body.get("token")
-        if not isinstance(token, str) or not tokens.knows(token):
+        if not isinstance(token, str) or not await tokens.knows(token):
             await asyncio.sleep(_PAUSE_AFTER_REFUSAL_S)
             raise UnacceptableRequest(401, _WRONG)
         response = Response(status_code=204)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
@@ -13,6 +14,7 @@ from api.cli.rules import rules_in
 from api.cli.terminal import client_options, guarded, in_words, make_client
 
 _PATH: Final = "/api/v1/audiences"
+_PEOPLE: Final = "/api/v1/briefed-people"
 _WHAT: Final = ("type", "entityId", "attribute")
 _chosen = (
     click.option("--type", "type_", help="Entities of this type / この型のエンティティ"),
@@ -79,3 +81,45 @@ def _print(rules: list[dict[str, Any]]) -> None:
         click.echo(f"{rule['audience']:8} {which}  {attribute}  [{count}]")
     if not rules:
         click.echo(in_words("everything is public", "すべて一般公開"))
+
+
+@audiences.group()
+def people() -> None:
+    """Who was briefed, and their tokens / 説明を受けた人・企業とトークン."""
+
+
+@people.command("list")
+@client_options
+def list_people(url: str | None, tenant: str | None) -> None:
+    """One line each / 一覧."""
+
+    def work() -> None:
+        for one in make_client(url, tenant).get(_PEOPLE)["people"]:
+            seen = one["lastSeenAt"] or in_words("never used", "未使用")
+            click.echo(f"{one['id']:16} {one['status']:7} {one['expiresAt'][:10]}  {one['name']}  [{seen}]")
+
+    guarded(work)
+
+
+@people.command("add")
+@client_options
+@click.argument("name")
+@click.option("--briefing", required=True, help="What was told and agreed to / 説明し同意を得た内容")
+@click.option("--until", help="ISO 8601; default: a year / 期限（省略時は一年）")
+def add_person(url: str | None, tenant: str | None, name: str, briefing: str, until: str | None) -> None:
+    """Make a token; it is shown this once / トークンを発行（表示は一度だけ）."""
+    given = {"name": name, "briefing": briefing} | ({"expiresAt": until} if until else {})
+
+    def work() -> None:
+        made = make_client(url, tenant).send(_PEOPLE, given)
+        click.echo(f"{made['id']}  {made['expiresAt']}\n{made['token']}")
+
+    guarded(work)
+
+
+@people.command("revoke")
+@client_options
+@click.argument("person_id")
+def revoke_person(url: str | None, tenant: str | None, person_id: str) -> None:
+    """Withdraw a token and its subscriptions / トークンと購読を失効."""
+    guarded(lambda: make_client(url, tenant).delete(f"{_PEOPLE}/{quote(person_id, safe='')}"))

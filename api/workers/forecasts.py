@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hub's own forecast every ten minutes, and the end of runs that were kept long enough."""
+"""The hub's own forecast every ten minutes, the end of runs that were kept long enough, and of briefings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from broker.alerts.states import in_unit
 from broker.forecasts.baseline import LEADS, MEMORY, MODEL_NAME, extrapolation
 from broker.forecasts.runs import ForecastRun, ForecastSeries
 from context_store.baseline import WatchedSeries, is_mine, watched_series
+from context_store.briefed_people import end_subscriptions
 from context_store.database import ALL_TENANTS
 from context_store.forecasts import add_run, remove_runs
 
@@ -44,6 +45,9 @@ class ForecastWorker(RepeatingWorker):
         if self._hub.settings.baseline_forecast and mark > self._made_for:
             await make_baseline(self._hub, mark, now)
             self._made_for = mark
+        async with self._hub.database.transaction(ALL_TENANTS) as connection:
+            if count := await end_subscriptions(connection, now):
+                log.info("briefings.ended", subscriptions=count)
         if now.date() > self._removed_on:
             await self._remove(now)
             self._removed_on = now.date()

@@ -19,6 +19,8 @@ from api.hub import Hub
 from api.workers.feed import FeedLoop
 from api.workers.notifications import NotificationMaker
 from api.workers.subscriptions import ChangeNotifier
+from context_store.briefed_people import end_subscriptions
+from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
 from schemas.contexts import MINAMO_CONTEXT
 from support.cluster import Cluster
@@ -478,3 +480,48 @@ async def test_alerts_are_for_the_audience_of_their_rule_and_of_what_it_watches(
     assert [feed.count("<entry>") for feed in feeds] == [1, 4]
     alert = (await ways.found(f"{NGSI}/entities?type=Alert"))[0]
     assert "acknowledgedBy" not in alert
+
+
+async def _briefed(ways: Ways, **members: Any) -> dict[str, Any]:
+    person = {"name": "Tomoe Transport", "briefing": "Session of 2026-06-01, text 2"} | members
+    made = await ways.ask("POST /api/v1/briefed-people", STAFF_TOKEN, person)
+    assert made.status_code == 201, made.text
+    return dict(made.json())
+
+
+async def test_a_briefed_person_sees_until_the_token_is_withdrawn(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("context_store.briefed_people.KNOWN_FOR", timedelta(0))
+    person = await _briefed(ways)
+    assert "soonLevel" in await ways.found(f"{NGSI}/entities/{STATION}", person["token"])
+    made = await ways.ask(f"POST {NGSI}/subscriptions", person["token"], SUBSCRIPTION)
+    assert made.status_code == 201
+    assert (await ways.ask("GET /api/v1/alarms", person["token"])).status_code == 403
+    assert (await ways.ask(f"DELETE /api/v1/briefed-people/{person['id']}", STAFF_TOKEN)).status_code == 204
+    assert (await ways.ask(f"GET {NGSI}/entities/{STATION}", person["token"])).status_code == 401
+    assert await ways.found(f"{NGSI}/subscriptions", STAFF_TOKEN) == []
+    (listed,) = (await ways.found("/api/v1/briefed-people", STAFF_TOKEN))["people"]
+    assert (listed["status"], listed["lastSeenAt"] is not None, "token" in listed) == ("ended", True, False)
+
+
+async def test_a_token_of_one_city_opens_no_other(ways: Ways) -> None:
+    person = await _briefed(ways)
+    headers = {"Authorization": f"Bearer {person['token']}", "Link": LINK}
+    own = await ways.client.get(f"{NGSI}/entities/{STATION}", headers=headers)  # without naming the city
+    other = await ways.client.get(f"{NGSI}/entities", headers=headers | {"NGSILD-Tenant": "default"})
+    assert (own.status_code, other.status_code) == (200, 401)
+
+
+async def test_what_was_subscribed_ends_with_the_briefing(ways: Ways) -> None:
+    person = await _briefed(ways, expiresAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    assert (await ways.ask(f"POST {NGSI}/subscriptions", person["token"], SUBSCRIPTION)).status_code == 201
+    async with ways.hub.database.transaction(ALL_TENANTS) as connection:
+        assert await end_subscriptions(connection, datetime.now(UTC)) == 0
+        assert await end_subscriptions(connection, datetime.now(UTC) + timedelta(hours=2)) == 1
+
+
+@pytest.mark.parametrize(
+    "members", [{"name": ""}, {"briefing": 1}, {"expiresAt": "2020-01-01T00:00:00Z"}, {"more": "x"}], ids=str
+)
+async def test_a_briefing_without_a_name_a_text_or_an_end_is_refused(ways: Ways, members: dict[str, Any]) -> None:
+    person = {"name": "A", "briefing": "B"} | members
+    assert (await ways.ask("POST /api/v1/briefed-people", STAFF_TOKEN, person)).status_code == 400

@@ -38,6 +38,7 @@ TABLES = (
     "alarm_step",
     "audit_entry",
     "audience_rule",
+    "briefed_person",
     "forecast_run",
     "forecast_line",
     "forecast_series",

@@ -74,12 +74,12 @@ STAFF = re.compile(
     r"|(PATCH|DELETE) /ngsi-ld/v1/entityMaps/\{map_id\}"
     r"|(GET|POST) /ngsi-ld/v1/jsonldContexts|DELETE /ngsi-ld/v1/jsonldContexts/\{context_id\}"
     r"|.* /api/v1/(alert-rules|alarms|incidents|audit|contacts|contact-groups|notification-plans|notices|audiences"
-    r"|web-push|polls|inboxes|notified|drills|dead-letters|devices|devices\.csv|device-models|quarantine|silence|readings|import)(/.*)?"
+    r"|web-push|languages|briefed-people|polls|inboxes|notified|drills|dead-letters|devices|devices\.csv|device-models|quarantine|silence|readings|import)(/.*)?"
     r"|GET /api/v1/subscriptions(/\{subscription_id\}(/notifications)?)?"
     r"|POST /api/v1/subscriptions/\{subscription_id\}/catch-up"
     r"|.* /api/v1/entities/\{entity_id:path\}/quality/.*"
     r"|POST /api/v1/forecasts|GET /api/v1/forecast-verification"
-    r"|GET /(metrics|devices|alarms|contacts|drills|frames|quarantine)|POST /api/v1/decode"
+    r"|GET /(metrics|rules|devices|alarms|contacts|drills|frames|quarantine)|POST /api/v1/decode|(GET|POST) /iot/.*"
 )
 EXAMPLES = {"entity_id": "urn:a%2Fb", "sequence": "12"}
 
