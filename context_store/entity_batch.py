@@ -199,7 +199,7 @@ class EntityBatch:
                 if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
                     plan = await self._plan(connection, tenant_id, items)
                     outcomes = [plan.decide(item) for item in items]
-                await self._write(connection, tenant_id, plan)
+                await self._write(connection, tenant_id, plan, commit=True)
         except REFUSED:
             return await self._one_by_one(tenant_id, items)
         return outcomes
@@ -237,8 +237,8 @@ class EntityBatch:
             return BadRequestData(f"The entity has a value that cannot be stored: {reason}")
         return outcome
 
-    async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan) -> None:
-        """Write the plan's changes; its rows are then as they are in the table."""
+    async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan, *, commit: bool = False) -> None:
+        """Write the plan's changes, if any, and ``commit``; its rows are then as they are in the table."""
         if not plan.writes:
             return
         rows = list(dict.fromkeys(write.row for write in plan.writes))
@@ -257,6 +257,8 @@ class EntityBatch:
             await supersede(connection, superseded, plan.now)
             events = [(write.row.key or 0, write.change) for write in plan.writes]
             await insert_events(connection, tenant_id, events, source_id)
+            if commit:  # in the same message; when something before it fails, it is not done
+                await connection.execute("commit")
         for row in rows:
             row.stored = row.entity
         plan.writes.clear()
