@@ -17,6 +17,7 @@ from psycopg.rows import class_row, dict_row
 from broker.alerts import Alarm
 from context_store.alarms import alarm_of
 
+# A silence has a time at which it was too long, and no value of that time: it is not what was measured last.
 _ALARMS: Final[LiteralString] = """
     select a.*, p.peak, s.document as step
       from alarm a
@@ -26,7 +27,8 @@ _ALARMS: Final[LiteralString] = """
               and raised_at >= a.opened_at and (a.cleared_at is null or raised_at <= a.cleared_at)) p on true
       left join lateral (
            select document from alarm_step
-            where tenant_id = a.tenant_id and alarm_id = a.alarm_id and document ? 'observedAt'
+            where tenant_id = a.tenant_id and alarm_id = a.alarm_id and document ? 'observedAt' and kind <> 'silent'
+              and not (document -> 'bySilence' = 'true' and kind in ('raised', 'escalated'))
             order by alarm_step_id desc limit 1) s on true
      where a.tenant_id = %(tenant_id)s
 """

@@ -160,6 +160,8 @@ class TestTimers:
         await city.let_time_pass(at(5))
         await city.let_time_pass(at(50))
         assert (await city.steps(), (await city.alarm())["unknown"]) == (["raised", "silent"], True)
+        last = await city.alarm()
+        assert (last["value"], last["observedAt"]) == (1.5, to_text(at(0)))  # not when the silence was too long
         await city.measure(BRIDGE, 60, 1.5)
         assert ((await city.steps())[-1], (await city.alarm())["unknown"]) == ("returned", False)
 

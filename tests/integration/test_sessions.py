@@ -126,6 +126,28 @@ async def test_session_presses_the_buttons_of_the_page_from_the_page_only(
     assert (await client.post(ACKNOWLEDGE, json={}, headers=headers)).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/v1/contacts/none/test", 404),
+        ("POST", "/api/v1/contacts/none/browsers", 400),
+        ("POST", "/api/v1/drills", 400),
+        ("POST", "/api/v1/drills/none/end", 404),
+        ("POST", "/api/v1/alert-rules/replay", 400),
+        ("PUT", "/api/v1/contacts/none", 401),
+        ("DELETE", "/api/v1/contacts/none/browsers/x", 401),
+        ("PUT", "/api/v1/alert-rules/none", 401),
+        ("POST", "/api/v1/alert-rules/import", 401),
+    ],
+)
+async def test_session_does_what_an_emergency_needs_and_changes_nothing_that_stays(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    await sign_in(client)
+    answer = await client.request(method, path, json={}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 async def test_a_button_is_a_post_and_nothing_else(client: httpx.AsyncClient, method: str) -> None:
     await sign_in(client)
