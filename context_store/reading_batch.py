@@ -315,11 +315,10 @@ def _told(instance: Instance | None, now_text: str) -> tuple[bytes, str]:
     if instance is None:
         return b"null", now_text
     created_text = instance.get("createdAt", now_text)
-    if instance.get("attrs") == GOOD:
-        return orjson.dumps({name: instance[name] for name in instance if name != "attrs"})[
-            :-1
-        ] + GOOD_IN_EVENTS, created_text
-    return orjson.dumps(instance), created_text
+    if instance.get("attrs") != GOOD:
+        return orjson.dumps(instance), created_text
+    plain = {name: instance[name] for name in instance if name != "attrs"}
+    return orjson.dumps(plain)[:-1] + GOOD_IN_EVENTS, created_text
 
 
 @lru_cache(maxsize=4096)
