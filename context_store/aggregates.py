@@ -23,7 +23,16 @@ from broker.errors import BadRequestData, TooManyResults
 from context_store.history import KIND_NAME
 from context_store.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
 from context_store.plain_aggregates import can_tell, plain_statement
-from context_store.rollup_answers import RETIRED, cut_values, cuts, may_tell, rollup_statement
+from context_store.rollup_answers import (
+    NOTED,
+    RETIRED,
+    cut_values,
+    cuts,
+    ends_of,
+    may_tell,
+    noted_values,
+    rollup_statement,
+)
 from context_store.rollups import read_state
 from context_store.terms import NO_TERM, TermIds
 from schemas.terms import NO_DATASET
@@ -128,7 +137,7 @@ async def aggregate(
     values: Mapping[str, Any],
     axis: LiteralString,
 ) -> Aggregated:
-    """The periods of ``series`` by entity; attributes in their order, then time.
+    """The periods of ``series`` by entity; attributes in their order, then time. The transaction has one snapshot.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
     the bounds of the range. Raises :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
@@ -197,14 +206,20 @@ async def _from_rollups(
     start = _given(places["start"])
     if start is None or not may_tell(aggregation, start):
         return [], places
-    where = cuts(aggregation, start, _given(places["end"]), await read_state(connection))
+    end = _given(places["end"])
+    where = cuts(aggregation, start, end, await read_state(connection))
     if where is None:
         return [], places
-    statement = rollup_statement(where, _cut(aggregation.period), aggregation)
-    found = await (await connection.execute(statement, places | cut_values(where))).fetchall()
+    values = places | cut_values(where)
+    noted = await (await connection.execute(NOTED, values)).fetchall()
+    ends = ends_of(where, start, end)
+    statement = rollup_statement(where, _cut(aggregation.period), aggregation, ends, noted=bool(noted))
+    # Planned for its values where instances are read, so that only partitions of their time are looked at.
+    prepare = False if noted or any(ends) else None
+    found = await (await connection.execute(statement, values | noted_values(noted), prepare=prepare)).fetchall()
     mixed = {row[:2] for row in found if row[-1]}
     if mixed:  # the instances can tell more, where they are there
-        rows = await (await connection.execute(RETIRED, places | cut_values(where))).fetchall()
+        rows = await (await connection.execute(RETIRED, values)).fetchall()
         mixed.difference_update(tuple(row) for row in rows)
     told = [row[:-1] for row in found if row[:2] not in mixed and row[-1] < 2]
     return told, _only(places, mixed)

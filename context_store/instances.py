@@ -123,6 +123,11 @@ def bounds_of(query: TemporalQuery) -> dict[str, Any]:
     }
 
 
+def is_within_partitions(query: TemporalQuery) -> bool:
+    """Whether a query is about a time that leaves partitions and chunks out, if it is planned for its values."""
+    return query.time_property is TimeProperty.OBSERVED_AT and query.start is not None
+
+
 def axis_of(query: TemporalQuery) -> LiteralString:
     """The column with the time property of a query."""
     return "observed_at" if query.time_property is TimeProperty.OBSERVED_AT else "recorded_at"

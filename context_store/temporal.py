@@ -27,26 +27,34 @@ from context_store.identities import (
     find_identities,
     window_attributes,
 )
-from context_store.instances import Series, axis_of, bounds_of, from_rows, history_statement
+from context_store.instances import Series, axis_of, bounds_of, from_rows, history_statement, is_within_partitions
 from context_store.query_sql import ENTITY, count_entities, select_entities
 from context_store.scopes import scope_instances, spans_in_scope
 from context_store.terms import TermIds
 from schemas.terms import NO_DATASET
 
-# Which attributes an entity has in history: one step in the primary key for each, however many rows it has.
+# Which attributes an entity has in history, in a range if one is asked for: one step in the primary key for each,
+# however many rows it has.
 _ATTRIBUTES: Final[LiteralString] = """
     with recursive held (entity_key, attribute_id) as (
         select key, (select i.attribute_id from attribute_instance i
-                      where i.entity_key = key and i.tenant_id = %(tenant_id)s order by i.attribute_id limit 1)
+                      where i.entity_key = key and i.tenant_id = %(tenant_id)s RANGE
+                      order by i.attribute_id limit 1)
           from unnest(%(keys)s::bigint[]) as key
         union all
         select h.entity_key, (select i.attribute_id from attribute_instance i
                                where i.entity_key = h.entity_key and i.tenant_id = %(tenant_id)s
-                                 and i.attribute_id > h.attribute_id order by i.attribute_id limit 1)
+                                 and i.attribute_id > h.attribute_id RANGE order by i.attribute_id limit 1)
           from held h where h.attribute_id is not null
     )
     select entity_key, attribute_id from held where attribute_id is not null
 """
+
+_EVER: Final = _ATTRIBUTES.replace("RANGE", "")
+# Planned for its values, so that partitions of other times are left out.
+_WITHIN: Final = _ATTRIBUTES.replace(
+    "RANGE", "and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz"
+)
 
 _HISTORY: Final = sa.Table(
     "attribute_instance",
@@ -142,7 +150,7 @@ class TemporalStore:
 
         Raises :class:`ResourceNotFound` when there is no such entity.
         """
-        async with self._database.transaction(tenant_id) as connection:
+        async with self._database.transaction(tenant_id, snapshot=True) as connection:
             known = await find_identities(connection, tenant_id, [entity_id], known_at=query.as_known_at)
             if entity_id not in known:
                 raise ResourceNotFound(f"Entity {entity_id} does not exist")
@@ -174,7 +182,7 @@ class TemporalStore:
             indexed=False,
         )
         total = None
-        async with self._database.transaction(tenant_id) as connection:
+        async with self._database.transaction(tenant_id, snapshot=True) as connection:
             ids = await _first_column(connection, page.where(evolving).add_cte(window)) if limit else []
             if count:
                 counted = count_entities(entities, tenant_id=tenant_id, indexed=False).where(evolving).add_cte(window)
@@ -223,7 +231,7 @@ class TemporalStore:
         scope: ScopeTree | None = None,
     ) -> _Found:
         """The instances of these entities, all lives of one under the number of its newest."""
-        series = await self._series(connection, tenant_id, identities, attributes)
+        series = await self._series(connection, tenant_id, identities, attributes, query)
         if scope is not None:
             series = await self._while_in_scope(connection, series, identities, scope, query.as_known_at)
         if query.aggregation is not None:
@@ -262,7 +270,8 @@ class TemporalStore:
         datasets = await self._numbers(query.datasets)
         most = self._max_instances + 1
         statement, values = history_statement(tenant_id, series, query, most, datasets, superseded=superseded)
-        rows = await (await connection.execute(statement, values)).fetchall()
+        prepare = False if is_within_partitions(query) else None
+        rows = await (await connection.execute(statement, values, prepare=prepare)).fetchall()
         if superseded and len(rows) > self._max_instances:
             raise TooManyResults("There are too many corrections for one answer; ask for a shorter time")
         names = await self._terms.names({row[1] for row in rows} | {row[2] for row in rows})
@@ -290,13 +299,16 @@ class TemporalStore:
         tenant_id: int,
         identities: Sequence[Identity],
         attributes: Collection[str] | None,
+        query: TemporalQuery,
     ) -> list[Series]:
         """The attributes to look at, in all lives of the entities."""
         owner_of = {key: identity.keys[-1] for identity in identities for key in identity.keys}
         numbers = await self._numbers(attributes)
         if numbers is not None:
             return [Series(key, number, owner) for key, owner in owner_of.items() for number in numbers]
-        cursor = await connection.execute(_ATTRIBUTES, {"tenant_id": tenant_id, "keys": list(owner_of)})
+        values = {"tenant_id": tenant_id, "keys": list(owner_of), **bounds_of(query)}
+        bounded = is_within_partitions(query)
+        cursor = await connection.execute(_WITHIN if bounded else _EVER, values, prepare=False if bounded else None)
         return [Series(key, number, owner_of[key]) for key, number in await cursor.fetchall()]
 
     async def _while_in_scope(
