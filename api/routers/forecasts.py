@@ -79,9 +79,9 @@ def _reading(router: APIRouter, hub: Hub) -> None:
     @router.get("/forecasts", summary="What models say now / 最新の予測", responses=answers("Forecasts"))
     async def current(
         tenant_id: TenantId,
-        entity: Annotated[str | None, Query(alias="entityId")] = None,
-        attribute: Annotated[str | None, Query(description="Name or IRI; needs entityId")] = None,
-        model: Annotated[str | None, Query()] = None,
+        entity: Annotated[str | None, Query(alias="entityId", min_length=1)] = None,
+        attribute: Annotated[str | None, Query(description="Name or IRI; needs entityId", min_length=1)] = None,
+        model: Annotated[str | None, Query(min_length=1)] = None,
         lines: Annotated[bool, Query(description="Also quantiles and members")] = False,
         limit: Annotated[int, Query(ge=1, le=5000)] = 500,
     ) -> Json:
@@ -98,7 +98,7 @@ def _reading(router: APIRouter, hub: Hub) -> None:
     @router.get("/forecast-runs", summary="Runs, newest first / 計算結果の一覧", responses=answers("ForecastRuns"))
     async def runs(
         tenant_id: TenantId,
-        model: Annotated[str | None, Query()] = None,
+        model: Annotated[str | None, Query(min_length=1)] = None,
         before: Annotated[str | None, Query(description="Issued before this time (ISO 8601)")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Json:
@@ -127,9 +127,9 @@ def _verifying(router: APIRouter, hub: Hub) -> None:
     )
     async def verification(
         tenant_id: TenantId,
-        entity: Annotated[str, Query(alias="entityId")],
-        model: Annotated[str, Query(description="Or the hub's own")] = MODEL_NAME,
-        attribute: Annotated[str, Query()] = "waterLevel",
+        entity: Annotated[str, Query(alias="entityId", min_length=1)],
+        model: Annotated[str, Query(description="Or the hub's own", min_length=1)] = MODEL_NAME,
+        attribute: Annotated[str, Query(min_length=1)] = "waterLevel",
         start: Annotated[str | None, Query(alias="from", description="ISO 8601; default: 30 days before to")] = None,
         end: Annotated[str | None, Query(alias="to", description="ISO 8601; default: now")] = None,
     ) -> Json:
