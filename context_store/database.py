@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final, LiteralString
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -185,7 +185,9 @@ class Database:
                         await connection.execute(_SET_CALLER, (str(int(caller.audience)), caller.name))
                     yield connection
                 except BaseException:
-                    await connection.rollback()
+                    # When the connection is gone as well, why it ended is still what counts: a cancellation above all.
+                    with suppress(psycopg.Error):
+                        await connection.rollback()
                     raise
                 await connection.commit()
 

@@ -60,3 +60,12 @@ async def test_event_that_always_fails_is_passed_over_and_all_others_are_process
         await asyncio.gather(task, return_exceptions=True)
     assert done == [f"urn:x:{number}" for number in range(10) if number != 4]
     assert complaints == {"KeyError: 'a fault of ours'"}
+
+
+@pytest.mark.parametrize("store_mode", ["native"], indirect=True)
+async def test_worker_that_is_ended_while_its_connection_breaks_ends(hub: Hub) -> None:
+    """Otherwise the cancellation would become a database that is away, which workers wait for."""
+    with pytest.raises(asyncio.CancelledError):
+        async with hub.database.transaction(ALL_TENANTS) as connection:
+            await connection.close()
+            raise asyncio.CancelledError
