@@ -11,17 +11,18 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.access import TokenAccess
+from api.access.doors import TokenAccess
+from api.access.sessions import LIFETIME, Sessions, Tokens, sessions_router
 from api.health import Health, health_routes
+from api.http.middleware import Compression, RequestMetrics, SecurityHeaders
+from api.http.overload import Limits, LoadGuard, WriteShedding
+from api.http.pages import add_pages
+from api.http.problem_details import install_problem_details
 from api.hub import Hub
-from api.middleware import Compression, RequestMetrics, SecurityHeaders
 from api.ngsild import ngsi_ld_routes
 from api.ngsild.direct import NgsiLdApplication
 from api.ngsild.resource import API_PATH
 from api.openapi.routes import document_routes
-from api.overload import Limits, LoadGuard, WriteShedding
-from api.pages import add_pages
-from api.problem_details import install_problem_details
 from api.routers.alarms import alarms_router
 from api.routers.alerts import alerts_router
 from api.routers.audiences import audiences_router
@@ -50,14 +51,13 @@ from api.routers.silence import silence_router
 from api.routers.stations import Notice, stations_router
 from api.routers.streams import streams_router
 from api.routers.subscriptions import subscription_routes
-from api.sessions import LIFETIME, Sessions, Tokens, sessions_router
 from api.streams.numbered import Wakes
 from api.streams.readers import StreamReaders
 from api.streams.tickets import SECRET_NAME, Tickets
-from context_store.briefed_people import BriefedTokens
-from context_store.entities import utc_now
-from context_store.notifications import NotificationLog
+from context_store.audiences.briefed_people import BriefedTokens
+from context_store.entities.changes import utc_now
 from context_store.secrets import shared_secret
+from context_store.subscriptions.notifications import NotificationLog
 
 _MB: Final = 1_048_576
 

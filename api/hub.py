@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from adapters.context_loader import HttpContextLoader
-from adapters.context_source import SourceClient
-from adapters.language_files import catalogue_files
+from adapters.files.language_files import catalogue_files
 from adapters.polls.fetching import DocumentFetcher
+from adapters.web.context_loader import HttpContextLoader
+from adapters.web.context_source import SourceClient
 from api.settings import Settings
 from broker.contacts import read_catalogues, use_catalogues
-from broker.jsonld import ContextLimits, ContextResolver
-from context_store.alarms import AlarmStore
-from context_store.alert_rules import AlertRuleStore
-from context_store.alerts import AlertStore
-from context_store.contexts import CachedContextLoader
+from broker.contexts.jsonld import ContextLimits, ContextResolver
+from context_store.alerts.alarms import AlarmStore
+from context_store.alerts.rules import AlertRuleStore
+from context_store.alerts.standing import AlertStore
+from context_store.contexts.cache import CachedContextLoader
+from context_store.contexts.hosted import HostedContexts
 from context_store.database import Database
-from context_store.delivery_queue import DeliveryStore
-from context_store.devices import DeviceStore
-from context_store.entities import EntityWriter
-from context_store.hosted_contexts import HostedContexts
-from context_store.partitions import CHANGES, HISTORY, Partitions
-from context_store.quarantine import QuarantineStore
-from context_store.registration_directory import RegistrationDirectory
+from context_store.deliveries.queue import DeliveryStore
+from context_store.devices.registry import DeviceStore
+from context_store.entities.changes import EntityWriter
+from context_store.history.partitions import CHANGES, HISTORY, Partitions
+from context_store.history.terms import TermIds
+from context_store.intake.quarantine import QuarantineStore
+from context_store.registrations.directory import RegistrationDirectory
 from context_store.tenants import Tenants
-from context_store.terms import TermIds
 
 # A claimed stream is worked on for a few seconds and one more attempt; its lease has to be longer.
 _LEASE_MARGIN_S: Final = 10.0

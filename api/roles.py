@@ -25,20 +25,20 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from adapters.sending import Senders
-from adapters.services import ServiceOptions
-from api.alert_rules import make_evaluator
+from adapters.channels.sending import Senders
+from adapters.channels.services import ServiceOptions
+from api.alerting.rules import make_evaluator
+from api.alerting.web_push import push_options
 from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub
-from api.ingest_parts import make_client, make_pipeline
-from api.ingest_writers import make_dispatcher
+from api.intake.ingest_parts import make_client, make_pipeline
+from api.intake.writers import make_dispatcher
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.stations import Notice
 from api.settings import Settings
 from api.streams.numbered import Wakes
-from api.web_push import push_options
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.drills import run_drills
@@ -53,14 +53,15 @@ from api.workers.subscriptions import SubscriptionWorker
 from api.workers.supervision import SupervisionWorker
 from api.workers.watch import watch_backlogs
 from broker.errors import MinamoError
-from broker.readings import CommitSummary
-from context_store import alerts as alert_channel
-from context_store import caches, deliveries, events
+from broker.intake.readings import CommitSummary
+from context_store import caches, events
+from context_store.alerts import standing as alert_channel
 from context_store.database import Database
+from context_store.deliveries import outbox as deliveries
+from context_store.history.retention import Retention
+from context_store.history.rollups import Rollups
 from context_store.listener import Listener
 from context_store.migrate import migrate
-from context_store.retention import Retention
-from context_store.rollups import Rollups
 from ingest.client import MqttAddress, MqttClient
 from ingest.dispatch import Dispatcher
 from ingest.pipeline import Pipeline

@@ -17,8 +17,8 @@ import orjson
 
 from broker.alerts import AlertRule, RuleState, Sample, evaluate, parse_rule, parse_state, state_document
 from broker.alerts.silence import due_at
-from context_store.alert_rules import AlertRuleStore
-from context_store.alerts import AlertStore, StateKey
+from context_store.alerts.rules import AlertRuleStore
+from context_store.alerts.standing import AlertStore, StateKey
 from context_store.database import ALL_TENANTS, Database
 from tests.support.cluster import running_cluster
 

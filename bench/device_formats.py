@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from broker.formats import DEFAULT_PROFILE, FormatProfile
+from broker.intake.formats import DEFAULT_PROFILE, FormatProfile
 
 _CODEC: Final = "milesight/EM500-UDL"
 _BATTERY: Final = bytes([0x01, 0x75, 98])  # percent

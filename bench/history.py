@@ -30,11 +30,11 @@ from bench.machine import description, percentiles
 from bench.services import answering, child
 from broker.times import to_text
 from context_store.database import ALL_TENANTS, Database
+from context_store.history.partitions import HISTORY, Partitions
+from context_store.history.rollups import Rollups
+from context_store.history.store_status import store_status
+from context_store.history.timescale import apply_compression
 from context_store.migrate import migrate
-from context_store.partitions import HISTORY, Partitions
-from context_store.rollups import Rollups
-from context_store.store_status import store_status
-from context_store.timescale import apply_compression
 from tests.support.folders import free_port, temporary_folder
 
 _LINK: Final = '<urn:ngsi-ld:jsonldContext:minamo-v1>; rel="http://www.w3.org/ns/json-ld#context"'

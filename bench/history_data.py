@@ -12,10 +12,10 @@ from typing import Final, LiteralString
 
 from bench.services import WATER_LEVEL, WATER_OBSERVED
 from context_store.database import ALL_TENANTS, Database
-from context_store.history import NumberRows
-from context_store.partitions import HISTORY, HYPERTABLE, Partitions
-from context_store.rollup_tiers import HOUR
-from context_store.terms import TermIds
+from context_store.history.partitions import HISTORY, HYPERTABLE, Partitions
+from context_store.history.rollup_tiers import HOUR
+from context_store.history.terms import TermIds
+from context_store.history.writing import NumberRows
 
 STEP: Final = timedelta(minutes=5)
 TEN_YEARS: Final = 3652  # days

@@ -26,7 +26,7 @@ from psycopg import sql
 from api.embedded.postgres import SUPERUSER
 from bench.machine import cpu_seconds, description
 from bench.services import ROOT, Bench, answering, child, running_services
-from context_store.history import value_hash
+from context_store.history.writing import value_hash
 from tests.support.folders import free_port
 
 _START: Final = datetime(2015, 1, 1, tzinfo=UTC)

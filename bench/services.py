@@ -29,8 +29,8 @@ from api.settings import Settings
 from bench.device_formats import FORMATS
 from bench.machine import cpu_seconds, family
 from bench.mqtt_load import JSON, device_key
-from broker.device_profile import DeviceProfile, ExpectedInterval
-from broker.devices import AttributeMapping, Device
+from broker.devices.model import AttributeMapping, Device
+from broker.devices.profile import DeviceProfile, ExpectedInterval
 from context_store.migrate import migrate
 from tests.support.folders import free_port, temporary_folder
 

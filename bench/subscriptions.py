@@ -23,7 +23,7 @@ from bench import machine
 from bench.alarms import Alarms, alarm_receiver
 from bench.services import Bench, Child, answering, child, running_services
 from bench.subscription_classes import CLASSES, entity, subscription
-from broker.jsonld import core_terms
+from broker.contexts.jsonld import core_terms
 from broker.subscriptions import expand_subscription
 from schemas.terms import CORE_CONTEXT
 from tests.support.folders import free_port

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
 from broker.query import parse_id_pattern, parse_scopes
 from broker.validation import canonical_time, check_uri, fault, shown
 from schemas.terms import NULL

@@ -4,7 +4,7 @@
 ::
 
     MinamoError
-    ├── NgsiLdError                 type URI, title and detail; only api/problem_details.py knows HTTP statuses
+    ├── NgsiLdError                 type URI, title and detail; only api/http/problem_details.py knows HTTP statuses
     │   ├── InvalidRequest          malformed request (not JSON, unknown parameter)
     │   ├── BadRequestData          well-formed request whose content breaks a rule
     │   ├── AlreadyExists

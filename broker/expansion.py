@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import VALUE_MEMBER, AttributeKind, Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
 from broker.validation import (
     check_dataset,
     check_geometry,

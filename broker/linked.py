@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import AttributeKind, ExpandedEntity, Instance
 from broker.errors import TooManyResults
-from broker.jsonld import TermMap
 from broker.representations import Form, Representation, represent
 
 MAX_JOIN_LEVEL: Final = 32

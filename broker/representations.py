@@ -13,10 +13,10 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import VALUE_MEMBER, AttributeKind, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.expansion import is_instance, is_own_member
-from broker.jsonld import TermMap
 from broker.times import to_text
 from broker.validation import is_geometry
 from schemas.terms import LOCATION, NO_DATASET

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import VALUE_MEMBER, AttributeKind, Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.expansion import (
@@ -19,7 +20,6 @@ from broker.expansion import (
     check_core_attribute,
     entity_members,
 )
-from broker.jsonld import TermMap
 from broker.validation import check_dataset, fault, is_geometry, shown
 from broker.values import READERS, ValueReader
 from schemas.terms import NO_DATASET, NULL

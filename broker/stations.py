@@ -6,8 +6,8 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from broker.device_state import DeviceState
-from broker.silence import Limits
+from broker.devices.silence import Limits
+from broker.devices.state import DeviceState
 
 
 class Freshness(StrEnum):

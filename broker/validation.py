@@ -13,8 +13,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from broker.contexts.jsonld import is_iri, is_name
 from broker.errors import BadRequestData
-from broker.jsonld import is_iri, is_name
 from broker.times import parse_time, to_text
 from schemas.terms import NO_DATASET, NULL
 

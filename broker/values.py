@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import AttributeKind
-from broker.jsonld import TermMap
 from broker.validation import (
     canonical_time,
     check_geometry,

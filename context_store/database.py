@@ -4,7 +4,8 @@
 Every transaction belongs to a tenant: row-level security compares the setting ``minamo.tenant`` with the row's
 ``tenant_id`` and refuses to work when it is unset. The hub's own work over all tenants uses :data:`ALL_TENANTS`.
 
-Those of callers who are not staff (:mod:`context_store.callers`) have connections of their own, on which the names of
+Those of callers who are not staff (:mod:`context_store.audiences.callers`) have connections of their own, on which the
+names of
 tables lead to views of what the caller's audience may see (``seen.sql``).
 """
 
@@ -24,7 +25,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from broker.errors import StoreUnavailable
-from context_store.callers import STAFF, Caller, current_caller
+from context_store.audiences.callers import STAFF, Caller, current_caller
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
@@ -54,7 +55,7 @@ _BY_KEY: Final = (
 )
 # The caller of a transaction, as the views of what it may see ask for it.
 _SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
-# Of writers of history that leave the marks of :mod:`context_store.history_versions` themselves.
+# Of writers of history that leave the marks of :mod:`context_store.history.versions` themselves.
 _MARKING: Final = ", set_config('minamo.marks_itself', 'on', true)"
 
 
@@ -172,7 +173,7 @@ class Database:
         its statements see the database as it is at the first of them. Without ``durable`` the commit does not wait
         for the disk: when the server dies in the next half second, it has never been. With ``by_key`` its statements
         find all they want by indexes, and are planned once. With ``marks_itself`` the caller changes the row of each
-        entity whose history it adds to (:mod:`context_store.history_versions`).
+        entity whose history it adds to (:mod:`context_store.history.versions`).
         """
         caller = _restricted(tenant_id)
         pool = self._seen if caller else self._aside if aside else self._pool

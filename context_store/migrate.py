@@ -10,8 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from context_store.audiences.seen import FORGET_VIEWS, are_made, make_views
 from context_store.database import SCHEMA, sqlalchemy_url
-from context_store.seen import FORGET_VIEWS, are_made, make_views
 
 # One lock for all processes of one hub ("mina" in ASCII); held for the session of the migration.
 _MIGRATION_LOCK = 0x6D696E61

@@ -15,11 +15,10 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from broker.device_state import STATE_ATTRIBUTES, STATE_QUANTITIES
-from broker.devices import AttributeMapping, Device, state_device
-from broker.formats import DEFAULT_PROFILE, MINAMO_JSON, FormatProfile, Frame, is_sentinel
-from broker.quality.flags import Reason as QualityReason
-from broker.readings import (
+from broker.devices.model import AttributeMapping, Device, state_device
+from broker.devices.state import STATE_ATTRIBUTES, STATE_QUANTITIES
+from broker.intake.formats import DEFAULT_PROFILE, MINAMO_JSON, FormatProfile, Frame, is_sentinel
+from broker.intake.readings import (
     FormatDecoder,
     Measurement,
     Observation,
@@ -28,6 +27,7 @@ from broker.readings import (
     Reason,
     UndecodablePayload,
 )
+from broker.quality.flags import Reason as QualityReason
 from broker.times import to_text, to_text_or_none
 from broker.units import conversion
 from ingest.topics import FIWARE, Route, route_of

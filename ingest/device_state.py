@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from broker.device_state import DEVICE_STATE, DEVICE_TYPE, FAST_STATE, LAST_SEEN, DeviceState
-from broker.devices import ON_CHANGE, PRESENT_ONLY, AttributeMapping, Device, state_device
-from broker.readings import Observation
+from broker.devices.model import ON_CHANGE, PRESENT_ONLY, AttributeMapping, Device, state_device
+from broker.devices.state import DEVICE_STATE, DEVICE_TYPE, FAST_STATE, LAST_SEEN, DeviceState
+from broker.intake.readings import Observation
 from broker.times import to_text
 
 _SEEN: Final = AttributeMapping("dateLastValueReported", LAST_SEEN, kept=PRESENT_ONLY)

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import structlog
 
-from broker.readings import CommitSummary
+from broker.intake.readings import CommitSummary
 from ingest import frames
 from ingest.decode import Message
 from ingest.pipeline import Acknowledger, InOrder

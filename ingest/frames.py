@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from broker.readings import CommitSummary
+from broker.intake.readings import CommitSummary
 from ingest.decode import Message
 
 STORED: Final = b"S"  # numbers of messages

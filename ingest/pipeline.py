@@ -21,9 +21,9 @@ from typing import Final, Protocol, TypeVar
 import orjson
 import structlog
 
-from broker.devices import Device
+from broker.devices.model import Device
 from broker.errors import StoreUnavailable
-from broker.readings import (
+from broker.intake.readings import (
     CommitSummary,
     Observation,
     Quarantined,

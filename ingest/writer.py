@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import cast
 
 from broker.errors import MinamoError
-from broker.readings import CommitSummary
+from broker.intake.readings import CommitSummary
 from ingest import frames
 from ingest.decode import Message
 from ingest.pipeline import Pipeline

@@ -11,6 +11,6 @@ from typing import Any
 
 @cache
 def built_in_models() -> tuple[dict[str, Any], ...]:
-    """The documents (:mod:`broker.device_models`); not to be changed."""
+    """The documents (:mod:`broker.devices.models`); not to be changed."""
     text = files("schemas").joinpath("device_models", "catalogue.json").read_text(encoding="utf-8")
     return tuple(json.loads(text))

@@ -8,9 +8,9 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from adapters.documents import plain_value
-from broker.polls import PollFormat
-from broker.readings import UndecodablePayload
+from adapters.formats.documents import plain_value
+from broker.intake.polls import PollFormat
+from broker.intake.readings import UndecodablePayload
 
 
 def read(body: bytes, format: PollFormat) -> tuple[list[dict[str, Any]], Callable[[str], Any]]:

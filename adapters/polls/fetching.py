@@ -18,9 +18,9 @@ from typing import Final
 
 import httpx
 
-from adapters.guard import ForbiddenDestination
-from adapters.guarded_http import GuardedTransport
-from adapters.webhook import check_url
+from adapters.channels.webhook import check_url
+from adapters.web.guard import ForbiddenDestination
+from adapters.web.guarded_http import GuardedTransport
 
 MAX_REDIRECTS: Final = 3
 _HEADERS: Final = {

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from adapters.documents import flatten, load, member
-from broker.polls import PollFormat
-from broker.readings import UndecodablePayload
+from adapters.formats.documents import flatten, load, member
+from broker.intake.polls import PollFormat
+from broker.intake.readings import UndecodablePayload
 
 
 class _Found(NamedTuple):

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from adapters.documents import MAX_RECORDS
+from adapters.formats.documents import MAX_RECORDS
 from adapters.polls import csv_records, json_records, xml_records
-from broker.polls import HEADER, PollFormat
-from broker.readings import UndecodablePayload
+from broker.intake.polls import HEADER, PollFormat
+from broker.intake.readings import UndecodablePayload
 from broker.times import to_text
 
 Record = dict[str, Any]

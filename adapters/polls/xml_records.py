@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.parsers import expat
 
-from adapters.documents import plain_value
-from broker.polls import PollFormat
-from broker.readings import UndecodablePayload
+from adapters.formats.documents import plain_value
+from broker.intake.polls import PollFormat
+from broker.intake.readings import UndecodablePayload
 
 _MAX_DEPTH: Final = 50
 _MAX_FIELDS: Final = 1_000

@@ -213,7 +213,7 @@ def mqtt_files(folder: Path, watch: bool, pid_file: Path | None, owner: str | No
     """
     server = import_module("api.cli.server")
     settings = load_settings()
-    target = import_module("api.mqtt_files").Target(folder, owner, pid_file)
+    target = import_module("api.devices.mqtt_files").Target(folder, owner, pid_file)
 
     def work() -> None:
         asyncio.run(server.mqtt_files(settings, target, watch=watch, progress=click.echo))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO, Final, TextIO
 
-from adapters.history_parquet import parquet_columns, parquet_lines
+from adapters.files.history_parquet import parquet_columns, parquet_lines
 
 PART_ROWS: Final = 60_000
 _PART_BYTES: Final = 6_000_000  # less than the hub's limit of a request

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import click
 import orjson
 
-from adapters.rules_yaml import read_yaml, write_yaml
+from adapters.files.rules_yaml import read_yaml, write_yaml
 from api.cli.hub_client import HubClient
 from api.cli.printing import print_json
 from api.cli.replay_chart import timeline

@@ -12,6 +12,7 @@ from functools import partial
 
 import click
 
+from api.devices.mqtt_files import Target, hub_password, keep_files
 from api.embedded import (
     ChildState,
     EmbeddedHub,
@@ -25,7 +26,6 @@ from api.embedded import (
 from api.embedded.mosquitto_files import HUB_USER
 from api.health import PartDown
 from api.hub import Hub, open_hub
-from api.mqtt_files import Target, hub_password, keep_files
 from api.roles import (
     Parts,
     RoleEnded,

@@ -17,11 +17,11 @@ from api.embedded.postgres import EmbeddedPostgres
 from api.embedded.state import DataFolder
 from api.hub import Hub, open_hub
 from api.settings import Settings
-from broker.retention import ALL_TYPES, Kept
+from broker.history.retention import ALL_TYPES, Kept
 from context_store.database import ALL_TENANTS
-from context_store.retention import Retention, put_rule, read_rules
-from context_store.store_status import StoreStatus, store_status
-from context_store.to_timescale import move_to_timescale, undo_move
+from context_store.history.retention import Retention, put_rule, read_rules
+from context_store.history.store_status import StoreStatus, store_status
+from context_store.history.to_timescale import move_to_timescale, undo_move
 from schemas.contexts import MINAMO_CONTEXT
 
 _TIERS: Final = ("raw", "10m", "1h", "1d")

@@ -31,7 +31,7 @@ from api.embedded.supervisor import Launch, Supervisor
 from api.embedded.texts import DataFolderUnusable, ProgramMissing, Progress, StartFailed, Text
 from api.embedded.users import check_reachable, server_user
 from api.logs import get_logger
-from context_store.query_sql import INDEX_FUNCTIONS
+from context_store.queries.statements import INDEX_FUNCTIONS
 
 SUPERUSER: Final = "postgres"
 ROLE: Final = "minamo"

@@ -14,9 +14,9 @@ from api.routers.entities import entity_routes
 from api.routers.entity_maps import entity_map_routes
 from api.routers.info import info_routes
 from api.routers.temporal import temporal_routes
-from context_store.entity_maps import EntityMapStore
-from context_store.entity_store import EntityStore
-from context_store.temporal import TemporalStore
+from context_store.entities.maps import EntityMapStore
+from context_store.entities.store import EntityStore
+from context_store.history.temporal import TemporalStore
 
 
 def ngsi_ld_routes(hub: Hub) -> list[Resource]:

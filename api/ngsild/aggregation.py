@@ -10,8 +10,8 @@ from typing import Any, Final
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import AGGREGATED_VALUES, SYS_ATTRS, TEMPORAL_FORMATS
 from api.ngsild.queries import text_list
-from broker.aggregation import Aggregation, aggregation_of
 from broker.errors import BadRequestData, InvalidRequest
+from broker.history.aggregation import Aggregation, aggregation_of
 from broker.representations import Representation
 
 AGGREGATION_PARAMETERS: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))

@@ -13,11 +13,11 @@ from typing import Any
 
 from starlette.requests import Request
 
-from api.json_bodies import parse_body
+from api.http.json_bodies import parse_body
 from api.ngsild.changes import DistributedChanges, Distribution, Problem, part_of
 from api.ngsild.sources import Source
+from broker.contexts.jsonld import TermMap
 from broker.errors import NgsiLdError
-from broker.jsonld import TermMap
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.context_source import SourceAnswer
+from adapters.web.context_source import SourceAnswer
+from api.http.problem_details import UnacceptableRequest, problem
 from api.ngsild.sources import ContextSources, Source, SourceFailed
-from api.problem_details import UnacceptableRequest, problem
+from broker.contexts.jsonld import TermMap
 from broker.errors import (
     AlreadyExists,
     BadRequestData,
@@ -31,7 +32,6 @@ from broker.errors import (
     OperationNotSupported,
     ResourceNotFound,
 )
-from broker.jsonld import TermMap
 from broker.query import EntitySelector, TypeTree, parse_types
 from broker.query.types import types_text
 from broker.registrations.changes import (
@@ -47,7 +47,7 @@ from broker.registrations.matching import Wanted, any_type
 from broker.registrations.model import Mode
 from broker.registrations.operations import OPERATIONS
 from broker.registrations.requests import Manner
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
 from schemas.terms import JSON
 
 log = structlog.get_logger(__name__)

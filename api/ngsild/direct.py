@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from api.http.problem_details import error_response
 from api.ngsild.request import ApiRequest
 from api.ngsild.resource import Resource, segments_of
-from api.problem_details import error_response
 
 _ANY: Final = b"{}"  # a segment that may be anything
 

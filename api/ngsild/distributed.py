@@ -19,16 +19,16 @@ from api.hub import Hub
 from api.ngsild.paging import Page
 from api.ngsild.queries import QueryInput, filters_of
 from api.ngsild.sources import ContextSources, Gathered, Keep, Source
+from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, OperationNotSupported, ResourceNotFound, TooManyResults
-from broker.jsonld import TermMap
 from broker.linked import Fetch
 from broker.query import EntityQuery, EntitySelector, TypeTree, matches, parse_q
 from broker.registrations.matching import Share, SourceFilter, Wanted, wanted_by, without
 from broker.registrations.merging import merged
 from broker.registrations.operations import QUERY, QUERY_BATCH, RETRIEVE
 from broker.registrations.requests import Asking, Filters, Manner, queries, retrievals
-from context_store.entity_store import EntityPage, EntityStore
+from context_store.entities.store import EntityPage, EntityStore
 
 _RETRIEVING: Final = frozenset((RETRIEVE, QUERY, QUERY_BATCH))
 _QUERYING: Final = frozenset((QUERY, QUERY_BATCH))

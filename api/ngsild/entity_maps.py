@@ -11,16 +11,16 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from api.negotiation import public_url
+from api.http.negotiation import public_url
 from api.ngsild.paging import Page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
 from broker.entity_maps import EntityMap, parse_lifetime
+from broker.history.temporal import TemporalQuery
 from broker.query import EntityQuery, Ordering
-from broker.temporal import TemporalQuery
-from context_store.entity_maps import MAX_ENTRIES, EntityMapStore
-from context_store.entity_store import EntityPage, EntityStore
-from context_store.temporal import TemporalPage, TemporalStore
+from context_store.entities.maps import MAX_ENTRIES, EntityMapStore
+from context_store.entities.store import EntityPage, EntityStore
+from context_store.history.temporal import TemporalPage, TemporalStore
 
 ENTITY_MAP_HEADER: Final = "NGSILD-EntityMap"
 

@@ -36,9 +36,9 @@ from api.ngsild.queries import (
     requested_order,
     temporal_of_body,
 )
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, OperationNotSupported
-from broker.jsonld import TermMap
-from broker.temporal import TemporalQuery, temporal_query
+from broker.history.temporal import TemporalQuery, temporal_query
 
 KNOWLEDGE_PARAMETERS: Final = frozenset(("asKnownAt", "corrections"))
 """Of the hub's own: what was believed at another time, and what was corrected."""

@@ -2,10 +2,11 @@
 """Answers about the history of an entity, kept for those who ask the same again (``ETag``, RFC 9110).
 
 Dashboards ask for the same week of hours every minute, and each screen of a situation room does. What was computed once
-is true as long as the version of the entity's history is the same (:mod:`context_store.history_versions`); the database
+is true as long as the version of the entity's history is the same (:mod:`context_store.history.versions`); the database
 is asked for that with every request, so that nobody is given what is true no longer, whichever process wrote.
 
-Only what is read for staff is kept: others see it through views whose rules may change (:mod:`context_store.callers`).
+Only what is read for staff is kept: others see it through views whose rules may change
+(:mod:`context_store.audiences.callers`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.jsonld import TermMap
+from broker.contexts.jsonld import TermMap
 
 MAX_AGE_S: Final = 300.0
 """How long an answer is kept at most: what a retention removes leaves no trace in the version."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from api.ngsild.parameters import Parameters
 from api.ngsild.projection import Projection
+from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, TooComplexQuery
-from broker.jsonld import TermMap
 from broker.linked import MAX_JOIN_LEVEL, Fetch, Inliner, Join, LinkedRetrieval, flattened, linked_entities
 from broker.query import parse_ids
 

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from api.negotiation import REPRESENTATIONS
+from api.http.negotiation import REPRESENTATIONS
 from broker.errors import (
     AlreadyExists,
     Conflict,
@@ -66,7 +66,7 @@ PARTLY: Final = Answer(207, "BatchOperationResult", (JSON,))
 
 
 def found(schema: str, media_types: tuple[str, ...] = REPRESENTATIONS, *headers: str, status: int = 200) -> Answer:
-    """What :func:`api.negotiation.answer` writes."""
+    """What :func:`api.http.negotiation.answer` writes."""
     return Answer(status, schema, media_types, ("Link", "Preference-Applied", *headers))
 
 

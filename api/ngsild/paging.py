@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
-from api.negotiation import public_url
+from api.http.negotiation import public_url
 from api.ngsild.parameters import Parameters
 from broker.errors import BadRequestData
 

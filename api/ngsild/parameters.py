@@ -8,8 +8,8 @@ from datetime import datetime
 from starlette.requests import Request
 
 from api.ngsild.operation import requested
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, InvalidRequest
-from broker.jsonld import TermMap
 from broker.query import TypeTree, parse_types
 from broker.validation import check_time
 

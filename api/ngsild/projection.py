@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from api.ngsild.parameters import Parameters
+from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, InvalidRequest
-from broker.jsonld import TermMap
 from broker.linked import LinkedForm
 from broker.query.members import Member, members_depth, parse_members
 from broker.representations import Form, Representation, parse_language_filter, represent, represent_feature

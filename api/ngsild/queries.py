@@ -10,8 +10,9 @@ from typing import Any, Final
 import orjson
 
 from api.ngsild.parameters import Parameters
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
+from broker.history.temporal import TemporalQuery, temporal_query
 from broker.query import (
     EntityQuery,
     EntitySelector,
@@ -29,7 +30,6 @@ from broker.query import (
     parse_types,
 )
 from broker.registrations.requests import Filters
-from broker.temporal import TemporalQuery, temporal_query
 from broker.validation import check_time
 from schemas.terms import NGSI_LD
 

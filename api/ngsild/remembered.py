@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from starlette.requests import Request
 
 from api.ngsild.entity_maps import ENTITY_MAP_HEADER
-from broker.jsonld import TermMap
+from broker.contexts.jsonld import TermMap
 
 Asked = TypeVar("Asked")
 

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
-from api.negotiation import public_url
+from api.http.negotiation import public_url
+from api.http.problem_details import TENANT_HEADER
 from api.ngsild.operation import Endpoint, Operation, operation_of, remember
-from api.problem_details import TENANT_HEADER
 
 API_PATH: Final = "/ngsi-ld/v1"
 

@@ -17,19 +17,19 @@ from typing import Any, Final
 import structlog
 from starlette.requests import Request
 
-from adapters.context_source import AnswerTooLarge, SourceAnswer, SourceClient, SourceUnreachable
+from adapters.web.context_source import AnswerTooLarge, SourceAnswer, SourceClient, SourceUnreachable
+from api.http.json_bodies import parse_body
+from api.http.negotiation import tenant_name
 from api.hub import Hub
-from api.json_bodies import parse_body
-from api.negotiation import tenant_name
 from api.routers.info import SourceIdentity
+from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import NgsiLdError
-from broker.jsonld import TermMap
 from broker.registrations.answers import documents_of, entity_of
 from broker.registrations.matching import Share, SourceFilter, Wanted, shares_of, within
 from broker.registrations.model import Mode, Registration
 from broker.registrations.requests import Asking, Manner, SourceRequest, manner_of
-from context_store.callers import current_caller
+from context_store.audiences.callers import current_caller
 
 log = structlog.get_logger(__name__)
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from api.http.problem_details import STATUS, TENANT_HEADER
 from api.ngsild.operation import Answer, Operation
 from api.openapi.building import Schema, ref
 from api.openapi.entity_schemas import GEO_JSON_OF
 from api.openapi.parameters import answer_header
-from api.problem_details import STATUS, TENANT_HEADER
 from broker.errors import BadRequestData, InternalError, InvalidRequest, LdContextNotAvailable, NgsiLdError
 from schemas.terms import GEO_JSON, JSON, PROBLEM_JSON
 

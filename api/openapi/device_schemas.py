@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from adapters.codecs import CODECS
-from adapters.expression import MAX_LENGTH
-from adapters.formats import FORMATS
+from adapters.formats.codecs import CODECS
+from adapters.formats.expression import MAX_LENGTH
+from adapters.formats.table import FORMATS
 from api.openapi.building import (
     ANY,
     BOOLEAN,
@@ -27,12 +27,12 @@ from api.openapi.building import (
     ref,
 )
 from api.openapi.quality_schemas import PROFILE_SECTION, SILENCE_SECTION
-from broker.device_records import DETAILS, CredentialState
-from broker.device_state import DeviceState
-from broker.devices import MEASURES, VALUE
-from broker.formats import MINAMO_JSON
-from broker.maintenance import MAX_REASON
-from broker.readings import Reason
+from broker.devices.maintenance import MAX_REASON
+from broker.devices.model import MEASURES, VALUE
+from broker.devices.records import DETAILS, CredentialState
+from broker.devices.state import DeviceState
+from broker.intake.formats import MINAMO_JSON
+from broker.intake.readings import Reason
 
 _LONGITUDE_LATITUDE: Final[Schema] = {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2}
 _ANYTHING: Final[Schema] = {"type": "object"}

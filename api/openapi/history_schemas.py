@@ -7,7 +7,7 @@ from typing import Final
 
 from api.openapi.building import COUNT, NUMBER, NUMBER_OR_NULL, TEXT, TEXT_OR_NULL, TIME, Schema, array, members, one_of
 from api.openapi.quality_schemas import QUALITY
-from broker.series import Method
+from broker.history.series import Method
 
 _READING: Final[Schema] = {
     "anyOf": [members({"observedAt": TIME, "value": NUMBER}, ["observedAt", "value"]), {"type": "null"}]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from api.negotiation import has_versions
+from api.http.negotiation import has_versions
 from api.ngsild.operation import Operation
 from api.ngsild.resource import API_PATH, Resource
 from api.openapi.answers import responses

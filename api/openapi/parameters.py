@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from api.http.problem_details import TENANT_HEADER
 from api.ngsild.entity_maps import ENTITY_MAP_HEADER
 from api.ngsild.operation import Operation
 from api.ngsild.paging import COUNT_HEADER
 from api.ngsild.projection import ENTITY_MAP_PARAMETERS
 from api.ngsild.sources import WARNING_HEADER
 from api.openapi.building import NAME, TEXT, TIME, URI, Schema, array, one_of
-from api.problem_details import TENANT_HEADER
-from broker.aggregation import AggregationMethod
+from broker.history.aggregation import AggregationMethod
+from broker.history.temporal import TimeProperty
 from broker.linked import MAX_JOIN_LEVEL, Join
-from broker.temporal import TimeProperty
 from broker.validation import GEOMETRY_DEPTH
-from context_store.hosted_contexts import Kind
+from context_store.contexts.hosted import Kind
 
 _FLAG: Final[Schema] = {"type": "boolean", "default": False}
 _NAMES: Final = array(NAME, 1)

@@ -19,8 +19,8 @@ from api.openapi.building import (
     one_of,
     ref,
 )
-from broker.polls import ID
-from broker.readings import Reason
+from broker.intake.polls import ID
+from broker.intake.readings import Reason
 
 _TEXTS: Final[Schema] = {"type": "object", "additionalProperties": TEXT}
 _RECORD: Final[Schema] = {"type": "object", "additionalProperties": ANY, "examples": [{"WaterLevel": -30}]}

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Final
 
 from api.openapi.building import COUNT, NUMBER, TEXT, TIME, Schema, array, members, one_of
-from broker.device_state import DeviceState
+from broker.devices.silence import Meaning
+from broker.devices.state import DeviceState
 from broker.quality import Kind
 from broker.quality.decisions import FLAGS, MAX_TEXT
-from broker.silence import Meaning
 
 _ABOVE_0: Final[Schema] = {"type": "number", "exclusiveMinimum": 0}
 _OFF: Final[Schema] = {"const": False}

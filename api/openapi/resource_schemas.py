@@ -22,13 +22,13 @@ from api.openapi.building import (
     text_or_array,
     without,
 )
-from broker.aggregation import AggregationMethod
 from broker.entities import AttributeKind
+from broker.history.aggregation import AggregationMethod
+from broker.history.temporal import TimeProperty
 from broker.linked import MAX_JOIN_LEVEL, Join
 from broker.subscriptions.document import FORMATS, MEDIA_TYPES, TRIGGERS
-from broker.temporal import TimeProperty
 from broker.validation import GEOMETRY_DEPTH
-from context_store.hosted_contexts import Kind
+from context_store.contexts.hosted import Kind
 from schemas.terms import ERROR_TYPE
 
 _NAMES: Final = array(NAME, 1)

@@ -9,12 +9,12 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from adapters.alarm_records import RECORDED, RecordSender, alarm_record, alarm_record_schema
+from adapters.files.alarm_records import RECORDED, RecordSender, alarm_record, alarm_record_schema
+from api.http.requests import RowNumber, TenantId, parse_moment
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import answers
-from api.requests import RowNumber, TenantId, parse_moment
-from api.responses import Json
-from context_store.alarm_records import read_versions
+from context_store.alerts.alarm_records import read_versions
 
 _LINES: Final = "application/x-ndjson"
 _ANSWERS: Final = answers("AlarmRecords")

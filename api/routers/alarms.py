@@ -12,12 +12,12 @@ import orjson
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
-from api.actors import RequestActor, with_name
-from api.alarms import change_alarm
+from api.access.actors import RequestActor, with_name
+from api.alerting.alarms import change_alarm
+from api.http.requests import JsonObject, RowNumber, TenantId, parse_moment
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
-from api.requests import JsonObject, RowNumber, TenantId, parse_moment
-from api.responses import Json
 from api.routers.alarm_records import add_record_routes
 from api.streams.numbered import PAGE, NumberedEvent, Wakes, numbered_stream
 from api.streams.sending import EventStream
@@ -25,7 +25,7 @@ from broker.alerts.lifecycle import acknowledge, shelve, unshelve
 from broker.alerts.steps import alarm_document
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
 from broker.times import parse_time, to_text, to_text_or_none
-from context_store.alarm_reads import (
+from context_store.alerts.alarm_reads import (
     AlarmRecord,
     Incident,
     alarms_of_incidents,
@@ -35,7 +35,7 @@ from context_store.alarm_reads import (
     list_incidents,
     read_steps,
 )
-from context_store.audit import AuditEntry, read_entries
+from context_store.alerts.audit import AuditEntry, read_entries
 
 _CSV: Final = "text/csv"
 _LONGEST_REASON: Final = 1000

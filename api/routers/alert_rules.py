@@ -9,17 +9,17 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
-from adapters.rules_yaml import YAML, read_yaml, write_yaml
-from api.actors import RequestActor
-from api.alert_rules import Put, import_rules, put_rule_document, read_rule, remove_rule
+from adapters.files.rules_yaml import YAML, read_yaml, write_yaml
+from api.access.actors import RequestActor
+from api.alerting.replay import ReplayQuestion, replay_rules
+from api.alerting.rules import Put, import_rules, put_rule_document, read_rule, remove_rule
+from api.http.json_bodies import parse_body
+from api.http.negotiation import content_type, read_body
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
-from api.json_bodies import parse_body
-from api.negotiation import content_type, read_body
 from api.openapi.building import ref
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
-from api.rule_replay import ReplayQuestion, replay_rules
 from broker.alerts import rule_document
 from broker.errors import BadRequestData, TooComplexQuery
 from broker.times import parse_time

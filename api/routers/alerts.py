@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
+from api.http.requests import RowNumber, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, answers
-from api.requests import RowNumber, TenantId
-from api.responses import Json
 from api.routers.alert_rules import add_rule_routes
 from api.routers.alerts_cap import add_cap_routes
 from api.streams.numbered import PAGE, NumberedEvent, Wakes, numbered_stream
 from api.streams.sending import EventStream
 from broker.times import to_text, to_text_or_none
-from context_store.alerts import AlertRecord
+from context_store.alerts.standing import AlertRecord
 
 
 def alerts_router(hub: Hub, wakes: Wakes) -> APIRouter:

@@ -14,15 +14,15 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from psycopg import AsyncConnection
 
-from adapters.cap import CAP_XML, CapEvent, CapMessage, CapProfile, Status, find_message, write_message
-from adapters.cap_feed import ATOM_XML, EMPTY_SINCE, write_feed
+from adapters.cap.feed import ATOM_XML, EMPTY_SINCE, write_feed
+from adapters.cap.messages import CAP_XML, CapEvent, CapMessage, CapProfile, Status, find_message, write_message
+from api.http.negotiation import own_url
+from api.http.requests import RowNumber, TenantId
 from api.hub import Hub
-from api.negotiation import own_url
 from api.openapi.plain import NEEDED, answers
-from api.requests import RowNumber, TenantId
 from broker.errors import ResourceNotFound
-from context_store.alert_messages import read_episode, read_messages
-from context_store.alerts import AlertEvent
+from context_store.alerts.messages import read_episode, read_messages
+from context_store.alerts.standing import AlertEvent
 
 _PATH: Final = "/api/v1/alerts/cap"
 _MOST_WITHIN: Final = 50  # messages in a page of the feed that has them within

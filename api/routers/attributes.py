@@ -11,18 +11,18 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import Document, existing_tenant, linked_terms, read_document
 from api.hub import Hub
-from api.negotiation import Document, existing_tenant, linked_terms, read_document
 from api.ngsild.changes import DistributedChanges
 from api.ngsild.operation import DISTRIBUTED, DONE, LOOKUP, PARTLY, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.ngsild.sources import ContextSources
 from api.routers.bodies import attribute_iris, check_same_id, entity_id_of
+from broker.contexts.jsonld import TermMap
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData
 from broker.expansion import expand_attribute, expand_fragment
-from broker.jsonld import TermMap
 from broker.operations import (
     SCOPE,
     UpdateOutcome,
@@ -34,7 +34,7 @@ from broker.operations import (
 )
 from broker.query import TypeTree
 from broker.validation import check_dataset
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
 from schemas.terms import JSON, NO_DATASET
 
 _NO_OVERWRITE: Final = "noOverwrite"

@@ -10,15 +10,15 @@ from typing import Any, Final
 from fastapi import APIRouter
 from psycopg import AsyncConnection
 
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.audiences import AudienceRule, parse_audience_rule, rule_document
 from broker.errors import BadRequestData
-from context_store.audiences import list_audience_rules, replace_audience_rules
-from context_store.audit import add_entry
+from context_store.alerts.audit import add_entry
+from context_store.audiences.rules import list_audience_rules, replace_audience_rules
 from schemas.contexts import MINAMO_CONTEXT
 
 _MOST_RULES: Final = 1000

@@ -13,8 +13,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.hub import Hub
-from api.negotiation import (
+from api.http.negotiation import (
     body_context,
     content_type,
     created_tenant,
@@ -23,18 +22,19 @@ from api.negotiation import (
     read_json,
     tenant_name,
 )
+from api.http.problem_details import UnacceptableRequest, problem
+from api.hub import Hub
 from api.ngsild.batches import Entry, Passed, pass_on
 from api.ngsild.changes import DistributedChanges, Distribution
 from api.ngsild.operation import DONE, Answer, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.ngsild.sources import ContextSources
-from api.problem_details import UnacceptableRequest, problem
 from api.routers.bodies import attribute_iris
+from broker.contexts.jsonld import TermMap, core_terms
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists, BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.expansion import expand_entity, expand_fragment
-from broker.jsonld import TermMap, core_terms
 from broker.operations import (
     SCOPE,
     UpdateOutcome,
@@ -47,8 +47,8 @@ from broker.operations import (
     update_attributes,
 )
 from broker.validation import check_uri
-from context_store.entity_batch import BatchItem, EntityBatch, Operation
-from context_store.entity_store import EntityStore
+from context_store.entities.batch import BatchItem, EntityBatch, Operation
+from context_store.entities.store import EntityStore
 from schemas.terms import JSON, JSON_LD
 
 _NO_OVERWRITE: Final = "noOverwrite"

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData
 from broker.expansion import ENTITY_MEMBERS
-from broker.jsonld import TermMap
 from broker.validation import check_uri
 
 

@@ -11,15 +11,15 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.alerts.documents import moment_of, only, wrong
 from broker.times import to_text, to_text_or_none
-from context_store.audit import add_entry
-from context_store.briefed_people import BriefedPerson, add_person, list_people, revoke_person
+from context_store.alerts.audit import add_entry
+from context_store.audiences.briefed_people import BriefedPerson, add_person, list_people, revoke_person
 
 _MEMBERS: Final = frozenset({"name", "briefing", "expiresAt"})
 _USUALLY: Final = timedelta(days=365)

@@ -9,19 +9,19 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.alerting.web_push import public_push_key
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
-from api.web_push import public_push_key
 from broker.contacts import MOST_BROWSERS, Enrolment
 from broker.errors import BadRequestData
 from broker.sections import read_document
 from broker.times import to_text
-from context_store.audit import add_entry
-from context_store.browsers import EnrolledBrowser, add_browser, browsers_of, end_browser
-from context_store.contacts import get_document
+from context_store.alerts.audit import add_entry
+from context_store.contacts.browsers import EnrolledBrowser, add_browser, browsers_of, end_browser
+from context_store.contacts.documents import get_document
 
 
 def add_browser_routes(router: APIRouter, hub: Hub) -> None:

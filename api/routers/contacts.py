@@ -10,20 +10,20 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from psycopg import AsyncConnection
 
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.alerting.notices import notice_document
+from api.http.requests import JsonObject, RowNumber, TenantId
+from api.http.responses import Json
 from api.hub import Hub
-from api.notices import notice_document
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, RowNumber, TenantId
-from api.responses import Json
 from api.routers.browsers import add_browser_routes
 from api.workers.contacts import send_test
 from broker.contacts import Channel, Contact, Group, Plan, languages
 from broker.errors import BadRequestData
 from broker.sections import read_document, write_document
-from context_store.audit import add_entry
-from context_store.browsers import end_all
-from context_store.contacts import (
+from context_store.alerts.audit import add_entry
+from context_store.contacts.browsers import end_all
+from context_store.contacts.documents import (
     MODELS,
     Kind,
     delete_document,
@@ -32,7 +32,7 @@ from context_store.contacts import (
     load_roster,
     put_document,
 )
-from context_store.notices import list_notices
+from context_store.contacts.notices import list_notices
 
 _PATHS: Final[dict[Kind, tuple[str, str, str]]] = {
     "contact": ("contacts", "Contact", "Who can be told / 連絡先"),

@@ -11,8 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.context_uses import write_uses
+from api.http.negotiation import (
+    REPRESENTATIONS,
+    content_type,
+    created_tenant,
+    negotiate,
+    own_url,
+    read_json,
+    tenant_name,
+)
 from api.hub import Hub
-from api.negotiation import REPRESENTATIONS, content_type, created_tenant, negotiate, own_url, read_json, tenant_name
 from api.ngsild.operation import CREATED, Answer, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
@@ -25,7 +33,7 @@ from broker.errors import (
     ResourceNotFound,
 )
 from broker.times import to_text
-from context_store.hosted_contexts import ContextEntry, Kind
+from context_store.contexts.hosted import ContextEntry, Kind
 from schemas.contexts import hosted_path, is_core_context
 
 

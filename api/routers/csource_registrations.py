@@ -11,10 +11,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.guard import ForbiddenDestination
-from adapters.webhook import check_url
-from api.hub import Hub
-from api.negotiation import (
+from adapters.channels.webhook import check_url
+from adapters.web.guard import ForbiddenDestination
+from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
     answering_terms,
@@ -24,15 +23,17 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
+from api.hub import Hub
 from api.ngsild.operation import CREATED, LOOKUP, READING, found, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.queries import FILTER_PARAMETERS, QueryInput, entity_query, query_of_parameters
 from api.ngsild.resource import Resource, location
-from api.source_notifications import SourceNotifier
+from api.ngsild.source_notifications import SourceNotifier
+from broker.contexts.jsonld import TermMap
 from broker.document_members import Document, merge
 from broker.errors import AlreadyExists, BadRequestData, Conflict
-from broker.jsonld import TermMap
+from broker.history.temporal import TemporalQuery, temporal_query
 from broker.query import parse_q
 from broker.registrations.document import expand_registration, merge_registration
 from broker.registrations.matching import (
@@ -44,11 +45,10 @@ from broker.registrations.matching import (
     wanted_by,
 )
 from broker.registrations.model import Registration, check_expiry, read_registration, represent_registration
-from broker.temporal import TemporalQuery, temporal_query
 from broker.times import to_text
 from broker.validation import check_dataset, check_uri
-from context_store.entity_store import EntityStore
-from context_store.registrations import RegistrationStore, StoredRegistration
+from context_store.entities.store import EntityStore
+from context_store.registrations.rows import RegistrationStore, StoredRegistration
 
 _SYS_ATTRS: Final = "sysAttrs"
 _TIME_PARAMETERS: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty"))

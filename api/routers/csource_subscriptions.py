@@ -8,19 +8,19 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import REPRESENTATIONS
 from api.hub import Hub
-from api.negotiation import REPRESENTATIONS
 from api.ngsild.operation import CREATED, LOOKUP, READING, found, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS
 from api.ngsild.resource import Resource
+from api.ngsild.source_notifications import SourceNotifier
 from api.routers.subscriptions import SYS_ATTRS, SubscriptionOperations
-from api.source_notifications import SourceNotifier
+from broker.contexts.jsonld import TermMap
 from broker.errors import AlreadyExists, OperationNotSupported
-from broker.jsonld import TermMap
 from broker.registrations.subscriptions import MEMBERS, read_source_subscription
 from broker.subscriptions import Document
 from broker.validation import fault
-from context_store.subscriptions import StoredSubscription, SubscriptionStore
+from context_store.subscriptions.rows import StoredSubscription, SubscriptionStore
 from schemas.terms import GEO_JSON
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.device_registration import try_document
+from api.devices.registration import try_document
+from api.http.requests import JsonObject, TenantId, parse_moment
+from api.http.responses import Json
 from api.hub import Hub
-from api.ingest_parts import make_decoder
+from api.intake.ingest_parts import make_decoder
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId, parse_moment
-from api.responses import Json
-from broker.device_records import record_document
-from broker.devices import Device
+from broker.devices.model import Device
+from broker.devices.records import record_document
 from broker.errors import BadRequestData
 from broker.times import to_text
 from ingest.decode import Explanation, Message

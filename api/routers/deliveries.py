@@ -11,17 +11,17 @@ import orjson
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from api.http.problem_details import UnacceptableRequest
+from api.http.requests import JsonObject, RowNumber, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.problem_details import UnacceptableRequest
-from api.requests import JsonObject, RowNumber, TenantId
-from api.responses import Json
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.subscriptions import PULLED_URI, status
 from broker.times import to_text, to_text_or_none
-from context_store.dead_letters import DeadLetter, DeadLetterStore
-from context_store.delivery_status import DeliveryStatusStore, SubscriptionStatus
-from context_store.notifications import Missing, Notification, NotificationLog
+from context_store.deliveries.dead_letters import DeadLetter, DeadLetterStore
+from context_store.deliveries.status import DeliveryStatusStore, SubscriptionStatus
+from context_store.subscriptions.notifications import Missing, Notification, NotificationLog
 
 # Headers that may open doors elsewhere: that they were sent is enough to know.
 _SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "x-api-key", "x-auth-token", "proxy-authorization"})

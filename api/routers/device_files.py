@@ -9,19 +9,19 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from adapters.device_csv import BYTE_ORDER_MARK, Line, read_lines, write_lines
-from api.device_registration import Outcome, Registered, register_many
-from api.device_views import access_of
+from adapters.files.device_csv import BYTE_ORDER_MARK, Line, read_lines, write_lines
+from api.devices.registration import Outcome, Registered, register_many
+from api.devices.views import access_of
+from api.http.negotiation import read_body
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
-from api.negotiation import read_body
 from api.openapi.answers import WITH_BODY, shared
 from api.openapi.plain import answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from api.settings import Settings
-from broker.device_records import record_document
+from broker.devices.records import record_document
 from broker.errors import BadRequestData
-from context_store.devices import ListedDevice
+from context_store.devices.registry import ListedDevice
 
 _CSV: Final = "text/csv"
 _PAGE: Final = 5000  # devices read at once

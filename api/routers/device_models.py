@@ -6,11 +6,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from api.device_registration import all_models, delete_model, get_model, put_model
+from api.devices.registration import all_models, delete_model, get_model, put_model
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.errors import Conflict
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from api.device_service import (
+from api.devices.service import (
     add_maintenance,
     change_maintenance,
     remove_maintenance,
@@ -16,11 +16,11 @@ from api.device_service import (
     revoke_credential,
     rotate_credential,
 )
-from api.device_views import access_of, registered_document
+from api.devices.views import access_of, registered_document
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.errors import AlreadyExists, Conflict
 
 

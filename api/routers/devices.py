@@ -9,14 +9,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api.device_registration import register
-from api.device_views import registered_document, shown
+from api.devices.registration import register
+from api.devices.views import registered_document, shown
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.errors import AlreadyExists, Conflict
-from context_store.devices import DeviceFilter
+from context_store.devices.registry import DeviceFilter
 
 DEFAULT_PAGE: Final = 1000
 MAX_PAGE: Final = 10_000

@@ -9,17 +9,17 @@ from uuid import NAMESPACE_URL, uuid5
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import REPRESENTATIONS, answer, answering_terms, existing_tenant, linked_terms, negotiate
 from api.hub import Hub
-from api.negotiation import REPRESENTATIONS, answer, answering_terms, existing_tenant, linked_terms, negotiate
 from api.ngsild.operation import LOOKUP, found, operation
 from api.ngsild.paging import COUNT_HEADER, count_header
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
 from api.ngsild.sources import WARNING_HEADER, ContextSources
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import ENTITY_MEMBERS
-from broker.jsonld import TermMap
-from context_store.discovery import Discovery
+from context_store.entities.discovery import Discovery
 
 _LIST: Final = ("details", "count")
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 
-from api.actors import RequestActor, with_name
-from api.drills import (
+from api.access.actors import RequestActor, with_name
+from api.alerting.drills import (
     FASTEST,
     LONGEST,
     DrillPlan,
@@ -21,13 +21,13 @@ from api.drills import (
     start_drill,
     stop_drill,
 )
+from api.http.requests import JsonObject, TenantId, expand_name
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId, expand_name
-from api.responses import Json
 from broker.errors import BadRequestData, Conflict
 from broker.times import parse_time
-from context_store.drills import list_drills
+from context_store.alerts.drills import list_drills
 
 _MEMBERS: Final = ("title", "from", "to", "speed", "entityIds", "recipients", "contacts", "by")
 _LONGEST_TITLE: Final = 200

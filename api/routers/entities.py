@@ -10,8 +10,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.hub import Hub
-from api.negotiation import (
+from api.http.negotiation import (
     GEO_REPRESENTATIONS,
     answer,
     answering_terms,
@@ -20,6 +19,8 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
+from api.http.problem_details import error_response
+from api.hub import Hub
 from api.ngsild.distributed import DistributedReads
 from api.ngsild.entity_maps import (
     ENTITY_MAP_HEADER,
@@ -60,19 +61,18 @@ from api.ngsild.queries import (
 from api.ngsild.remembered import Remembered
 from api.ngsild.resource import Resource
 from api.ngsild.sources import WARNING_HEADER, ContextSources, warning_header
-from api.problem_details import error_response
 from api.routers.bodies import entity_id_of
 from api.routers.entity_changes import EntityChanges
 from api.routers.purge import PurgeEntities
+from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults
-from broker.jsonld import TermMap
 from broker.linked import Join, LinkedRetrieval
 from broker.operations import existing
 from broker.query import TypeTree
 from broker.representations import feature_collection
-from context_store.entity_maps import EntityMapStore
-from context_store.entity_store import EntityStore
+from context_store.entities.maps import EntityMapStore
+from context_store.entities.store import EntityStore
 from schemas.terms import GEO_JSON
 
 _RETRIEVE: Final = PROJECTION_PARAMETERS | JOIN_PARAMETERS | ENTITY_MAP_PARAMETERS | {"type"}

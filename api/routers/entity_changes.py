@@ -10,8 +10,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import created_tenant, existing_tenant, linked_terms, read_document
 from api.hub import Hub
-from api.negotiation import created_tenant, existing_tenant, linked_terms, read_document
 from api.ngsild.changes import DistributedChanges, Local
 from api.ngsild.operation import CREATED, CREATION, DISTRIBUTED, DONE, LOOKUP, PARTLY, operation
 from api.ngsild.parameters import Parameters
@@ -26,7 +26,7 @@ from broker.query import TypeTree
 from broker.representations import Form
 from broker.simplified import expand_simplified
 from broker.times import to_text_or_none
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
 
 _MERGE: Final = frozenset(("type", "options", "format", "lang", "observedAt"))
 _SIMPLIFIED: Final = frozenset(("simplified", "keyValues"))

@@ -8,8 +8,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import REPRESENTATIONS, answer, existing_tenant, linked_terms, negotiate, read_document
 from api.hub import Hub
-from api.negotiation import REPRESENTATIONS, answer, existing_tenant, linked_terms, negotiate, read_document
 from api.ngsild import evolutions
 from api.ngsild.entity_maps import (
     ENTITY_MAP_HEADER,
@@ -45,12 +45,12 @@ from api.ngsild.queries import (
 )
 from api.ngsild.resource import Resource
 from api.routers.entities import POST_QUERY_PARAMETERS, QUERY_PARAMETERS
+from broker.contexts.jsonld import TermMap, core_terms
 from broker.entity_maps import EntityMap, represent_entity_map
 from broker.errors import BadRequestData, OperationNotSupported, TooComplexQuery
-from broker.jsonld import TermMap, core_terms
 from broker.validation import check_time, check_uri
-from context_store.entity_maps import EntityMapStore, unknown_map
-from context_store.temporal import TemporalStore
+from context_store.entities.maps import EntityMapStore, unknown_map
+from context_store.history.temporal import TemporalStore
 from schemas.terms import JSON
 
 _MAP: Final = found("EntityMap", REPRESENTATIONS, ENTITY_MAP_HEADER, status=201)

@@ -13,15 +13,15 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from adapters.history_parquet import ParquetWriter
+from adapters.files.history_parquet import ParquetWriter
+from api.http.requests import QUALITIES, TenantId, parse_moment, parse_qualities
 from api.hub import Hub
 from api.ngsild.queries import QueryInput, entity_query
 from api.openapi.plain import answers
-from api.requests import QUALITIES, TenantId, parse_moment, parse_qualities
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, OperationNotSupported
-from broker.history_rows import COLUMNS
-from broker.jsonld import TermMap
-from context_store.export import ExportQuestion, ExportStore
+from broker.history.rows import COLUMNS
+from context_store.history.export import ExportQuestion, ExportStore
 from schemas.contexts import MINAMO_CONTEXT
 
 _HEADER: Final = (",".join(COLUMNS) + "\n").encode()

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 
-from api.actors import RequestActor
-from api.forecasts import LABEL, take_run
+from api.access.actors import RequestActor
+from api.alerting.forecasts import LABEL, take_run
+from api.http.requests import JsonObject, TenantId, expand_name, parse_moment, short_name
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, TenantId, expand_name, parse_moment, short_name
-from api.responses import Json
 from broker.alerts import AlertRule
 from broker.alerts.states import in_unit
 from broker.audiences import Audience
@@ -23,9 +23,9 @@ from broker.forecasts.baseline import MODEL_NAME
 from broker.forecasts.runs import ForecastRun, parse_run
 from broker.forecasts.verification import Said, verify
 from broker.times import to_text, to_text_or_none
-from context_store.audit import add_entry
-from context_store.forecasts import StoredLayer, StoredLine, StoredRun, current_lines, get_run, list_runs, said_of
-from context_store.stations import StationStore
+from context_store.alerts.audit import add_entry
+from context_store.devices.stations import StationStore
+from context_store.forecasts.runs import StoredLayer, StoredLine, StoredRun, current_lines, get_run, list_runs, said_of
 from schemas.contexts import MINAMO_CONTEXT
 
 _MOST_RUNS: Final = 20_000  # in one verification

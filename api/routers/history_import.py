@@ -12,17 +12,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 
-from adapters.history_csv import HistoryReader
+from adapters.files.history_csv import HistoryReader
+from api.http.negotiation import created_tenant, existing_tenant, read_body
+from api.http.requests import TenantName
+from api.http.responses import Json
 from api.hub import Hub
-from api.negotiation import created_tenant, existing_tenant, read_body
 from api.openapi.answers import WITH_BODY, shared
 from api.openapi.plain import answers
-from api.requests import TenantName
-from api.responses import Json
+from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, Conflict
-from broker.history_import import ImportResult, ImportRules, Part
-from broker.jsonld import TermMap
-from context_store.history_import import HistoryImport
+from broker.history.imports import ImportResult, ImportRules, Part
+from context_store.history.imports import HistoryImport
 from schemas.contexts import MINAMO_CONTEXT
 
 _CSV: Final = "text/csv"

@@ -11,25 +11,25 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from adapters.uplink_names import uplink_of
-from api.actors import RequestActor
-from api.direct_readings import basic_credentials
+from adapters.formats.uplink_names import uplink_of
+from api.access.actors import RequestActor
 from api.embedded.passwords import hash_password, new_password, password_matches
+from api.http.negotiation import link_context, own_url, read_body
+from api.http.problem_details import UnacceptableRequest
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
-from api.mirroring import NotificationTaker
-from api.negotiation import link_context, own_url, read_body
+from api.intake.direct import basic_credentials
+from api.intake.mirroring import NotificationTaker
+from api.intake.polling import poll_key
+from api.intake.uplinks import UplinkTaker
 from api.openapi.plain import NEEDED, answers, takes
-from api.polling import poll_key
-from api.problem_details import UnacceptableRequest
-from api.requests import JsonObject, TenantId
-from api.responses import Json
-from api.uplinks import UplinkTaker
-from broker.inboxes import Inbox
+from broker.intake.inboxes import Inbox
 from broker.sections import read_document
 from broker.times import to_text, to_text_or_none
-from context_store.audit import add_entry
+from context_store.alerts.audit import add_entry
 from context_store.database import ALL_TENANTS
-from context_store.inboxes import (
+from context_store.intake.inboxes import (
     StoredInbox,
     delete_inbox,
     get_inbox,

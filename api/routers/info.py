@@ -12,12 +12,12 @@ from uuid import NAMESPACE_URL, uuid5
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import answer, answering_terms, linked_terms, negotiate
+from api.http.problem_details import TENANT_HEADER
 from api.hub import Hub
-from api.negotiation import answer, answering_terms, linked_terms, negotiate
 from api.ngsild.operation import found, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource
-from api.problem_details import TENANT_HEADER
 from broker.times import to_text
 from context_store.tenants import DEFAULT_TENANT, hub_identity
 

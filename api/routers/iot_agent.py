@@ -14,12 +14,12 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from api.direct_readings import DirectReadings
+from api.http.problem_details import UnacceptableRequest
 from api.hub import Hub
+from api.intake.direct import DirectReadings
 from api.openapi.plain import answers
-from api.problem_details import UnacceptableRequest
 from api.routers.readings import read_readings
-from context_store.device_directory import CachedDeviceDirectory
+from context_store.devices.directory import CachedDeviceDirectory
 from ingest.decode import Message
 
 _UNAUTHORIZED: Final = {

@@ -11,19 +11,19 @@ from fastapi.responses import Response
 from psycopg import AsyncConnection
 
 from adapters.polls.fetching import FetchFailed
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
+from api.intake.polling import Poller, poll_key
 from api.openapi.plain import NEEDED, answers, takes
-from api.polling import Poller, poll_key
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from broker.errors import BadRequestData, Conflict
-from broker.polls import Poll, address_of
-from broker.readings import UndecodablePayload
+from broker.intake.polls import Poll, address_of
+from broker.intake.readings import UndecodablePayload
 from broker.sections import read_document
 from broker.times import to_text
-from context_store.audit import add_entry
-from context_store.polls import StoredPoll, delete_poll, get_poll, list_polls, pause_poll, put_poll
+from context_store.alerts.audit import add_entry
+from context_store.intake.polls import StoredPoll, delete_poll, get_poll, list_polls, pause_poll, put_poll
 
 _SHOWN: Final = 20  # records of a preview
 _HIDDEN: Final = "***"  # in the place of the value of a header

@@ -10,22 +10,22 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import existing_tenant, linked_terms
 from api.hub import Hub
-from api.negotiation import existing_tenant, linked_terms
 from api.ngsild.changes import DistributedChanges
 from api.ngsild.operation import DISTRIBUTED, READING, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.queries import FILTER_PARAMETERS, check_width, entity_query, query_of_parameters
 from api.ngsild.sources import ContextSources
+from broker.contexts.jsonld import TermMap
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, TooComplexQuery
-from broker.jsonld import TermMap
 from broker.operations import delete_entity, drop_attributes, keep_attributes
 from broker.query import linked_depth
 from broker.registrations.matching import wanted_by
-from context_store.entity_batch import EntityBatch
-from context_store.entity_store import EntityStore
-from context_store.purge import Purge
+from context_store.entities.batch import EntityBatch
+from context_store.entities.purge import Purge
+from context_store.entities.store import EntityStore
 
 _PARAMETERS: Final = FILTER_PARAMETERS | {"attrs", "keep", "drop", "geometryProperty"}
 _NEEDED: Final = frozenset(("id", "type"))  # members without which an entity is none

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 
-from api.actors import RequestActor
+from api.access.actors import RequestActor
+from api.http.requests import JsonObject, RowNumber, TenantId, expand_name, short_name
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
-from api.requests import JsonObject, RowNumber, TenantId, expand_name, short_name
-from api.responses import Json
 from broker.errors import TooManyResults
 from broker.quality.decisions import parse_decision
 from broker.times import to_text
-from context_store.audit import Actor
-from context_store.quality_decisions import DecisionRecord, QualityDecisionStore
+from context_store.alerts.audit import Actor
+from context_store.intake.quality_decisions import DecisionRecord, QualityDecisionStore
 
 _ENTITY = Path(description="URI of the entity")
 _ATTRIBUTE = Path(description="Name or IRI of the attribute")

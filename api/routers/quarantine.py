@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
+from api.http.requests import JsonObject, RowNumber, TenantId, parse_moment
+from api.http.responses import Json
 from api.hub import Hub
-from api.ingest_parts import make_decoder
+from api.intake.ingest_parts import make_decoder
+from api.intake.quarantine import ReplayResult, device_of, drop, replay
 from api.openapi.plain import NEEDED, answers, takes
-from api.quarantine import ReplayResult, device_of, drop, replay
-from api.requests import JsonObject, RowNumber, TenantId, parse_moment
-from api.responses import Json
 from api.routers.decoding import explanation_document, tried_device
 from broker.times import to_text, to_text_or_none
-from context_store.quarantine import HeldGroup, QuarantineEntry, QuarantineFilter
+from context_store.intake.quarantine import HeldGroup, QuarantineEntry, QuarantineFilter
 from ingest.decode import Message
 from ingest.topics import route_of
 

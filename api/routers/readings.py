@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from api.direct_readings import DirectReadings
 from api.embedded.mosquitto_files import MAX_PACKET_BYTES
+from api.http.problem_details import UnacceptableRequest
+from api.http.responses import Json
 from api.hub import Hub
+from api.intake.direct import DirectReadings
 from api.openapi.answers import shared
 from api.openapi.plain import answers
-from api.problem_details import UnacceptableRequest
-from api.responses import Json
 from broker.times import to_text
 from ingest.decode import Message
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 
+from api.http.requests import QUALITIES, TenantId, expand_name, parse_moment, parse_qualities, short_name
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import answers
-from api.requests import QUALITIES, TenantId, expand_name, parse_moment, parse_qualities, short_name
-from api.responses import Json
 from broker.errors import BadRequestData, ResourceNotFound
-from broker.series import (
+from broker.history.series import (
     GAP_STEPS,
     Bucket,
     Method,
@@ -29,7 +29,7 @@ from broker.series import (
     with_gaps,
 )
 from broker.times import to_text, to_text_or_none
-from context_store.series import FoundSeries, SeriesQuestion, SeriesStore
+from context_store.history.series import FoundSeries, SeriesQuestion, SeriesStore
 from schemas.terms import NO_DATASET
 
 _DEFAULT_SPAN: Final = timedelta(hours=24)

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 
+from api.devices.supervision import Findings, expected_interval_s, look
+from api.http.requests import TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import answers
-from api.requests import TenantId
-from api.responses import Json
-from api.supervision import Findings, expected_interval_s, look
-from broker.device_state import DeviceState
-from broker.devices import Device
+from broker.devices.model import Device
+from broker.devices.state import DeviceState
 from broker.times import to_text, to_text_or_none
-from context_store.supervision import SupervisionStore
+from context_store.devices.supervision import SupervisionStore
 
 _AT_ONCE: Final = 2000
 

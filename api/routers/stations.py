@@ -11,18 +11,18 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Query
 
+from api.http.requests import TenantId, expand_name, parse_moment, short_name
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import answers
-from api.requests import TenantId, expand_name, parse_moment, short_name
-from api.responses import Json
 from broker.alerts import AlertRule
-from broker.device_profile import DeviceProfile, parse_device_profile
+from broker.devices.profile import DeviceProfile, parse_device_profile
+from broker.devices.silence import FLOODED_UNKNOWN, RECEPTION
 from broker.errors import BadRequestData
 from broker.quality import judgement_of
-from broker.silence import FLOODED_UNKNOWN, RECEPTION
 from broker.stations import freshness
 from broker.times import to_text
-from context_store.stations import StationRow, StationStore
+from context_store.devices.stations import StationRow, StationStore
 from schemas.stages import ALL_STAGES, NO_DATA, RANK, STAGE_BY_CODE
 from schemas.terms import NO_DATASET
 

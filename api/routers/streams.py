@@ -15,19 +15,19 @@ from fastapi.responses import Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from api.http.problem_details import TENANT_HEADER, UnacceptableRequest
+from api.http.requests import JsonObject, TenantId
+from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import EVENT_STREAM, NEEDED, answers, takes
-from api.problem_details import TENANT_HEADER, UnacceptableRequest
-from api.requests import JsonObject, TenantId
-from api.responses import Json
 from api.streams.frames import sse_frames, sse_opening, websocket_messages, websocket_opening
 from api.streams.readers import StreamReaders, TooManyStreams
 from api.streams.sending import EventStream, until_either_ends
 from api.streams.tickets import STREAM_PATH, Tickets
 from broker.errors import BadRequestData, NonexistentTenant, ResourceNotFound
 from broker.times import to_text
-from context_store.callers import current_caller
-from context_store.notifications import FoundSubscription, NotificationLog
+from context_store.audiences.callers import current_caller
+from context_store.subscriptions.notifications import FoundSubscription, NotificationLog
 from context_store.tenants import DEFAULT_TENANT
 
 _RETRY_AFTER_S: Final = 10

@@ -11,10 +11,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.guard import ForbiddenDestination
-from adapters.sending import check_destination
-from api.hub import Hub
-from api.negotiation import (
+from adapters.channels.sending import check_destination
+from adapters.web.guard import ForbiddenDestination
+from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
     answering_terms,
@@ -26,13 +25,14 @@ from api.negotiation import (
     read_document,
     tenant_name,
 )
+from api.hub import Hub
 from api.ngsild.operation import CREATED, LOOKUP, READING, found, operation
 from api.ngsild.paging import COUNT_HEADER, PAGE_PARAMETERS, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import Resource, location
+from broker.contexts.jsonld import TermMap
 from broker.document_members import Read
 from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
-from broker.jsonld import TermMap
 from broker.subscriptions import (
     PULLED_URI,
     Document,
@@ -47,7 +47,7 @@ from broker.subscriptions import (
 )
 from broker.times import to_text
 from broker.validation import check_uri
-from context_store.subscriptions import StoredSubscription, SubscriptionStore
+from context_store.subscriptions.rows import StoredSubscription, SubscriptionStore
 from schemas.contexts import context_url, hosted_path
 
 SYS_ATTRS: Final = "sysAttrs"

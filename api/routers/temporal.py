@@ -9,8 +9,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.hub import Hub
-from api.negotiation import (
+from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
     answering_terms,
@@ -19,6 +18,7 @@ from api.negotiation import (
     negotiate,
     read_document,
 )
+from api.hub import Hub
 from api.ngsild.entity_maps import ENTITY_MAP_HEADER, MappedEvolutions, map_header, map_of_one
 from api.ngsild.evolutions import (
     POST_QUERY_PARAMETERS,
@@ -36,15 +36,15 @@ from api.ngsild.projection import TEMPORAL_FORMATS, TEMPORAL_OPTIONS
 from api.ngsild.resource import Resource
 from api.routers.bodies import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
-from broker.aggregation import represent_aggregated
+from broker.contexts.jsonld import TermMap
 from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults
-from broker.jsonld import TermMap
-from broker.temporal import Cut, represent_temporal
-from context_store.callers import current_caller
-from context_store.entity_maps import EntityMapStore
-from context_store.evolution import EvolutionStore
-from context_store.history_versions import HistoryVersions
-from context_store.temporal import TemporalEntity, TemporalStore
+from broker.history.aggregation import represent_aggregated
+from broker.history.temporal import Cut, represent_temporal
+from context_store.audiences.callers import current_caller
+from context_store.entities.maps import EntityMapStore
+from context_store.history.evolution import EvolutionStore
+from context_store.history.temporal import TemporalEntity, TemporalStore
+from context_store.history.versions import HistoryVersions
 
 _EVOLUTION: Final = (
     found("TemporalEvolution", REPRESENTATIONS, ENTITY_MAP_HEADER, "ETag"),

@@ -6,16 +6,16 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.negotiation import created_tenant, existing_tenant, linked_terms, read_document
 from api.hub import Hub
-from api.negotiation import created_tenant, existing_tenant, linked_terms, read_document
 from api.ngsild.operation import CREATED, DONE, LOOKUP, operation
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
 from api.routers.bodies import check_same_id, entity_id_of
 from broker.errors import BadRequestData
-from broker.temporal_input import expand_one_instance, expand_temporal, instance_key
+from broker.history.temporal_input import expand_one_instance, expand_temporal, instance_key
 from broker.validation import check_dataset
-from context_store.evolution import EvolutionStore
+from context_store.history.evolution import EvolutionStore
 from schemas.terms import NO_DATASET
 
 

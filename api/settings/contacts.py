@@ -8,11 +8,11 @@ from typing import Self
 
 from pydantic import BaseModel, SecretStr, field_validator, model_validator
 
-from adapters.language_files import catalogue_files
-from adapters.line import API_URL
-from adapters.mail import MailServer
-from adapters.sms import DEFAULT_TEMPLATE, read_template
-from adapters.web_push import decode
+from adapters.channels.line import API_URL
+from adapters.channels.mail import MailServer
+from adapters.channels.sms import DEFAULT_TEMPLATE, read_template
+from adapters.channels.web_push import decode
+from adapters.files.language_files import catalogue_files
 from api.settings.fields import setting
 from broker.contacts import read_catalogues
 from broker.errors import BadRequestData

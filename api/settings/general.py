@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, field_validator
 
-from adapters.trust import http_context
+from adapters.web.trust import http_context
 from api.settings.fields import default_data_dir, setting
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, model_validator
 
 from api.settings.fields import setting
 from broker.errors import BadRequestData
-from broker.retention import Kept
+from broker.history.retention import Kept
 
 
 class HistorySettings(BaseModel):

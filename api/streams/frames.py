@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from api.streams.readers import Page
-from context_store.notifications import Missing, Notification
+from context_store.subscriptions.notifications import Missing, Notification
 
 SSE_HEARTBEAT: Final = b": keep-alive\n\n"
 WEBSOCKET_HEARTBEAT: Final = '{"type":"heartbeat"}'

@@ -19,7 +19,7 @@ import structlog
 from api.metrics import STREAMS_OPEN
 from api.workers.waiting import wait_at_most
 from broker.errors import MinamoError, ResourceNotFound, StoreUnavailable
-from context_store.notifications import FoundSubscription, Missing, Notification, NotificationLog
+from context_store.subscriptions.notifications import FoundSubscription, Missing, Notification, NotificationLog
 
 log = structlog.get_logger(__name__)
 

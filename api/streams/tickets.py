@@ -20,7 +20,7 @@ from typing import Final
 import orjson
 
 from broker.audiences import Audience
-from context_store.callers import STAFF, Caller
+from context_store.audiences.callers import STAFF, Caller
 
 SECRET_NAME: Final = "stream tickets"  # noqa: S105 - the name of a secret
 STREAM_PATH: Final = re.compile(r"/api/v1/(alerts|alarms|subscriptions/[^/]+)/stream")

@@ -19,9 +19,9 @@ from broker.alerts import AlertDecision, AlertRule, Place, Step, Subject, alarm_
 from broker.alerts.lifecycle import advance, time_passes
 from broker.alerts.steps import about_document, step_document
 from broker.entities import AttributeChange, Attributes, EntityChange, ExpandedEntity
-from context_store.alarms import AlarmStore, KeptAlarm
-from context_store.alerts import StateKey
-from context_store.entities import EntityWriter, StoredEntity, lock_entities
+from context_store.alerts.alarms import AlarmStore, KeptAlarm
+from context_store.alerts.standing import StateKey
+from context_store.entities.changes import EntityWriter, StoredEntity, lock_entities
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ import orjson
 import structlog
 from psycopg import AsyncConnection
 
-from adapters.cap import CapProfile, profile_document
+from adapters.cap.messages import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
 from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
 from api.workers.gateways import behind_gateways
@@ -36,14 +36,14 @@ from broker.alerts import (
 )
 from broker.alerts.drills import exercise_place
 from broker.alerts.gateways import LOOK_AGAIN, standing_for
-from context_store.alarm_timers import due_states, forget
-from context_store.alarms import AlarmStore
-from context_store.alert_reissues import reissue
-from context_store.alert_rules import AlertRuleStore
-from context_store.alerts import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
-from context_store.deliveries import NewDelivery, Priority, insert_deliveries
-from context_store.drills import drill_recipients
-from context_store.entities import EntityWriter, creation, get_entities, lock_entities
+from context_store.alerts.alarm_timers import due_states, forget
+from context_store.alerts.alarms import AlarmStore
+from context_store.alerts.drills import drill_recipients
+from context_store.alerts.reissues import reissue
+from context_store.alerts.rules import AlertRuleStore
+from context_store.alerts.standing import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
+from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
+from context_store.entities.changes import EntityWriter, creation, get_entities, lock_entities
 from context_store.events import ChangeEvent
 
 log = structlog.get_logger(__name__)

@@ -31,13 +31,11 @@ from broker.contacts import (
     words_of_many,
 )
 from broker.subscriptions import Sending
-from context_store.alarm_reads import AlarmStep, read_steps
-from context_store.audit import Actor, add_entry
-from context_store.browsers import EnrolledBrowser, browsers_of, end_gone
-from context_store.contacts import load_roster
-from context_store.database import ALL_TENANTS, Database
-from context_store.deliveries import NewDelivery, Priority, insert_deliveries
-from context_store.notices import (
+from context_store.alerts.alarm_reads import AlarmStep, read_steps
+from context_store.alerts.audit import Actor, add_entry
+from context_store.contacts.browsers import EnrolledBrowser, browsers_of, end_gone
+from context_store.contacts.documents import load_roster
+from context_store.contacts.notices import (
     HeldFor,
     NewNotice,
     add_failed_notice,
@@ -50,6 +48,8 @@ from context_store.notices import (
     take_cursor,
     told_before,
 )
+from context_store.database import ALL_TENANTS, Database
+from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
 
 _STEPS_AT_ONCE: Final = 100
 _MINUTE: Final = timedelta(minutes=1)

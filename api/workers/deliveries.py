@@ -18,13 +18,13 @@ from typing import Final, Protocol
 import psycopg
 import structlog
 
-from adapters.webhook import SendResult
+from adapters.channels.webhook import SendResult
 from api.workers.shares import RetryPolicy, Shares, is_answer
 from api.workers.waiting import wait_at_most
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Sending
-from context_store.deliveries import Priority
-from context_store.delivery_queue import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
+from context_store.deliveries.outbox import Priority
+from context_store.deliveries.queue import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
 
 log = structlog.get_logger(__name__)
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from adapters.webhook import SendResult
+from adapters.channels.webhook import SendResult
 from api.hub import Hub
 from api.metrics import DELIVERIES, DELIVERY_LATENCY
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker, Sender
 from api.workers.shares import RetryPolicy
-from context_store.deliveries import Priority
-from context_store.delivery_queue import ClaimedDelivery, ClaimedStream
+from context_store.deliveries.outbox import Priority
+from context_store.deliveries.queue import ClaimedDelivery, ClaimedStream
 
 _ATTEMPT_MARGIN_S: Final = 5.0  # a sender that keeps its own time ends sooner
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from api.drills import advance_drills
+from api.alerting.drills import advance_drills
 from api.hub import Hub
 from broker.errors import StoreUnavailable
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from api.hub import Hub
 from broker.errors import StoreUnavailable
-from context_store.expiry import ExpiryStore
+from context_store.entities.expiry import ExpiryStore
 
 _EVERY_S: Final = 0.5  # two seconds after its time, nothing transient is left
 _BATCH: Final = 200  # entities in one transaction

@@ -13,10 +13,10 @@ from api.workers.repeating import RepeatingWorker
 from broker.alerts.states import in_unit
 from broker.forecasts.baseline import LEADS, MEMORY, MODEL_NAME, extrapolation
 from broker.forecasts.runs import ForecastRun, ForecastSeries
-from context_store.baseline import WatchedSeries, is_mine, watched_series
-from context_store.briefed_people import end_subscriptions
+from context_store.audiences.briefed_people import end_subscriptions
 from context_store.database import ALL_TENANTS
-from context_store.forecasts import add_run, remove_runs
+from context_store.forecasts.baseline import WatchedSeries, is_mine, watched_series
+from context_store.forecasts.runs import add_run, remove_runs
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from psycopg import AsyncConnection
 
 from broker.alerts import AlertRule, RuleState
 from broker.alerts.gateways import Gateway, is_silent, may_wait
-from context_store.alerts import StateKey
-from context_store.gateways import gateways_of, was_told
+from context_store.alerts.gateways import gateways_of, was_told
+from context_store.alerts.standing import StateKey
 
 
 async def behind_gateways(

@@ -15,9 +15,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from api.hub import Hub
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
-from context_store.entity_maps import EntityMapStore
+from context_store.entities.maps import EntityMapStore
 from context_store.events import oldest_unread
-from context_store.timescale import apply_compression
+from context_store.history.timescale import apply_compression
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ import structlog
 from psycopg import AsyncConnection
 
 from broker.alerts import ALERT_TYPE
+from broker.contexts.jsonld import ContextResolver, core_terms
 from broker.entities import ExpandedEntity
-from broker.jsonld import ContextResolver, core_terms
 from broker.linked import Linked, linked_entities
 from broker.subscriptions import (
     EntityEvent,
@@ -25,9 +25,9 @@ from broker.subscriptions import (
     notification_headers,
     shared_part,
 )
-from context_store.audiences import seeing_as
-from context_store.deliveries import NewDelivery, Priority
-from context_store.entities import get_entities
+from context_store.audiences.rules import seeing_as
+from context_store.deliveries.outbox import NewDelivery, Priority
+from context_store.entities.changes import get_entities
 from context_store.tenants import DEFAULT_TENANT, Tenants
 
 log = structlog.get_logger(__name__)

@@ -15,11 +15,11 @@ from api.workers.notifications import Failures, Happening, NotificationMaker
 from api.workers.subscription_directory import indexed_subscription
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Indexed
-from context_store import subscriptions as store
-from context_store.audiences import seeing_as
+from context_store.audiences.rules import seeing_as
 from context_store.database import ALL_TENANTS, Database
-from context_store.deliveries import insert_deliveries
-from context_store.notified_entities import matching_entities
+from context_store.deliveries.outbox import insert_deliveries
+from context_store.subscriptions import rows as store
+from context_store.subscriptions.notified_entities import matching_entities
 
 log = structlog.get_logger(__name__)
 

@@ -12,10 +12,10 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from api.hub import Hub
-from api.polling import Poller
+from api.intake.polling import Poller
 from broker.errors import ResourceNotFound, StoreUnavailable
 from context_store.database import ALL_TENANTS
-from context_store.polls import lease_due
+from context_store.intake.polls import lease_due
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from api.workers.repeating import RepeatingWorker
-from context_store.retention import Retention
-from context_store.rollups import Rollups
+from context_store.history.retention import Retention
+from context_store.history.rollups import Rollups
 
 log = structlog.get_logger(__name__)
 

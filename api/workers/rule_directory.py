@@ -12,9 +12,9 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from broker.alerts import AlertRule, Sample, Series, any_sample_of, sample_of
-from context_store.alarm_timers import entity_keys, entity_scopes
-from context_store.alert_rules import AlertRuleStore
-from context_store.alerts import StateKey
+from context_store.alerts.alarm_timers import entity_keys, entity_scopes
+from context_store.alerts.rules import AlertRuleStore
+from context_store.alerts.standing import StateKey
 from context_store.caches import version_of
 from context_store.events import ChangeEvent
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.webhook import SendResult
+from adapters.channels.webhook import SendResult
 
 _OPENS_AFTER: Final = 3  # attempts in a row that were not answered
 _QUICK_S: Final = 0.05  # a receiver that answers within this is quick

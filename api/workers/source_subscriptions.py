@@ -11,11 +11,11 @@ import psycopg
 import structlog
 
 from api.hub import Hub
-from api.source_notifications import SourceNotifier
+from api.ngsild.source_notifications import SourceNotifier
 from broker.errors import StoreUnavailable
-from context_store import subscriptions as store
 from context_store.database import ALL_TENANTS
-from context_store.registrations import RegistrationStore
+from context_store.registrations.rows import RegistrationStore
+from context_store.subscriptions import rows as store
 
 log = structlog.get_logger(__name__)
 

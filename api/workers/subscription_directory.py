@@ -13,8 +13,8 @@ from api.workers.notifications import Failures
 from api.workers.waiting import let_others_work
 from broker.audiences import Audience
 from broker.subscriptions import Indexed, SubscriptionIndex, indexed, read_subscription
-from context_store import subscriptions as store
 from context_store.caches import version_of
+from context_store.subscriptions import rows as store
 
 log = structlog.get_logger(__name__)
 

@@ -28,11 +28,11 @@ from broker.entities import AttributeChange, ExpandedEntity
 from broker.errors import StoreUnavailable
 from broker.subscriptions import Concern, EntityEvent, Indexed, state_after, state_before
 from broker.subscriptions.seen import event_without, without
-from context_store import subscriptions as store
-from context_store.audiences import hidden_of, seeing_as
-from context_store.deliveries import NewDelivery, insert_deliveries
+from context_store.audiences.rules import hidden_of, seeing_as
+from context_store.deliveries.outbox import NewDelivery, insert_deliveries
 from context_store.events import ChangeEvent, ChangeFeed
-from context_store.notified_entities import entities_by_key, matches_linked
+from context_store.subscriptions import rows as store
+from context_store.subscriptions.notified_entities import entities_by_key, matches_linked
 
 _AT_ONCE: Final = 50  # notifications made before other tasks have their turn: alerts above all
 

@@ -9,14 +9,14 @@ from typing import Final
 
 import structlog
 
+from api.devices.supervision import Findings, Memory, changes, look
 from api.hub import Hub
 from api.metrics import DEVICES
-from api.supervision import Findings, Memory, changes, look
 from api.workers.repeating import RepeatingWorker
-from broker.device_state import DeviceState
-from broker.devices import Device
-from context_store.device_directory import CachedDeviceDirectory
-from context_store.supervision import SupervisionStore
+from broker.devices.model import Device
+from broker.devices.state import DeviceState
+from context_store.devices.directory import CachedDeviceDirectory
+from context_store.devices.supervision import SupervisionStore
 
 log = structlog.get_logger(__name__)
 

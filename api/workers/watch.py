@@ -20,9 +20,9 @@ from api.metrics import (
 )
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS
-from context_store.delivery_status import DeliveryStatusStore
+from context_store.deliveries.status import DeliveryStatusStore
 from context_store.events import consumer_lag
-from context_store.rollups import read_state
+from context_store.history.rollups import read_state
 
 _EVERY_S: Final = 10.0
 _SUBSCRIPTIONS_SHOWN: Final = 10  # series that come and go must stay few

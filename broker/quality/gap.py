@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gaps: the first reading after a pause. That none comes at all is told by :mod:`broker.silence`."""
+"""Gaps: the first reading after a pause. That none comes at all is told by :mod:`broker.devices.silence`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """Does this entity match this query? Pure, and fast: it runs for every change of every entity and subscription.
 
 A query is compiled once into closures (:func:`compile_query`); :func:`matches` keeps the compiled queries. The SQL of
-``context_store.query_sql`` must agree with what is here; one table of cases runs through both.
+``context_store.queries.statements`` must agree with what is here; one table of cases runs through both.
 
 How a term of ``q`` is decided (clause 4.9): it holds when any instance (datasetId) of the target element makes it
 hold. Within an instance, ``!=`` and ``!~=`` hold when the target is there and no value of it is equal or matches.

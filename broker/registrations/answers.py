@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.errors import BadRequestData
 from broker.expansion import ENTITY_MEMBERS, expand_entity
-from broker.jsonld import TermMap
 from broker.validation import canonical_time, check_time
 from schemas.terms import NO_DATASET
 

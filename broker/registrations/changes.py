@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from broker.contexts.jsonld import TermMap
 from broker.expansion import ENTITY_MEMBERS, is_instance, is_own_member
-from broker.jsonld import TermMap
 from broker.registrations.matching import Share
 from broker.registrations.model import Registration
 from broker.registrations.requests import Manner, SourceRequest, resource_url

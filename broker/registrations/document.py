@@ -17,7 +17,7 @@ import difflib
 import re
 from typing import Any, Final
 
-from broker.aggregation import parse_period
+from broker.contexts.jsonld import TermMap
 from broker.document_members import (
     Document,
     Read,
@@ -35,7 +35,7 @@ from broker.document_members import (
 )
 from broker.errors import BadRequestData
 from broker.expansion import expand_attribute
-from broker.jsonld import TermMap
+from broker.history.aggregation import parse_period
 from broker.registrations.operations import GROUPS, OPERATIONS
 from broker.validation import check_dataset, check_geometry, check_scopes, fault, shown
 from schemas.terms import JSON, JSON_LD, NULL

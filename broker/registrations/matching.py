@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.entities import ExpandedEntity
+from broker.history.temporal import TemporalQuery, TimeProperty
 from broker.query import EntityQuery, EntitySelector, GeoQuery, QueryTree, ScopeTree, TypeTree, attribute_names, matches
 from broker.query.geometry import compile_geo
 from broker.query.match import compile_q, compile_scope, compile_types
 from broker.query.patterns import compile_pattern
 from broker.query.tree import GeoRelation, Or, TypeName
 from broker.registrations.model import EntityInfo, Information, Mode, Registration
-from broker.temporal import TemporalQuery, TimeProperty
 from schemas.terms import NGSI_LD
 
 _ENTITY_TIMES: Final = frozenset(NGSI_LD + name for name in ("createdAt", "modifiedAt", "expiresAt", "deletedAt"))

@@ -9,10 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.document_members import Document
 from broker.entities import Attributes, ExpandedEntity
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
 from broker.query.patterns import compile_pattern
 from broker.registrations.document import GEOMETRIES, TYPE, compact_registration
 from broker.registrations.operations import OF_AUXILIARY, operations_of

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
-from broker.jsonld import TermMap, core_terms
+from broker.contexts.jsonld import TermMap, core_terms
 from broker.query.tree import EntitySelector
 from broker.query.types import types_text
 from broker.registrations.document import TAKEN_FROM_REQUEST

@@ -16,12 +16,12 @@ from typing import Any, Final
 import orjson
 
 from broker.document_members import Document, Read, object_of, read_text, read_time
+from broker.history.temporal import TemporalQuery, temporal_query
 from broker.query import EntityQuery, parse_q
 from broker.registrations.matching import SourceFilter, Wanted, matching_information, wanted_by
 from broker.registrations.model import Registration, RegistrationCounters, represent_registration
 from broker.subscriptions.model import Endpoint, Subscription, read_subscription
 from broker.subscriptions.notification import NotificationContext
-from broker.temporal import TemporalQuery, temporal_query
 from broker.times import parse_time, to_text
 from schemas.terms import JSON_LD
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from broker.contexts.jsonld import TermMap
 from broker.document_members import (
     Document,
     Read,
@@ -39,7 +40,6 @@ from broker.document_members import (
     read_uri,
 )
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
 from broker.query import parse_q, parse_types
 from broker.query.tree import TypeTree
 from broker.query.types import types_text

@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.contexts.jsonld import TermMap
 from broker.document_members import Document
 from broker.errors import BadRequestData
-from broker.jsonld import TermMap
 from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree

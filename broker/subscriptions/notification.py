@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
+from broker.contexts.jsonld import TermMap
 from broker.entities import VALUE_MEMBER, AttributeChange, AttributeKind, ExpandedEntity, Instance
-from broker.jsonld import TermMap
 from broker.linked import Inliner, Join, Linked, LinkedForm, flattened
 from broker.representations import (
     Form,

@@ -18,7 +18,7 @@ create view minamo_seen.hidden as
         ('https://smartdatamodels.org/dataModel.Alert/Alert', '', 'https://uri.etsi.org/ngsi-ld/default-context/acknowledgedBy')
     ) b where (select current_setting('minamo.audience')::smallint) < 2;
 
--- Attributes that no entity has for the caller: what models say of times that are not for it (api/forecasts.py).
+-- Attributes that no entity has for the caller: what models say of times that are not for it (api/alerting/forecasts.py).
 create function minamo_seen.forecasts_of_others() returns text[] language sql stable as $$
     select case current_setting('minamo.audience')
            when '0' then array['https://uri.etsi.org/ngsi-ld/default-context/forecast',

@@ -17,10 +17,10 @@ import orjson
 import paho.mqtt.publish as publish
 import pytest
 
-from adapters.expression import MAX_LENGTH
-from adapters.uplink_names import uplink_of
+from adapters.formats.expression import MAX_LENGTH
+from adapters.formats.uplink_names import uplink_of
 from api.hub import Hub
-from api.ingest_parts import make_client, make_pipeline
+from api.intake.ingest_parts import make_client, make_pipeline
 from broker.times import to_text
 from ingest.client import MqttAddress
 from support.hub import client_for, hub_for

@@ -21,7 +21,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api.hub import Hub
-from broker.devices import AttributeMapping, Device
+from broker.devices.model import AttributeMapping, Device
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from support.cut_proxy import cut_proxy

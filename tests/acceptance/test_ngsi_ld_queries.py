@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from context_store.entity_maps import EntityMapStore
+from context_store.entities.maps import EntityMapStore
 from schemas.terms import ERROR_TYPE, GEO_JSON
 from support.hub import client_for, hub_for
 

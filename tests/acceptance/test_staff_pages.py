@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.web_push import HubKey
+from adapters.channels.web_push import HubKey
 from support.chromium import Chromium, Page, find_chromium
 from support.hub_process import HubProcess
 from support.push_service import PushBrowser

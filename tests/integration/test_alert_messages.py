@@ -13,10 +13,10 @@ import feedparser
 import httpx
 import pytest
 
-from adapters.cap import CapProfile, Status, profile_document
+from adapters.cap.messages import CapProfile, Status, profile_document
 from api.hub import Hub
 from broker.alerts import AlertRule, EntitySelector, Level, Place, Sample, alert_message, evaluate
-from context_store.alerts import AlertOutcome, StateKey
+from context_store.alerts.standing import AlertOutcome, StateKey
 from context_store.database import ALL_TENANTS
 from schemas.terms import ERROR_TYPE
 from support.cap import Cap

@@ -24,8 +24,8 @@ from broker.alerts import (
 )
 from broker.alerts import alert_id as id_of
 from broker.errors import BadRequestData, ResourceNotFound
-from context_store.alert_rules import AlertRuleStore
-from context_store.alerts import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
+from context_store.alerts.rules import AlertRuleStore
+from context_store.alerts.standing import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
 from context_store.database import ALL_TENANTS, Database
 
 TENANT = 1

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.alert_rules import make_evaluator
+from api.alerting.rules import make_evaluator
 from api.hub import Hub
 from api.workers.feed import FeedLoop
 from api.workers.notifications import NotificationMaker
 from api.workers.subscriptions import ChangeNotifier
-from context_store.briefed_people import end_subscriptions
+from context_store.audiences.briefed_people import end_subscriptions
 from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
 from schemas.contexts import MINAMO_CONTEXT
@@ -490,7 +490,7 @@ async def _briefed(ways: Ways, **members: Any) -> dict[str, Any]:
 
 
 async def test_a_briefed_person_sees_until_the_token_is_withdrawn(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("context_store.briefed_people.KNOWN_FOR", timedelta(0))
+    monkeypatch.setattr("context_store.audiences.briefed_people.KNOWN_FOR", timedelta(0))
     person = await _briefed(ways)
     assert "soonLevel" in await ways.found(f"{NGSI}/entities/{STATION}", person["token"])
     made = await ways.ask(f"POST {NGSI}/subscriptions", person["token"], SUBSCRIPTION)

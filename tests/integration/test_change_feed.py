@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from broker.entities import AttributeChange
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
 from context_store.events import ChangeFeed, consumer_lag, insert_event
-from context_store.partitions import CHANGES, Partitions
+from context_store.history.partitions import CHANGES, Partitions
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 

@@ -11,8 +11,8 @@ import pytest
 from test_rollups import START, Asker, Scribe
 
 from context_store.database import ALL_TENANTS, Database
-from context_store.rollups import Rollups
-from context_store.timescale import apply_compression
+from context_store.history.rollups import Rollups
+from context_store.history.timescale import apply_compression
 from support.cluster import Cluster
 
 

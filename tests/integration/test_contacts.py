@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from adapters.services import ServiceOptions, Services
+from adapters.channels.services import ServiceOptions, Services
 from api.roles import make_sender
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
+from context_store.contacts.notices import take_cursor
 from context_store.database import ALL_TENANTS
-from context_store.notices import take_cursor
 from support.alarm_city import RULE as RIVER_RULE
 from support.alarm_city import City as AlarmCity
 from support.hub import client_for, hub_for

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.errors import BadRequestData, LdContextNotAvailable
-from context_store.contexts import SHARED_TENANT_ID, CachedContextLoader
+from context_store.contexts.cache import SHARED_TENANT_ID, CachedContextLoader
 from context_store.database import Database
 
 URL = "https://contexts.test/river.jsonld"

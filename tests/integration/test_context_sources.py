@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.context_source import SourceUnreachable
+from adapters.web.context_source import SourceUnreachable
 from api.hub import Hub
 from broker.registrations.requests import SourceRequest
 from broker.times import to_text

@@ -11,20 +11,20 @@ import psycopg
 import pytest
 
 from api.hub import Hub
-from broker.devices import AttributeMapping, Device
+from broker.contexts.jsonld import core_terms
+from broker.devices.model import AttributeMapping, Device
 from broker.entities import EntityChange
 from broker.expansion import EntityFragment, expand_entity
-from broker.jsonld import core_terms
+from broker.history.temporal_input import expand_temporal
+from broker.intake.readings import Observation
 from broker.operations import delete_attribute, merge_entity, update_attributes
-from broker.readings import Observation
-from broker.temporal_input import expand_temporal
 from broker.times import to_text
 from context_store.database import ALL_TENANTS, SESSION_OPTIONS
-from context_store.entity_batch import BatchItem, EntityBatch
-from context_store.entity_store import EntityStore
-from context_store.evolution import EvolutionStore
+from context_store.entities.batch import BatchItem, EntityBatch
+from context_store.entities.store import EntityStore
+from context_store.history.evolution import EvolutionStore
+from context_store.intake.commits import PostgresReadingStore
 from context_store.migrate import migrate
-from context_store.readings import PostgresReadingStore
 from support.hub import hub_for
 
 TENANT = 1

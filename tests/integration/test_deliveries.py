@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from adapters.sending import Senders
-from adapters.webhook import SendResult
+from adapters.channels.sending import Senders
+from adapters.channels.webhook import SendResult
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker
 from api.workers.shares import RetryPolicy
 from context_store.database import ALL_TENANTS, Database
-from context_store.deliveries import NewDelivery, Priority, insert_deliveries
-from context_store.delivery_queue import ClaimedStream, DeliveryStore, StreamOutcome
+from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
+from context_store.deliveries.queue import ClaimedStream, DeliveryStore, StreamOutcome
 from support.receiver import Receiver
 from support.waiting import eventually
 

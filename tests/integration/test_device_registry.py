@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from api.hub import Hub
-from broker.maintenance import in_maintenance
+from broker.devices.maintenance import in_maintenance
 from broker.times import to_text
 from context_store.database import SESSION_OPTIONS
-from context_store.device_directory import CachedDeviceDirectory
+from context_store.devices.directory import CachedDeviceDirectory
 from context_store.migrate import migrate
 from support.hub import client_for, hub_for
 

@@ -14,10 +14,10 @@ import orjson
 import pytest
 from test_alarms import BRIDGE, MODEL, WEIR, City, at, running
 
-from api.drills import advance_drills
+from api.alerting.drills import advance_drills
 from api.workers.contacts import ContactWorker
 from broker.times import parse_time, to_text
-from context_store.contacts import load_roster
+from context_store.contacts.documents import load_roster
 from context_store.database import ALL_TENANTS
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)

@@ -9,8 +9,8 @@ import pytest
 from broker.query import EntityQuery, parse_id_pattern, parse_scopes
 from context_store.compiled import to_psycopg
 from context_store.database import SESSION_OPTIONS
+from context_store.entities.type_pages import select_page
 from context_store.migrate import migrate
-from context_store.type_pages import select_page
 
 _INSERT = """
     insert into entity (tenant_id, id, types, document, scopes, created_at, modified_at)

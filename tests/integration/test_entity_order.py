@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from api.hub import Hub
+from broker.contexts.jsonld import core_terms
 from broker.errors import TooComplexQuery
 from broker.expansion import expand_entity
-from broker.jsonld import core_terms
 from broker.query import EntityQuery, parse_ordering, parse_types
-from context_store import ordering as ordering_module
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
+from context_store.queries import ordering as ordering_module
 from context_store.tenants import DEFAULT_TENANT
 from support.hub import hub_for
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from api.hub import Hub
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity
-from broker.jsonld import core_terms
 from broker.operations import append_attributes, delete_entity, merge_entity
 from broker.query import EntityQuery, parse_types
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
 from support.hub import hub_for
 
 TENANT = 1

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from api.hub import Hub
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity
-from broker.jsonld import core_terms
 from broker.operations import append_attributes, create_entity
 from broker.query import EntityQuery, parse_types
 from broker.times import to_text
-from context_store.entity_batch import BatchItem, EntityBatch
-from context_store.entity_store import EntityStore
-from context_store.expiry import ExpiryStore
+from context_store.entities.batch import BatchItem, EntityBatch
+from context_store.entities.expiry import ExpiryStore
+from context_store.entities.store import EntityStore
 from support.hub import hub_for
 
 TENANT = 1

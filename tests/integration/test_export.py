@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.hub import Hub
-from broker.history_rows import COLUMNS
+from broker.history.rows import COLUMNS
 from support.hub import client_for, hub_for
 
 # Files are made by the same statements in both modes: one test reads both.

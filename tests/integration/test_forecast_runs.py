@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.alert_rules import make_evaluator
+from api.alerting.rules import make_evaluator
 from api.hub import Hub
 from api.workers.feed import FeedLoop
 from api.workers.forecasts import ForecastWorker, make_baseline
@@ -21,7 +21,7 @@ from broker.forecasts.baseline import MODEL_NAME
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
-from context_store.forecasts import remove_runs
+from context_store.forecasts.runs import remove_runs
 from schemas.contexts import MINAMO_CONTEXT
 from support.cluster import Cluster
 from support.hub import client_for, hub_for

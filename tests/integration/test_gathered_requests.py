@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from api.hub import Hub
+from broker.contexts.jsonld import core_terms
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity, expand_fragment
-from broker.jsonld import core_terms
 from broker.operations import UpdateOutcome, append_attributes, delete_entity, update_attributes
-from context_store.entity_store import EntityStore
+from context_store.entities.store import EntityStore
 from support.hub import hub_for
 
 TENANT = 1

@@ -16,20 +16,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.hub import Hub
-from broker.aggregation import Aggregation, AggregationMethod, parse_period
-from broker.devices import AttributeMapping, Device
+from broker.contexts.jsonld import core_terms
+from broker.devices.model import AttributeMapping, Device
 from broker.errors import ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity
-from broker.jsonld import core_terms
+from broker.history.aggregation import Aggregation, AggregationMethod, parse_period
+from broker.history.temporal import HistoricInstance, TemporalQuery
+from broker.history.temporal_input import GivenInstance, TemporalFragment
+from broker.intake.readings import Observation
 from broker.operations import append_attributes, delete_attribute, delete_entity
-from broker.readings import Observation
-from broker.temporal import HistoricInstance, TemporalQuery
-from broker.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
-from context_store.entity_store import EntityStore
-from context_store.evolution import EvolutionStore
-from context_store.readings import PostgresReadingStore
-from context_store.temporal import TemporalEntity, TemporalStore
+from context_store.entities.store import EntityStore
+from context_store.history.evolution import EvolutionStore
+from context_store.history.temporal import TemporalEntity, TemporalStore
+from context_store.intake.commits import PostgresReadingStore
 from support.history_oracle import Oracle, Row, add_months, aggregated
 from support.hub import hub_for
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from broker.history_rows import COLUMNS
+from broker.history.rows import COLUMNS
 from context_store.database import ALL_TENANTS
 from support.hub import client_for, hub_for
 

@@ -11,16 +11,16 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from broker.devices import AttributeMapping, Device
+from broker.contexts.jsonld import core_terms
+from broker.devices.model import AttributeMapping, Device
 from broker.expansion import expand_entity
-from broker.jsonld import core_terms
+from broker.intake.readings import Observation
 from broker.operations import create_entity
-from broker.readings import Observation
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
-from context_store.expiry import ExpiryStore
-from context_store.partitions import HYPERTABLE
-from context_store.readings import PostgresReadingStore
+from context_store.entities.expiry import ExpiryStore
+from context_store.history.partitions import HYPERTABLE
+from context_store.intake.commits import PostgresReadingStore
 from support.cluster import StoreMode
 from support.hub import client_for, hub_for
 

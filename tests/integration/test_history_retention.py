@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import pytest
 
-from broker.retention import ALL_TYPES, Kept
+from broker.history.retention import ALL_TYPES, Kept
 from context_store.database import ALL_TENANTS, Database
-from context_store.evolution import EvolutionStore
-from context_store.partitions import HISTORY, Partitions
-from context_store.retention import Removed, Retention, put_rule
-from context_store.rollups import Rollups
+from context_store.history.evolution import EvolutionStore
+from context_store.history.partitions import HISTORY, Partitions
+from context_store.history.retention import Removed, Retention, put_rule
+from context_store.history.rollups import Rollups
+from context_store.history.terms import TermIds
 from context_store.tenants import Tenants
-from context_store.terms import TermIds
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 NOW: Final = datetime(2026, 6, 1, 1, tzinfo=UTC)

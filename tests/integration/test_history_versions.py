@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from broker.devices import AttributeMapping, Device
+from broker.devices.model import AttributeMapping, Device
+from broker.intake.readings import Observation
 from broker.quality.flags import Reason
-from broker.readings import Observation
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
-from context_store.history_versions import HistoryVersions
-from context_store.readings import PostgresReadingStore
-from context_store.rollups import Rollups
+from context_store.history.rollups import Rollups
+from context_store.history.versions import HistoryVersions
+from context_store.intake.commits import PostgresReadingStore
 from support.hub import client_for, hub_for
 
 API = "/ngsi-ld/v1"

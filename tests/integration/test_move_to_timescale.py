@@ -13,10 +13,10 @@ from test_rollups import START, Asker, Scribe
 
 from broker.errors import StoreUnavailable
 from context_store.database import ALL_TENANTS, Database
-from context_store.partitions import HISTORY, Partitions
-from context_store.rollups import Rollups
-from context_store.store_status import store_status
-from context_store.to_timescale import move_to_timescale, undo_move
+from context_store.history.partitions import HISTORY, Partitions
+from context_store.history.rollups import Rollups
+from context_store.history.store_status import store_status
+from context_store.history.to_timescale import move_to_timescale, undo_move
 from support.cluster import Cluster
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)

@@ -20,6 +20,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api import roles
+from api.devices.mqtt_files import Target, keep_files
 from api.embedded import mqtt_probe
 from api.embedded.mosquitto import EmbeddedMosquitto, MqttAccess
 from api.embedded.mosquitto_files import HUB_USER, MqttCredential, TlsListener
@@ -28,7 +29,6 @@ from api.embedded.programs import find_mosquitto
 from api.embedded.state import DataFolder
 from api.embedded.users import server_user
 from api.hub import Hub
-from api.mqtt_files import Target, keep_files
 from broker.times import to_text
 from context_store.listener import Listener
 from ingest.client import MqttAddress

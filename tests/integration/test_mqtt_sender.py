@@ -14,7 +14,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from adapters.mqtt import MqttOptions, MqttSender
+from adapters.channels.mqtt import MqttOptions, MqttSender
 from support.folders import free_port
 from support.mqtt_broker import Broker
 from support.waiting import eventually

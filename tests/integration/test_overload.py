@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from api.app import create_app, make_guard
+from api.http.overload import LoadGuard
 from api.hub import Hub
-from api.overload import LoadGuard
 from context_store.database import ALL_TENANTS
 from support.hub import hub_for
 from support.notifications import delivering, notify, subscribe

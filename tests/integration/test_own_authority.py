@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sending import ID_HEADER, Senders
-from adapters.trust import mqtt_context
+from adapters.channels.sending import ID_HEADER, Senders
+from adapters.web.trust import mqtt_context
 from api.settings import Settings
 from broker.errors import BadRequestData
 from ingest.client import MqttAddress, MqttClient

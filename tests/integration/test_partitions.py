@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from context_store.database import ALL_TENANTS, Database
-from context_store.partitions import CHANGES, HISTORY, Partitions
+from context_store.history.partitions import CHANGES, HISTORY, Partitions
 
 NOW = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from api.device_registration import register
+from api.devices.registration import register
 from api.hub import Hub
-from api.ingest_parts import make_client, make_pipeline
+from api.intake.ingest_parts import make_client, make_pipeline
 from api.replay.device import SimulatedDevice
 from broker.errors import StoreUnavailable
-from broker.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
+from broker.intake.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
-from context_store.devices import CachedDeviceDirectory
+from context_store.devices.registry import CachedDeviceDirectory
 from ingest.client import MqttAddress
 from ingest.pipeline import Pipeline
 from support.hub import hub_for

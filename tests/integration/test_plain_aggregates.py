@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.hub import Hub
-from broker.aggregation import Aggregation, AggregationMethod, parse_period
-from broker.temporal import TemporalQuery
-from broker.temporal_input import GivenInstance, TemporalFragment
+from broker.history.aggregation import Aggregation, AggregationMethod, parse_period
+from broker.history.temporal import TemporalQuery
+from broker.history.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
-from context_store import aggregates
-from context_store.evolution import EvolutionStore
-from context_store.temporal import TemporalStore
+from context_store.history import aggregates
+from context_store.history.evolution import EvolutionStore
+from context_store.history.temporal import TemporalStore
 from support.hub import hub_for
 
 TENANT = 1

@@ -405,7 +405,7 @@ async def test_fault_of_the_hub_itself_is_shown_and_the_lease_given_back(
     def broken(*_: Any) -> None:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr("api.polling.read_records", broken)
+    monkeypatch.setattr("api.intake.polling.read_records", broken)
     await put(client, "polls/shizuoka", url=city.receiver.url, format=FORMAT)
     assert (await run(client))["error"] == "RuntimeError: a mistake of ours"
     assert (await run(client))["failures"] == 2

@@ -14,18 +14,18 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.device_profile import parse_device_profile
-from broker.devices import AttributeMapping, Device
-from broker.maintenance import MaintenanceWindow
+from broker.devices.maintenance import MaintenanceWindow
+from broker.devices.model import AttributeMapping, Device
+from broker.devices.profile import parse_device_profile
+from broker.intake.readings import Observation
 from broker.quality import QUALITY, Checks, Reason
-from broker.readings import Observation
 from broker.times import parse_time
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities import EntityWriter
-from context_store.history import QUALITY_NUMBER
-from context_store.partitions import CHANGES, HISTORY, Partitions
-from context_store.readings import PostgresReadingStore
-from context_store.terms import TermIds
+from context_store.entities.changes import EntityWriter
+from context_store.history.partitions import CHANGES, HISTORY, Partitions
+from context_store.history.terms import TermIds
+from context_store.history.writing import QUALITY_NUMBER
+from context_store.intake.commits import PostgresReadingStore
 from support.hub import client_for, hub_for
 from support.quality import JudgedSeries
 

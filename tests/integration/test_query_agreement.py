@@ -31,7 +31,7 @@ from broker.query import (
 from broker.query.geo import repaired
 from broker.query.geodesy import distance_m
 from broker.query.patterns import PatternError, compile_pattern
-from context_store.query_sql import After, Order, count_statement, page_statement
+from context_store.queries.statements import After, Order, count_statement, page_statement
 from support.cluster import Cluster
 from support.queries import (
     START,

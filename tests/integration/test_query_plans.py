@@ -27,9 +27,9 @@ from broker.query import (
 )
 from context_store.compiled import Statement, to_psycopg
 from context_store.database import SESSION_OPTIONS
-from context_store.query_sql import INDEX_FUNCTIONS, count_entities, select_entities
-from context_store.query_templates import numbered
-from context_store.type_pages import is_walk, select_page
+from context_store.entities.type_pages import is_walk, select_page
+from context_store.queries.statements import INDEX_FUNCTIONS, count_entities, select_entities
+from context_store.queries.templates import numbered
 from schemas.terms import NGSI_LD
 from support.cluster import Cluster
 

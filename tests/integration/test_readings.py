@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from broker.devices import AttributeMapping, Device
+from broker.devices.model import AttributeMapping, Device
 from broker.errors import StoreUnavailable
+from broker.intake.readings import Observation, Quarantined, Reason, UnstorableBatch
 from broker.quality import GOOD
-from broker.readings import Observation, Quarantined, Reason, UnstorableBatch
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities import EntityWriter
+from context_store.entities.changes import EntityWriter
 from context_store.events import ChangeFeed
-from context_store.partitions import CHANGES, HISTORY, Partitions
-from context_store.readings import PostgresReadingStore
-from context_store.terms import TermIds
+from context_store.history.partitions import CHANGES, HISTORY, Partitions
+from context_store.history.terms import TermIds
+from context_store.intake.commits import PostgresReadingStore
 
 T0 = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 LEVEL = AttributeMapping("level", "urn:x:level", "MTR")

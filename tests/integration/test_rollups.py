@@ -14,16 +14,16 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from broker.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, parse_period
 from broker.errors import StoreUnavailable
-from context_store import aggregates
+from broker.history.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, parse_period
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
-from context_store.history import InstanceRows
-from context_store.instances import Series
-from context_store.partitions import HISTORY, Partitions
-from context_store.rollup_answers import METHODS
-from context_store.rollups import Rollups, read_state
-from context_store.terms import TermIds
+from context_store.history import aggregates
+from context_store.history.instances import Series
+from context_store.history.partitions import HISTORY, Partitions
+from context_store.history.rollup_answers import METHODS
+from context_store.history.rollups import Rollups, read_state
+from context_store.history.terms import TermIds
+from context_store.history.writing import InstanceRows
 from support.cluster import Cluster
 
 START: Final = datetime(2026, 2, 27, 21, tzinfo=UTC)  # a month ends soon

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from broker.device_profile import DeviceProfile, ExpectedInterval
-from broker.devices import AttributeMapping, Device
+from broker.devices.model import AttributeMapping, Device
+from broker.devices.profile import DeviceProfile, ExpectedInterval
 from context_store.database import ALL_TENANTS
-from context_store.rollups import Rollups
+from context_store.history.rollups import Rollups
 from support.hub import client_for, hub_for
 
 LEVEL = "https://smartdatamodels.org/dataModel.Environment/waterLevel"

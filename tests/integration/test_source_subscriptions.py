@@ -14,10 +14,10 @@ import orjson
 import pytest
 
 from api.hub import Hub
-from api.source_notifications import SourceNotifier
+from api.ngsild.source_notifications import SourceNotifier
 from api.workers.source_subscriptions import notify_of_registrations
 from broker.times import to_text
-from context_store.registrations import RegistrationStore
+from context_store.registrations.rows import RegistrationStore
 from support.cluster import Cluster
 from support.hub import hub_for
 from support.served import served

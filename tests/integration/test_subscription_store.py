@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import AlreadyExists, ResourceNotFound
-from broker.jsonld import core_terms
 from broker.operations import create_entity, delete_entity
 from broker.query import EntityQuery
 from broker.subscriptions import Document, expand_subscription
-from context_store import subscriptions as store
 from context_store.caches import version_of
 from context_store.database import ALL_TENANTS, Database
-from context_store.deliveries import NewDelivery, Priority, insert_deliveries
-from context_store.entities import EntityWriter
-from context_store.notified_entities import entities_by_key, matching_entities
-from context_store.partitions import CHANGES, HISTORY, Partitions
-from context_store.subscriptions import SubscriptionStore
+from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
+from context_store.entities.changes import EntityWriter
+from context_store.history.partitions import CHANGES, HISTORY, Partitions
+from context_store.history.terms import TermIds
+from context_store.subscriptions import rows as store
+from context_store.subscriptions.notified_entities import entities_by_key, matching_entities
+from context_store.subscriptions.rows import SubscriptionStore
 from context_store.tenants import Tenants
-from context_store.terms import TermIds
 from schemas.terms import DEFAULT_VOCABULARY
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)

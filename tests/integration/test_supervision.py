@@ -12,13 +12,13 @@ import pytest
 
 from api.hub import Hub
 from api.workers.supervision import SupervisionWorker
-from broker.device_profile import parse_device_profile
-from broker.device_state import DEVICE_STATE
-from broker.devices import AttributeMapping, Device, state_device
-from broker.readings import Observation
-from broker.silence import RECEPTION
-from context_store.entities import get_entities
-from context_store.readings import PostgresReadingStore
+from broker.devices.model import AttributeMapping, Device, state_device
+from broker.devices.profile import parse_device_profile
+from broker.devices.silence import RECEPTION
+from broker.devices.state import DEVICE_STATE
+from broker.intake.readings import Observation
+from context_store.entities.changes import get_entities
+from context_store.intake.commits import PostgresReadingStore
 from support.hub import client_for, hub_for
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)

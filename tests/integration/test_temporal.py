@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from api.hub import Hub
+from broker.contexts.jsonld import core_terms
 from broker.errors import ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity
-from broker.jsonld import core_terms
+from broker.history.temporal import HistoricInstance, TemporalQuery, TimeProperty
 from broker.operations import delete_attribute, update_attributes
 from broker.query import EntityQuery, parse_types
-from broker.temporal import HistoricInstance, TemporalQuery, TimeProperty
 from broker.times import to_text
-from context_store.entity_store import EntityStore
-from context_store.instances import Series, history_statement
-from context_store.temporal import TemporalPage, TemporalStore
+from context_store.entities.store import EntityStore
+from context_store.history.instances import Series, history_statement
+from context_store.history.temporal import TemporalPage, TemporalStore
 from support.hub import hub_for
 
 TENANT = 1

@@ -13,7 +13,7 @@ import pytest
 
 import context_store
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
-from context_store.partitions import HISTORY, HYPERTABLE, Partitions
+from context_store.history.partitions import HISTORY, HYPERTABLE, Partitions
 from context_store.tenants import Tenants
 from support.cluster import StoreMode
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from api.alert_rules import make_evaluator
+from api.alerting.rules import make_evaluator
 from api.hub import Hub
 from api.workers.feed import FeedLoop
 from broker.times import to_text

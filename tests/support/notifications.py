@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import orjson
 
-from adapters.sending import Senders
+from adapters.channels.sending import Senders
 from api.hub import Hub
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker
 from api.workers.shares import RetryPolicy
 from context_store.database import ALL_TENANTS
-from context_store.deliveries import NewDelivery, Priority, insert_deliveries
+from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
 
 QUICK = RetryPolicy(first_s=0.05, longest_s=0.2)
 DEAD_AT_ONCE = RetryPolicy(max_age=timedelta(0))

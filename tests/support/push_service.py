@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from adapters.web_push import decode, encode
+from adapters.channels.web_push import decode, encode
 from support.receiver import Received
 
 AUTH = b"sixteen bytes ok"

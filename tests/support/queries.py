@@ -30,9 +30,9 @@ from broker.query.tree import (
     ValueList,
 )
 from context_store.compiled import to_psycopg
-from context_store.query_sql import INDEX_FUNCTIONS
-from context_store.query_templates import Template, shape_of
-from context_store.type_pages import select_page
+from context_store.entities.type_pages import select_page
+from context_store.queries.statements import INDEX_FUNCTIONS
+from context_store.queries.templates import Template, shape_of
 from schemas.terms import NGSI_LD
 
 from .cluster import Cluster

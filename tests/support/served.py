@@ -11,7 +11,7 @@ import uvicorn
 
 from api.app import create_app, make_readers
 from api.hub import Hub
-from context_store.deliveries import KEPT_CHANNEL
+from context_store.deliveries.outbox import KEPT_CHANNEL
 from context_store.listener import Listener
 from support.waiting import eventually
 

@@ -15,7 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from api import metrics
 from api.cli import main
-from broker.readings import Reason
+from broker.intake.readings import Reason
 from schemas.stages import STAGES, Stage
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ create table device_model (
     modified_at timestamptz not null,
     primary key (tenant_id, model_id)
 );
-comment on table device_model is 'What devices of one kind have in common; see broker/device_models.py. Built-in models are not here.';
+comment on table device_model is 'What devices of one kind have in common; see broker/devices/models.py. Built-in models are not here.';
 alter table device_model enable row level security;
 alter table device_model force row level security;
 create policy tenant_isolation on device_model using (
@@ -20,7 +20,7 @@ create policy tenant_isolation on device_model using (
 
 alter table device add column profile jsonb not null default '{}';
 comment on column device.profile is
-    'Sections by subject, see broker/device_profile.py: {"expectedInterval": {"normal", "active", "startLevel", "field"}, ...}';
+    'Sections by subject, see broker/devices/profile.py: {"expectedInterval": {"normal", "active", "startLevel", "field"}, ...}';
 update device
    set profile = jsonb_build_object('expectedInterval', jsonb_build_object('normal', extract(epoch from expected_interval)))
  where expected_interval is not null;

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from adapters.alarm_records import RECORDED, RecordSender, alarm_record, alarm_record_schema
+from adapters.files.alarm_records import RECORDED, RecordSender, alarm_record, alarm_record_schema
 from schemas.stages import ALL_STAGES
 from support.alarm_steps import step
 

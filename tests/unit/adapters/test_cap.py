@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from adapters.cap import (
+from adapters.cap.area import shapes
+from adapters.cap.feed import write_feed
+from adapters.cap.messages import (
     CapEvent,
     CapProfile,
     Status,
@@ -23,9 +25,7 @@ from adapters.cap import (
     profile_document,
     write_message,
 )
-from adapters.cap_area import shapes
-from adapters.cap_feed import write_feed
-from adapters.cap_words import CLASSES
+from adapters.cap.words import CLASSES
 from broker.alerts import AlertRule, EntitySelector, Level, Place, RuleState, Sample, alert_message, evaluate, withdraw
 from schemas.stages import STAGES
 from support.cap import Cap

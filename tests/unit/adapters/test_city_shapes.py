@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from adapters.formats import decode
-from broker.formats import FormatProfile, Frame
-from broker.readings import Measurement, UndecodablePayload
+from adapters.formats.table import decode
+from broker.intake.formats import FormatProfile, Frame
+from broker.intake.readings import Measurement, UndecodablePayload
 
 FOLDER = Path(__file__).parents[2] / "data" / "city_sensors"
 NOW = datetime(2026, 9, 21, 1, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from adapters.context_loader import MAX_FRESH, HttpContextLoader, freshness
+from adapters.web.context_loader import MAX_FRESH, HttpContextLoader, freshness
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.device_csv import BYTE_ORDER_MARK, read_lines, write_lines
+from adapters.files.device_csv import BYTE_ORDER_MARK, read_lines, write_lines
 from broker.errors import BadRequestData
 
 DEVICE: dict[str, Any] = {

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.device_times import read_time
-from broker.readings import UndecodablePayload
+from adapters.formats.device_times import read_time
+from broker.intake.readings import UndecodablePayload
 
 AT = datetime(2026, 9, 21, 1, 10, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.expression import ExpressionError, Uplink, Value, compiled, evaluate
+from adapters.formats.expression import ExpressionError, Uplink, Value, compiled, evaluate
 
 UPLINK = Uplink(bytes.fromhex("01ff7f80fffe3fc00000"), 7)
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.codecs import CODECS
-from adapters.formats import FORMATS, check_profile, decode
+from adapters.formats.codecs import CODECS
+from adapters.formats.table import FORMATS, check_profile, decode
 from broker.errors import BadRequestData
-from broker.formats import FormatProfile, Frame, parse_profile
-from broker.readings import Measurement, UndecodablePayload
+from broker.intake.formats import FormatProfile, Frame, parse_profile
+from broker.intake.readings import Measurement, UndecodablePayload
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 AT = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)

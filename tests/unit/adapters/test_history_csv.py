@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading parts of history files (adapters/history_csv.py)."""
+"""Reading parts of history files (adapters/files/history_csv.py)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapters.history_csv import HistoryReader
+from adapters.files.history_csv import HistoryReader
+from broker.contexts.jsonld import core_terms
 from broker.errors import BadRequestData
-from broker.history_import import Part
-from broker.history_rows import COLUMNS
-from broker.jsonld import core_terms
+from broker.history.imports import Part
+from broker.history.rows import COLUMNS
 
 LATEST = datetime(2026, 1, 1, tzinfo=UTC)
 HEAD = ["entityId", "attribute", "observedAt", "value", "valueType"]

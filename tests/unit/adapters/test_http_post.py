@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.guard import ForbiddenDestination
-from adapters.http_post import BrokenAnswer, Poster, sent_headers
+from adapters.web.guard import ForbiddenDestination
+from adapters.web.http_post import BrokenAnswer, Poster, sent_headers
 from tests.support.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.minamo_json import decode
-from broker.readings import Measurement, UndecodablePayload
+from adapters.formats.minamo_json import decode
+from broker.intake.readings import Measurement, UndecodablePayload
 
 AT = datetime(2026, 11, 21, 7, 40, tzinfo=UTC)
 

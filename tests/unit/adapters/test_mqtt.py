@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.guard import ForbiddenDestination
-from adapters.mqtt import MqttTarget, read_target
+from adapters.channels.mqtt import MqttTarget, read_target
+from adapters.web.guard import ForbiddenDestination
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.broker_notifications import LD, V2, read_notification
-from adapters.ngsi_v2 import to_ngsi_ld
-from broker.inboxes import Inbox
-from broker.readings import UndecodablePayload
+from adapters.formats.broker_notifications import LD, V2, read_notification
+from adapters.formats.ngsi_v2 import to_ngsi_ld
+from broker.intake.inboxes import Inbox
+from broker.intake.readings import UndecodablePayload
 from broker.sections import read_document
 
 ENTITY = {"id": "tomoe-01", "type": "WaterObserved"}

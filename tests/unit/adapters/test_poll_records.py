@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.polls.records import read_records
-from broker.polls import PollFormat
-from broker.readings import UndecodablePayload
+from broker.intake.polls import PollFormat
+from broker.intake.readings import UndecodablePayload
 from broker.sections import read_document
 
 FOLDER = Path(__file__).parents[2] / "data" / "city_sensors"

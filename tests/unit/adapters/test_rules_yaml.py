@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.rules_yaml import read_yaml, write_yaml
+from adapters.files.rules_yaml import read_yaml, write_yaml
 from broker.errors import InvalidRequest
 
 TEXT = """

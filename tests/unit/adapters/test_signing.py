@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from adapters.signing import signature_headers
+from adapters.channels.signing import signature_headers
 
 
 def test_signature_is_that_of_the_specification() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from adapters.device_times import read_time
-from adapters.formats import check_profile, decode
-from broker.formats import FormatProfile, Frame
-from broker.readings import Measurement
+from adapters.formats.device_times import read_time
+from adapters.formats.table import check_profile, decode
+from broker.intake.formats import FormatProfile, Frame
+from broker.intake.readings import Measurement
 
 FOLDER = Path(__file__).parents[2] / "data" / "uplinks"
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from adapters.web_push import LARGEST_TEXT, HubKey, decode, encode, encrypt
+from adapters.channels.web_push import LARGEST_TEXT, HubKey, decode, encode, encrypt
 from broker.alerts import JST
 from broker.contacts import Browser, Enrolment, payload, words_of
 from broker.contacts.browsers import cut

@@ -11,12 +11,12 @@ from unittest.mock import MagicMock
 import pytest
 from starlette.routing import BaseRoute
 
+from api.access.audiences import may_ask
 from api.app import create_app
-from api.audiences import may_ask
 from api.settings import Settings
 from broker.audiences import Audience
-from broker.jsonld import ContextResolver
-from context_store.callers import Caller
+from broker.contexts.jsonld import ContextResolver
+from context_store.audiences.callers import Caller
 
 NGSI = "/ngsi-ld/v1"
 PUBLIC = {
@@ -121,7 +121,7 @@ def wanted(request: str) -> Audience | None:
 
 @pytest.mark.parametrize("request_", REQUESTS)
 def test_every_route_has_a_verdict(request_: str) -> None:
-    assert wanted(request_) is not None, "say who may ask for it: api/audiences.py, here, and test_audiences.py"
+    assert wanted(request_) is not None, "say who may ask for it: api/access/audiences.py, here, and test_audiences.py"
 
 
 @pytest.mark.parametrize("request_", REQUESTS)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.webhook import SendResult
+from adapters.channels.webhook import SendResult
 from api.workers.shares import RetryPolicy, Shares
 
 NO_ANSWER = SendResult(False)

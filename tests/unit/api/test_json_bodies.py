@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.json_bodies import MAX_DEPTH, parse_body
+from api.http.json_bodies import MAX_DEPTH, parse_body
 from broker.errors import BadRequestData, InvalidRequest
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.ngsild.kept_answers import MAX_AGE_S, KeptAnswers, key_of
-from broker.jsonld import core_terms
+from broker.contexts.jsonld import core_terms
 
 TERMS = core_terms()
 ABOUT = (1, "urn:ngsi-ld:River:abe", "7 100 101")

@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.negotiation import (
+from api.http.negotiation import (
     GEO_REPRESENTATIONS,
     REPRESENTATIONS,
     answer,
@@ -24,9 +24,9 @@ from api.negotiation import (
     read_document,
     read_json,
 )
-from api.problem_details import UnacceptableRequest
+from api.http.problem_details import UnacceptableRequest
+from broker.contexts.jsonld import ContextResolver, core_terms
 from broker.errors import BadRequestData, InvalidRequest, TooComplexQuery
-from broker.jsonld import ContextResolver, core_terms
 from schemas.contexts import MINAMO_CONTEXT
 from schemas.terms import CORE_CONTEXT, GEO_JSON, JSON, JSON_LD
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.problem_details import STATUS, UnacceptableRequest, install_problem_details, status_of
+from api.http.problem_details import STATUS, UnacceptableRequest, install_problem_details, status_of
 from broker.errors import BadRequestData, NgsiLdError, ResourceNotFound, StoreUnavailable
 from schemas.terms import ERROR_TYPE
 

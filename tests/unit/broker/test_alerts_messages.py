@@ -24,9 +24,9 @@ from broker.alerts import (
     alert_message,
     place_of,
 )
+from broker.contexts.jsonld import ContextResolver
 from broker.entities import VALUE_MEMBER, ExpandedEntity
 from broker.expansion import expand_entity
-from broker.jsonld import ContextResolver
 from broker.representations import represent
 from schemas.contexts import MINAMO_CONTEXT
 from schemas.stages import STAGES

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from adapters.formats import check_profile
-from broker.device_documents import KNOWN_ELSEWHERE
-from broker.device_models import DeviceModel, parse_model, resolve
-from broker.device_records import MEMBERS, read_registration, record_document, resolved_again
-from broker.device_records import DeviceRecord as Record
+from adapters.formats.table import check_profile
+from broker.devices.documents import KNOWN_ELSEWHERE
+from broker.devices.models import DeviceModel, parse_model, resolve
+from broker.devices.records import MEMBERS, read_registration, record_document, resolved_again
+from broker.devices.records import DeviceRecord as Record
 from broker.errors import BadRequestData
-from broker.formats import parse_profile
+from broker.intake.formats import parse_profile
 from schemas.catalogue import built_in_models
 
 DISTANCE = {"field": "distance", "attribute": "urn:x:waterLevel", "unit": "MMT", "unitCode": "MTR"}

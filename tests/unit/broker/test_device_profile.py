@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from broker.device_profile import NO_PROFILE, ExpectedInterval, parse_device_profile, with_normal_interval
+from broker.devices.profile import NO_PROFILE, ExpectedInterval, parse_device_profile, with_normal_interval
 from broker.errors import BadRequestData
 
 BY_MODE = ExpectedInterval(normal=86_400, active=600, start_level=2.5)

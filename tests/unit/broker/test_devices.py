@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from broker.device_documents import device_document, parse_device
-from broker.devices import NAME, device_entity
+from broker.devices.documents import device_document, parse_device
+from broker.devices.model import NAME, device_entity
 from broker.errors import BadRequestData
 from schemas.terms import LOCATION, NO_DATASET
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from broker.active_context import process
-from broker.jsonld import TermMap, core_terms
+from broker.contexts.active_context import process
+from broker.contexts.jsonld import TermMap, core_terms
 from broker.query import EntitySelector
 from broker.registrations.changes import (
     Territory,

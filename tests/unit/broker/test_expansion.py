@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import ContextResolver, core_terms
 from broker.entities import AttributeKind, Instance
 from broker.errors import BadRequestData
 from broker.expansion import (
@@ -20,7 +21,6 @@ from broker.expansion import (
     expand_fragment,
     split_context,
 )
-from broker.jsonld import ContextResolver, core_terms
 from broker.representations import represent
 from schemas.terms import DEFAULT_VOCABULARY, LOCATION, NGSI_LD, NO_DATASET, NULL
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.expansion import expand_entity
 from broker.expiry import earliest_expiry, expire_attributes, is_expired, without_expired
-from broker.jsonld import core_terms
 from broker.times import to_text
 
 NOW = datetime(2026, 11, 21, 7, 47, 43, tzinfo=UTC)

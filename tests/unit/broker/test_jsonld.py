@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyld import jsonld as pyld
 
-from broker.active_context import process
-from broker.errors import BadRequestData, LdContextNotAvailable
-from broker.jsonld import (
+from broker.contexts.active_context import process
+from broker.contexts.jsonld import (
     ContextLimits,
     ContextResolver,
     TermMap,
@@ -20,6 +19,7 @@ from broker.jsonld import (
     core_terms,
     is_name,
 )
+from broker.errors import BadRequestData, LdContextNotAvailable
 from schemas.contexts import CORE_CONTEXTS, DATA_MODELS, MINAMO_CONTEXT
 from schemas.terms import CORE_CONTEXT, DEFAULT_VOCABULARY, LOCATION, NGSI_LD
 

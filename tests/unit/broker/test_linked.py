@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from broker import linked
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import TooManyResults
 from broker.expansion import expand_entity
-from broker.jsonld import core_terms
 from broker.linked import Inliner, Join, LinkedForm, LinkedRetrieval, flattened, linked_entities
 from broker.representations import NORMALIZED, SIMPLIFIED, Representation, represent
 

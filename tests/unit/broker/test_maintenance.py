@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from broker.devices import AttributeMapping, Device
+from broker.devices.maintenance import MaintenanceWindow, in_maintenance, parse_window, stored_window
+from broker.devices.model import AttributeMapping, Device
 from broker.errors import BadRequestData
-from broker.maintenance import MaintenanceWindow, in_maintenance, parse_window, stored_window
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

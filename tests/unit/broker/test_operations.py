@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import AttributeChange, EntityChange, ExpandedEntity, Instance
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.expansion import EntityFragment, expand_attribute, expand_entity, expand_fragment
-from broker.jsonld import core_terms
 from broker.merging import merge_json
 from broker.operations import (
     SCOPE,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.errors import BadRequestData
-from broker.polls import Poll, address_of, next_due
+from broker.intake.polls import Poll, address_of, next_due
 from broker.sections import read_document
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from broker.device_documents import device_document, parse_device
-from broker.device_profile import parse_device_profile
-from broker.devices import Device, state_device
+from broker.devices.documents import device_document, parse_device
+from broker.devices.model import Device, state_device
+from broker.devices.profile import parse_device_profile
 from broker.errors import BadRequestData
 from broker.quality import Flag, GapRule
 from broker.quality.decisions import parse_decision

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.errors import BadRequestData
-from broker.jsonld import core_terms
 from broker.registrations.document import expand_registration, merge_registration
 from broker.registrations.model import RegistrationCounters, check_expiry, read_registration, represent_registration
 from broker.registrations.operations import GROUPS, OPERATIONS

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
-from broker.jsonld import core_terms
+from broker.history.temporal import temporal_query
 from broker.query import EntityQuery, EntitySelector, parse_geo, parse_q, parse_scopes, parse_types
 from broker.registrations.document import expand_registration
 from broker.registrations.matching import (
@@ -24,7 +25,6 @@ from broker.registrations.matching import (
     without,
 )
 from broker.registrations.model import Registration, read_registration
-from broker.temporal import temporal_query
 
 TERMS = core_terms()
 CAR, BUS, SPEED, NAME = (TERMS.expand_term(name) for name in ("Car", "Bus", "speed", "brandName"))

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData
 from broker.expansion import expand_entity
-from broker.jsonld import core_terms
 from broker.representations import (
     CONCISE,
     NORMALIZED,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import core_terms, is_iri
 from broker.errors import BadRequestData
 from broker.expansion import expand_attribute, expand_fragment
-from broker.jsonld import core_terms, is_iri
 from schemas.terms import NULL
 
 UNSEEN = [

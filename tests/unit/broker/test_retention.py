@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from broker.errors import BadRequestData
-from broker.retention import ALL_TYPES, Kept, kept_for
+from broker.history.retention import ALL_TYPES, Kept, kept_for
 
 RULES = {"River": Kept(400, 3650), "Rain": Kept(30), ALL_TYPES: Kept(100)}
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fewer points that look like all of them (broker/series.py)."""
+"""Fewer points that look like all of them (broker/history/series.py)."""
 
 from __future__ import annotations
 
-from broker.series import (
+from broker.history.series import (
     Bucket,
     Point,
     extremes,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.device_state import DeviceState
-from broker.silence import Limits, Meaning, Watched, heard, silent_groups, supervise
+from broker.devices.silence import Limits, Meaning, Watched, heard, silent_groups, supervise
+from broker.devices.state import DeviceState
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TEN_MINUTES = 600.0

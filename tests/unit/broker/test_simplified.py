@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData
 from broker.expansion import expand_entity
-from broker.jsonld import core_terms
 from broker.operations import merge_entity
 from broker.representations import represent
 from broker.simplified import expand_simplified

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.errors import BadRequestData
-from broker.jsonld import core_terms
 from broker.query import EntitySelector, parse_types
 from broker.registrations.answers import documents_of, entity_of
 from broker.registrations.document import expand_registration

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from broker.silence import Limits
+from broker.devices.silence import Limits
 from broker.stations import Freshness, freshness
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

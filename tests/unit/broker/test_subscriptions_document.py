@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from broker.contexts.jsonld import ContextResolver, TermMap, core_terms
 from broker.errors import BadRequestData
-from broker.jsonld import ContextResolver, TermMap, core_terms
 from broker.representations import Form
 from broker.subscriptions import (
     Subscription,

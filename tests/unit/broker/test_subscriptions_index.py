@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import AttributeChange, ExpandedEntity
-from broker.jsonld import core_terms
 from broker.subscriptions import (
     EntityEvent,
     Indexed,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import AttributeChange, ExpandedEntity, Instance
-from broker.jsonld import core_terms
 from broker.query.types import parse_types
 from broker.subscriptions import (
     EntityEvent,

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import AttributeChange, ExpandedEntity, Instance
-from broker.jsonld import core_terms
 from broker.linked import linked_entities
 from broker.subscriptions import (
     EntityEvent,

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.contexts.jsonld import core_terms
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData
-from broker.jsonld import core_terms
-from broker.representations import Representation
-from broker.temporal import (
+from broker.history.temporal import (
     HistoricInstance,
     TemporalQuery,
     TimeProperty,
@@ -22,6 +21,7 @@ from broker.temporal import (
     represent_temporal,
     temporal_query,
 )
+from broker.representations import Representation
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 NAMES = "https://uri.etsi.org/ngsi-ld/default-context/"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.jsonld import core_terms
+from broker.contexts.jsonld import core_terms
 from broker.registrations.document import expand_registration
 from broker.registrations.model import Registration, read_registration
 from broker.registrations.subscriptions import MEMBERS, Reason, SourceSubscription, read_source_subscription

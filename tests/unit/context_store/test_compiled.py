@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from broker.query import EntityQuery, parse_q, parse_types
 from context_store.compiled import to_psycopg
-from context_store.query_sql import select_entities
+from context_store.queries.statements import select_entities
 
 
 def expand(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from context_store.gathering import Gathering
+from context_store.entities.gathering import Gathering
 from support.waiting import eventually
 
 TENANT = 1

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from broker.query import EntityQuery, parse_id_pattern, parse_scopes
 from context_store.compiled import to_psycopg
-from context_store.index_conditions import index_conditions
-from context_store.query_sql import ENTITY
+from context_store.queries.index_conditions import index_conditions
+from context_store.queries.statements import ENTITY
 
 LAST = chr(0x10FFFF)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from broker.query import EntityQuery, EntitySelector, parse_q, parse_types
 from broker.query.tree import Or, TypeName
 from context_store.compiled import to_psycopg
-from context_store.query_sql import count_entities
-from context_store.query_templates import Template, numbered, shape_of
-from context_store.type_pages import is_walk, select_page
+from context_store.entities.type_pages import is_walk, select_page
+from context_store.queries.statements import count_entities
+from context_store.queries.templates import Template, numbered, shape_of
 from tests.support.queries import expand, random_checks, trees
 
 NAMES = st.sampled_from([expand(name) for name in ("a", "b", '"q"', "水位")])

@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from adapters import minamo_json
-from broker.devices import AttributeMapping, Device
-from broker.readings import Observation, Quarantined, Reason
+from adapters.formats import minamo_json
+from broker.devices.model import AttributeMapping, Device
+from broker.intake.readings import Observation, Quarantined, Reason
 from broker.times import to_text
 from ingest.decode import Decoder, Limits, Message
 from ingest.topics import route_of

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from adapters import formats, minamo_json
-from broker.device_documents import parse_device
-from broker.devices import Device
-from broker.readings import Observation, Quarantined, Reason
+from adapters.formats import minamo_json
+from adapters.formats import table as formats
+from broker.devices.documents import parse_device
+from broker.devices.model import Device
+from broker.intake.readings import Observation, Quarantined, Reason
 from ingest.decode import Decoder, Limits, Message, why_missing
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from adapters.minamo_json import decode
-from broker.device_state import DEVICE_TYPE
-from broker.devices import AttributeMapping, Device
-from broker.readings import Observation, Reason
+from adapters.formats.minamo_json import decode
+from broker.devices.model import AttributeMapping, Device
+from broker.devices.state import DEVICE_TYPE
+from broker.intake.readings import Observation, Reason
 from broker.times import to_text
 from ingest.decode import Decoder, Limits, Message
 from ingest.device_state import DeviceStateKeeper

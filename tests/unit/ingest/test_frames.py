@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.readings import CommitSummary
+from broker.intake.readings import CommitSummary
 from ingest import frames
 from ingest.decode import Message
 

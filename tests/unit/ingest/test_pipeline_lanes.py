@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from adapters import minamo_json
-from broker.devices import AttributeMapping, Device
-from broker.readings import CommitSummary, Observation, Quarantined
+from adapters.formats import minamo_json
+from broker.devices.model import AttributeMapping, Device
+from broker.intake.readings import CommitSummary, Observation, Quarantined
 from broker.times import to_text
 from ingest.decode import Decoder, Limits, Message
 from ingest.pipeline import Pipeline

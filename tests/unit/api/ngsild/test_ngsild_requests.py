@@ -18,8 +18,8 @@ from api.ngsild.parameters import Parameters
 from api.ngsild.projection import FORM_OPTIONS, FORMATS, entity_form
 from api.ngsild.queries import QueryInput, check_width, entity_query
 from api.ngsild.resource import Resource, location
+from broker.contexts.jsonld import core_terms
 from broker.errors import BadRequestData, InvalidRequest
-from broker.jsonld import core_terms
 from broker.representations import Form
 from schemas.terms import JSON
 

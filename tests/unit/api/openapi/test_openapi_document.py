@@ -17,6 +17,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import BaseRoute, Route
 
 from api.app import create_app
+from api.http.pages import PAGES
 from api.ngsild.operation import Operation
 from api.ngsild.resource import Resource
 from api.openapi import SCHEMAS, openapi_document
@@ -25,14 +26,13 @@ from api.openapi.ngsi_ld import wire_path
 from api.openapi.page import write_page
 from api.openapi.parameters import ANSWER_HEADERS, PATH_PARAMETERS, QUERY_PARAMETERS, request_headers
 from api.openapi.quality_schemas import PARAMETERS
-from api.pages import PAGES
 from api.settings import Settings
 from broker.alerts.rule_documents import _MEMBERS as RULE_MEMBERS
-from broker.device_documents import _MAPPING_MEMBERS, _MEMBERS
-from broker.device_models import _MEMBERS as MODEL_MEMBERS
-from broker.device_profile import DeviceProfile, ExpectedInterval
-from broker.device_records import MEMBERS
-from broker.jsonld import ContextResolver
+from broker.contexts.jsonld import ContextResolver
+from broker.devices.documents import _MAPPING_MEMBERS, _MEMBERS
+from broker.devices.models import _MEMBERS as MODEL_MEMBERS
+from broker.devices.profile import DeviceProfile, ExpectedInterval
+from broker.devices.records import MEMBERS
 from broker.quality import QualityParameters
 from broker.subscriptions import document as subscription_document
 from schemas.terms import GEO_JSON

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The temporal side: evolutions of entities, aggregates, series, files, retention."""

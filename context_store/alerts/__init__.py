@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alert rules, alerts, alarms, drills, and the record of what people did with them."""

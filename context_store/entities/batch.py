@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many operations on entities at once: one transaction, a few statements, and each item for itself.
+
+The entities are locked, the items are decided one after the other in memory (an item sees what those before it did to
+the same entity, clause 5.5.11), and what they decided is written with set-based statements. An item that fails
+leaves the others alone: what the operations refuse never reaches the database, and should PostgreSQL refuse a value,
+the items are written one by one, each behind a savepoint of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, LiteralString, NamedTuple
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+
+from broker.entities import Attributes, EntityChange, ExpandedEntity
+from broker.errors import BadRequestData, Conflict, NgsiLdError
+from broker.expiry import earliest_expiry, expire_attributes, is_expired
+from broker.operations import UpdateOutcome, delete_entity
+from broker.query import indexed_geometry
+from context_store.database import Database
+from context_store.entities.changes import (
+    API_SOURCE,
+    add_instances,
+    indexed_differs,
+    instance_time,
+    lock_entities,
+    term_names,
+    utc_now,
+)
+from context_store.entities.transient import forget_expired, removes_expired
+from context_store.events import insert_events
+from context_store.history.corrections import LOOK_UNTIL, hidden_until, past_rows, settle, supersede
+from context_store.history.partitions import Partitions
+from context_store.history.terms import TermIds
+from context_store.history.writing import InstanceRows
+from schemas.terms import LOCATION
+
+Operation = Callable[[ExpandedEntity | None, datetime], EntityChange | UpdateOutcome]
+"""From the stored entity (None when there is none) and the time to what becomes of it; raises ``NgsiLdError``."""
+Outcome = EntityChange | UpdateOutcome | NgsiLdError
+
+REFUSED: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+"""What PostgreSQL raises for a value that it cannot store: no number of its range, too long for an index ..."""
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_NEXT: Final = timedelta(microseconds=1)
+_TRIES: Final = 5  # how often a batch starts anew when others create the same entities at the same time
+
+# New entities in the order of their ids, as all writers create them; those that exist by now are left out.
+_INSERT: Final[LiteralString] = """
+    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at,
+                        attributes_expire_at)
+    select %(tenant_id)s, r.id, r.types, r.document, st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326),
+           r.scopes, r.created_at, r.modified_at, r.expires_at, r.attributes_expire_at
+      from json_to_recordset(%(rows)s::json) as r (
+           id text, types text[], document jsonb, location text, scopes text[], created_at timestamptz,
+           modified_at timestamptz, expires_at timestamptz, attributes_expire_at timestamptz)
+     order by r.id
+        on conflict (tenant_id, id) do nothing
+    returning id, entity_key
+"""
+
+# Attributes that changed, and nothing that is indexed: these updates stay HOT.
+_PATCH: Final[LiteralString] = """
+    update entity e set document = e.document || r.patch::jsonb, modified_at = r.modified_at
+      from unnest(%(keys)b::bigint[], %(patches)b::text[], %(moments)b::timestamptz[])
+           as r (entity_key, patch, modified_at)
+     where e.entity_key = r.entity_key
+"""
+
+# Whole entities.
+_UPDATE: Final[LiteralString] = """
+    update entity e
+       set document = r.document, modified_at = r.modified_at, types = r.types, scopes = r.scopes,
+           location = st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326), expires_at = r.expires_at,
+           attributes_expire_at = r.attributes_expire_at
+      from json_to_recordset(%(rows)s::json) as r (
+           entity_key bigint, types text[], document jsonb, location text, scopes text[], modified_at timestamptz,
+           expires_at timestamptz, attributes_expire_at timestamptz)
+     where e.entity_key = r.entity_key
+"""
+
+_DELETE: Final[LiteralString] = "delete from entity where entity_key = any(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One item: what to do to which entity. ``attributes`` are all that the operation looks at, None for any."""
+
+    entity_id: str
+    operation: Operation
+    attributes: frozenset[str] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """One row of the table: ``stored`` as it is there, ``entity`` as it shall be.
+
+    ``look_until`` is that of the column; ``hidden`` is the newest observedAt that ``stored`` or what came after it told
+    of and ``entity`` does not.
+    """
+
+    key: int | None = None
+    stored: ExpandedEntity | None = None
+    entity: ExpandedEntity | None = None
+    look_until: datetime | None = None
+    hidden: datetime | None = None
+
+
+class _Write(NamedTuple):
+    """A change of a row, and when it was decided."""
+
+    row: _Row
+    change: EntityChange
+    moment: datetime
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The entities while the items are decided, and what has to be written, in order.
+
+    ``is_partial``: the stored ones may have only the attributes that the items look at.
+    """
+
+    rows: dict[str, _Row]
+    clock: Callable[[], datetime]
+    is_partial: bool = False
+    now: datetime = _NEVER
+    """The moment of the item that is being decided; each has one of its own, as if it had come alone."""
+    writes: list[_Write] = field(default_factory=list)
+
+    def decide(self, item: BatchItem) -> Outcome:
+        """Do the operation of ``item``."""
+        self.now = max(self.clock(), self.now + _NEXT)
+        row = self._present(item.entity_id)
+        try:
+            outcome = item.operation(row.entity, self.now)
+        except NgsiLdError as error:
+            return error
+        change = outcome.change if isinstance(outcome, UpdateOutcome) else outcome
+        if change.after is not change.before:
+            self._record(item.entity_id, row, change)
+        return outcome
+
+    def _present(self, entity_id: str) -> _Row:
+        """The row of an entity without what has expired; a new one when there is no such entity."""
+        row = self.rows.get(entity_id)
+        if row is None or row.entity is None:
+            return _Row()
+        if row.key is not None and is_expired(row.entity, self.now):
+            self._record(entity_id, row, delete_entity(row.entity))
+            return _Row()
+        expired = expire_attributes(row.entity, self.now)
+        if expired.after is not expired.before:
+            self._record(entity_id, row, expired)
+        return row
+
+    def _record(self, entity_id: str, row: _Row, change: EntityChange) -> None:
+        row.entity = change.after
+        row.hidden = max(filter(None, (row.hidden, hidden_until(change.attributes))), default=None)
+        self.rows[entity_id] = row
+        self.writes.append(_Write(row, change, self.now))
+
+
+class _CreatedMeanwhile(Exception):
+    """Another transaction created an entity that was not there when this one looked."""
+
+
+class EntityBatch:
+    """Runs batches. ``clock`` gives the time that is written; it is asked while the locks are held."""
+
+    def __init__(
+        self, database: Database, terms: TermIds, history: Partitions, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._database = database
+        self._terms = terms
+        self._history = history
+        self._clock = clock
+
+    async def run(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
+        """Do all ``items`` in their order; the outcomes are in the same order. Items of one entity see each other."""
+        for _ in range(_TRIES):
+            try:
+                return await self._attempt(tenant_id, items)
+            except _CreatedMeanwhile:
+                continue
+        raise Conflict("Other requests keep creating the same entities; try again")
+
+    async def _attempt(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
+        try:
+            async with self._database.transaction(tenant_id, marks_itself=True) as connection:
+                plan = await self._plan(connection, tenant_id, items, _looked_at(items))
+                outcomes = [plan.decide(item) for item in items]
+                if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
+                    plan = await self._plan(connection, tenant_id, items)
+                    outcomes = [plan.decide(item) for item in items]
+                await self._write(connection, tenant_id, plan, commit=True)
+        except REFUSED:
+            return await self._one_by_one(tenant_id, items)
+        return outcomes
+
+    async def _one_by_one(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
+        """The same when PostgreSQL refuses a value of one of them: each is written behind a savepoint of its own."""
+        async with self._database.transaction(tenant_id, marks_itself=True) as connection:
+            plan = await self._plan(connection, tenant_id, items)
+            return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
+
+    async def _plan(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        items: Sequence[BatchItem],
+        attributes: Collection[str] | None = None,
+    ) -> _Plan:
+        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items}, attributes)
+        rows = {name: _Row(found.key, found.entity, found.entity, found.look_until) for name, found in stored.items()}
+        return _Plan(rows, self._clock, attributes is not None)
+
+    async def _decide_and_write(
+        self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
+    ) -> Outcome:
+        before = plan.rows.get(item.entity_id)
+        undone = replace(before) if before else _Row()
+        outcome = plan.decide(item)
+        try:
+            async with connection.transaction():
+                await self._write(connection, tenant_id, plan)
+        except REFUSED as exc:
+            plan.rows[item.entity_id] = undone
+            plan.writes.clear()
+            reason = exc.diag.message_primary or str(exc)
+            return BadRequestData(f"The entity has a value that cannot be stored: {reason}")
+        return outcome
+
+    async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan, *, commit: bool = False) -> None:
+        """Write the plan's changes, if any, and ``commit``; its rows are then as they are in the table."""
+        if not plan.writes:
+            return
+        rows = list(dict.fromkeys(write.row for write in plan.writes))
+        source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
+        ids = await self._terms.resolve({name for write in plan.writes for name in term_names(write.change.attributes)})
+        await _insert_rows(connection, tenant_id, rows)
+        await self._history.ensure({plan.now, *_times(plan)})
+        ends, others = _split_history(tenant_id, plan, ids, source_id)
+        superseded = settle(others, await past_rows(connection, others.look))
+        async with connection.pipeline():
+            await _update_rows(connection, rows, has_whole=not plan.is_partial)
+            await ends.insert(connection, plan.now)
+            for row, change, moment in plan.writes if len(ends) else ():
+                await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, moment)
+            await others.insert(connection, plan.now)
+            await supersede(connection, superseded, plan.now)
+            events = [(write.row.key or 0, write.change) for write in plan.writes]
+            await insert_events(connection, tenant_id, events, source_id)
+            if commit:  # in the same message; when something before it fails, it is not done
+                await connection.execute("commit")
+        for row in rows:
+            row.stored = row.entity
+        plan.writes.clear()
+
+
+def _times(plan: _Plan) -> Iterator[datetime]:
+    for write in plan.writes:
+        for item in write.change.attributes:
+            yield instance_time(item.after, write.moment)
+
+
+def _split_history(
+    tenant_id: int, plan: _Plan, ids: Mapping[str, int], source_id: int
+) -> tuple[InstanceRows, InstanceRows]:
+    """The history of the plan's changes: what has expired ends, and is forgotten, before anything else begins."""
+    ends, others = InstanceRows(), InstanceRows()
+    for row, change, moment in plan.writes:
+        rows = ends if removes_expired(change.attributes, moment) else others
+        add_instances(rows, (tenant_id, row.key or 0), change.attributes, ids, source_id, moment, row.look_until)
+    return ends, others
+
+
+async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequence[_Row]) -> None:
+    """Remove the rows of entities that are gone and insert the new ones; they get their keys."""
+    gone = [row.key for row in rows if row.entity is None]
+    if gone:
+        await connection.execute(_DELETE, (gone,))
+    new = {row.entity.id: row for row in rows if row.entity is not None and row.key is None}
+    if new:
+        values = {"tenant_id": tenant_id, "rows": _recordset(list(new.values()))}
+        keys = await (await connection.execute(_INSERT, values)).fetchall()
+        if len(keys) < len(new):
+            raise _CreatedMeanwhile
+        for entity_id, key in keys:
+            new[entity_id].key = key
+
+
+async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row], *, has_whole: bool) -> None:
+    """Write entities that are there; ``has_whole``: some may have to be written as a whole."""
+    whole: list[_Row] = []
+    keys: list[int] = []
+    patches: list[str] = []
+    moments: list[datetime | None] = []
+    for row in rows:
+        if row.key is None or row.stored is None or row.entity is None:
+            continue
+        if has_whole and _has_whole_update(row):
+            whole.append(row)
+            continue
+        keys.append(row.key)
+        patches.append(orjson.dumps(_differing(row.stored.attributes, row.entity.attributes)).decode())
+        moments.append(row.entity.modified_at)
+    if keys:
+        await connection.execute(_PATCH, {"keys": keys, "patches": patches, "moments": moments})
+    if whole:
+        await connection.execute(_UPDATE, {"rows": _recordset(whole)})
+    hidden = [(row.hidden, row.key) for row in rows if row.hidden is not None and row.key is not None]
+    if hidden:
+        moments_hidden, keys_hidden = zip(*hidden, strict=True)
+        await connection.execute(LOOK_UNTIL, {"keys": list(keys_hidden), "moments": list(moments_hidden)})
+
+
+def _looked_at(items: Sequence[BatchItem]) -> set[str] | None:
+    """The attributes that ``items`` look at, None for all of them; a place is indexed, so that it is written whole."""
+    looked_at: set[str] = set()
+    for item in items:
+        if item.attributes is None or LOCATION in item.attributes:
+            return None
+        looked_at |= item.attributes
+    return looked_at
+
+
+def _has_whole_update(row: _Row) -> bool:
+    """Whether an entity that is there and stays has to be written as a whole."""
+    if row.key is None or row.stored is None or row.entity is None or row.stored is row.entity:
+        return False
+    gone = row.stored.attributes.keys() - row.entity.attributes.keys()
+    return bool(gone) or indexed_differs(row.stored, row.entity)
+
+
+def _differing(before: Attributes, after: Attributes) -> Attributes:
+    """The attributes of ``after`` that ``before`` does not have so; operations share what they do not touch."""
+    return {iri: instances for iri, instances in after.items() if before.get(iri) is not instances}
+
+
+def _recordset(rows: Sequence[_Row]) -> str:
+    return orjson.dumps([_record(row.key, row.entity) for row in rows if row.entity is not None]).decode()
+
+
+def _record(key: int | None, entity: ExpandedEntity) -> Mapping[str, Any]:
+    return {
+        "entity_key": key,
+        "id": entity.id,
+        "types": entity.types,
+        "document": entity.attributes,
+        "location": indexed_geometry(entity),
+        "scopes": entity.scopes,
+        "created_at": entity.created_at,
+        "modified_at": entity.modified_at,
+        "expires_at": entity.expires_at,
+        "attributes_expire_at": earliest_expiry(entity.attributes),
+    }

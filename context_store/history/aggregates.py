@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Aggregating history in the database (clause 4.5.19): the same statements for native partitions and for a hypertable.
+
+Periods begin at the start of the query's range, or with the first instance of the entity when that is open. Numbers
+are added as ``numeric``: exact, so that the answer does not depend on the order in which partitions are read, and
+0.1 + 0.2 is 0.3. Rollups answer what they can, :mod:`context_store.history.plain_aggregates` what is all plain
+numbers, with
+the same digits; the statement here can do everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import compress
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.errors import NumericValueOutOfRange
+
+from broker.errors import BadRequestData, TooManyResults
+from broker.history.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
+from context_store.history.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
+from context_store.history.plain_aggregates import can_tell, plain_statement
+from context_store.history.rollup_answers import (
+    NOTED,
+    RETIRED,
+    cut_values,
+    cuts,
+    ends_of,
+    may_tell,
+    noted_values,
+    rollup_statement,
+)
+from context_store.history.rollups import read_state
+from context_store.history.terms import NO_TERM, TermIds
+from context_store.history.writing import KIND_NAME
+from schemas.terms import NO_DATASET
+
+MAX_PERIODS: Final = 100_000
+"""How many periods of attributes one answer may have."""
+
+_SOURCE: Final[LiteralString] = """
+      from unnest(%(keys)s::bigint[], %(attributes)s::int[], %(owners)s::bigint[], %(origins)s::timestamptz[],
+                  %(endings)s::timestamptz[], %(since)s::timestamptz[], %(until)s::timestamptz[])
+           as w (entity_key, attribute_id, owner, origin, ending, since, until)
+     cross join lateral (
+        select i.*, i.AXIS as place from attribute_instance i
+         where i.entity_key = w.entity_key and i.tenant_id = %(tenant_id)s and i.attribute_id = w.attribute_id
+           and i.AXIS >= %(start)s::timestamptz and i.AXIS < %(end)s::timestamptz
+           and (i.has_observed_at or not %(only_observed)s) and not i.removed
+           and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)"""
+_WITHIN: Final[LiteralString] = " and i.AXIS >= w.since and i.AXIS < w.until"
+_NEWEST: Final[LiteralString] = " order by i.AXIS desc, i.recorded_at desc, i.instance_key desc limit %(last_n)s"
+# The newest of each attribute of an entity, whichever lives they are of.
+_RANKED: Final[LiteralString] = """
+      from (select * from (
+            select w.owner, w.origin, w.ending, i.*, row_number() over (
+                   partition by w.owner, i.attribute_id
+                   order by i.place desc, i.recorded_at desc, i.instance_key desc) as rank SOURCE) r
+             where r.rank <= %(last_n)s) i
+     cross join lateral (select i.owner, i.origin, i.ending) w
+"""
+_EXTENT: Final[LiteralString] = "select w.owner, min(i.place), max(i.place) SOURCE group by w.owner"
+
+# What methods work on. Kinds: 1 Property, 7 ListProperty.
+_OPERANDS: Final[LiteralString] = """
+     cross join lateral (
+        select case when i.kind in (1, 7) and jsonb_typeof(i.json_value) = 'array'
+                    then jsonb_array_length(i.json_value)::numeric end as size,
+               case when i.kind = 1 then coalesce(
+                    case when jsonb_typeof(i.json_value) = 'number' then i.json_value::numeric end,
+                    i.number_value::numeric, i.boolean_value::int::numeric) end as number,
+               case when i.kind = 1 then coalesce(i.text_value,
+                    case when i.json_value ->> '@type' ~ '(DateTime|Date|Time)$' then i.json_value ->> '@value' end)
+                    end as text,
+               case when i.kind = 1 and i.json_value ->> '@type' ~ '(^|[^e])Time$'
+                     and i.json_value ->> '@value' ~ '^([01][0-9]|2[0-3])(:[0-5][0-9]){2}([.,][0-9]+)?Z?$'
+                    then extract(epoch from rtrim(translate(i.json_value ->> '@value', ',', '.'), 'Z')::time) end
+                    as clock) o
+"""
+_METHODS: Final[dict[AggregationMethod, LiteralString]] = {
+    AggregationMethod.TOTAL_COUNT: "to_jsonb(count(*))",
+    AggregationMethod.DISTINCT_COUNT: "to_jsonb(count(distinct coalesce(i.json_value, to_jsonb(i.number_value),"
+    " to_jsonb(i.text_value), to_jsonb(i.boolean_value))))",
+    AggregationMethod.SUM: "to_jsonb(sum(coalesce(o.number, o.size))::float8)",
+    AggregationMethod.AVG: "coalesce(to_jsonb(avg(coalesce(o.number, o.size))::float8), to_jsonb(to_char("
+    "make_interval(secs => round(avg(o.clock), 3)::float8), 'HH24:MI:SS.MS') || 'Z'))",
+    AggregationMethod.MIN: "coalesce(to_jsonb(min(coalesce(o.number, o.size))::float8),"
+    ' to_jsonb(min(o.text collate "C")))',
+    AggregationMethod.MAX: "coalesce(to_jsonb(max(coalesce(o.number, o.size))::float8),"
+    ' to_jsonb(max(o.text collate "C")))',
+    # Not stddev_pop: the same arithmetic as of rollups, so that both give the same to the last digit.
+    AggregationMethod.STDDEV: "to_jsonb(sqrt(greatest(count(o.number) * sum(o.number * o.number)"
+    " - sum(o.number) * sum(o.number), 0) / nullif(count(o.number)::numeric * count(o.number), 0))::float8)",
+    AggregationMethod.SUMSQ: "to_jsonb(sum(o.number * o.number)::float8)",
+}
+_SLOTS: Final = ("keys", "attributes", "owners", "origins", "endings", "since", "until")
+_COUNTS: Final = frozenset({AggregationMethod.TOTAL_COUNT, AggregationMethod.DISTINCT_COUNT})
+
+_LENGTH: Final[LiteralString] = (
+    "make_interval(months => %(months)s::int, days => %(days)s::int, secs => %(seconds)s::float8)"
+)
+# The period of an instance as (begins, ends).
+_WHOLE: Final[LiteralString] = "cross join lateral (select w.origin as begins, w.ending as ends) p"
+_FIXED: Final[LiteralString] = (
+    f"cross join lateral (select date_bin({_LENGTH}, i.place, w.origin) as begins) b"
+    f" cross join lateral (select b.begins, timezone('UTC', timezone('UTC', b.begins) + {_LENGTH}) as ends) p"
+)
+# Months differ in length: the mean length gives the number of the period but for one up or down, and the calendar
+# decides. All borders are counted from the origin: a month after 31 January is the last of February, two are 31 March.
+_CALENDAR: Final[LiteralString] = f"""
+     cross join lateral (
+        select max(timezone('UTC', c.begins)) as begins, max(timezone('UTC', timezone('UTC', w.origin) +
+               (c.number + 1) * {_LENGTH})) as ends
+          from (select n as number, timezone('UTC', w.origin) + n * {_LENGTH} as begins
+                  from generate_series(
+                       floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int - 1,
+                       floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int + 1) n) c
+         where timezone('UTC', c.begins) <= i.place) p
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """Periods by the number of their entity; ``is_lasting``: no instance that they are of expires by itself."""
+
+    periods: dict[int, list[AggregatedPeriod]]
+    is_lasting: bool
+
+
+async def aggregate(
+    connection: AsyncConnection,
+    terms: TermIds,
+    aggregation: Aggregation,
+    series: Sequence[Series],
+    values: Mapping[str, Any],
+    axis: LiteralString,
+) -> Aggregated:
+    """The periods of ``series`` by entity; attributes in their order, then time. The transaction has one snapshot.
+
+    ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
+    the bounds of the range. Raises :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
+    no numbers any more.
+    """
+    try:
+        rows, is_lasting = await _rows(connection, aggregation, series, values, axis)
+    except NumericValueOutOfRange as exc:
+        raise BadRequestData("The values are too large for this method of aggregation") from exc
+    if len(rows) > MAX_PERIODS:
+        raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
+    names = await terms.names({row[1] for row in rows} | {row[2] for row in rows})
+    result: dict[int, list[AggregatedPeriod]] = {}
+    for row in rows:
+        result.setdefault(row[0], []).append(_from_row(row, names))
+    return Aggregated(result, is_lasting)
+
+
+async def _rows(
+    connection: AsyncConnection,
+    aggregation: Aggregation,
+    series: Sequence[Series],
+    values: Mapping[str, Any],
+    axis: LiteralString,
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Rows of periods in their order, and whether nothing of what they are of expires."""
+    period = aggregation.period
+    places = {
+        **values,
+        **columns_of(series),
+        "owners": [item.owner for item in series],
+        "origins": [None] * len(series),
+        "endings": [None] * len(series),
+    }
+    source = _source(series, newest=values.get("last_n") is not None).replace("AXIS", axis)
+    start, end = _given(values["start"]), _given(values["end"])
+    borders: dict[int, tuple[datetime | None, datetime | None]] = {}
+    if start is None or (end is None and period.is_whole_range):
+        extents = await (await connection.execute(_EXTENT.replace("SOURCE", source), places)).fetchall()
+        borders = {owner: (first, last) for owner, first, last in extents}
+    nothing = (None, None)
+    places["origins"] = [start or borders.get(owner, nothing)[0] for owner in places["owners"]]
+    places["endings"] = [end or borders.get(owner, nothing)[1] for owner in places["owners"]]
+    places |= _length(period) | {"limit": MAX_PERIODS + 1}
+    rows: list[tuple[Any, ...]] = []
+    if values.get("last_n") is None and not is_bounded(series):
+        rows, left = await _from_rollups(connection, aggregation, places, axis)
+        if left is places:
+            rows, left = await _from_plain_numbers(connection, aggregation, places, axis)
+        places = left
+    is_lasting = True
+    if places["keys"]:
+        found = await (await connection.execute(_statement(aggregation, source), places)).fetchall()
+        is_lasting = all(row[-1] for row in found)
+        rows += [(*row[:6], *_typed(row[6:-1], aggregation)) for row in found]
+        rows.sort(key=lambda row: row[:5])
+    return rows, is_lasting
+
+
+async def _from_rollups(
+    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
+) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+    """The rows that rollups can tell, and what is left to ask the instances themselves (of ``places``)."""
+    if axis != "observed_at" or not places["only_observed"] or places["known_at"] != "infinity":
+        return [], places
+    start = _given(places["start"])
+    if start is None or not may_tell(aggregation, start):
+        return [], places
+    end = _given(places["end"])
+    where = cuts(aggregation, start, end, await read_state(connection))
+    if where is None:
+        return [], places
+    values = places | cut_values(where)
+    noted = await (await connection.execute(NOTED, values)).fetchall()
+    ends = ends_of(where, start, end)
+    statement = rollup_statement(where, _cut(aggregation.period), aggregation, ends, noted=bool(noted))
+    # Planned for its values where instances are read, so that only partitions of their time are looked at.
+    prepare = False if noted or any(ends) else None
+    found = await (await connection.execute(statement, values | noted_values(noted), prepare=prepare)).fetchall()
+    mixed = {row[:2] for row in found if row[-1]}
+    if mixed:  # the instances can tell more, where they are there
+        rows = await (await connection.execute(RETIRED, values)).fetchall()
+        mixed.difference_update(tuple(row) for row in rows)
+    told = [row[:-1] for row in found if row[:2] not in mixed and row[-1] < 2]
+    return told, _only(places, mixed)
+
+
+async def _from_plain_numbers(
+    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
+) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+    """The rows of attributes that are all plain numbers, and what is left to ask (of ``places``)."""
+    slots = list(zip(places["owners"], places["attributes"], strict=True))
+    if not can_tell(aggregation.period) or len(set(slots)) < len(slots):  # several lives may share a period
+        return [], places
+    # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
+    statement = plain_statement(aggregation, axis)
+    found = await (await connection.execute(statement, places, prepare=False)).fetchall()
+    left = {row[:2] for row in found if not row[-1]}
+    told = sorted((row[:-1] for row in found if row[:2] not in left), key=lambda row: row[:5])
+    return told, _only(places, left)
+
+
+def _only(places: dict[str, Any], slots: Collection[tuple[int, int]]) -> dict[str, Any]:
+    """``places`` without what is not of these ``slots`` (owner, attribute)."""
+    kept = [slot in slots for slot in zip(places["owners"], places["attributes"], strict=True)]
+    return places | {name: list(compress(places[name], kept)) for name in _SLOTS}
+
+
+def _cut(period: Period) -> LiteralString:
+    return _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
+
+
+def _source(series: Sequence[Series], *, newest: bool) -> LiteralString:
+    """The instances as ``i``, each with what belongs to its entity as ``w``; AXIS is still to be set."""
+    source = _SOURCE + BELIEVED + NOT_EXPIRED + (_WITHIN if is_bounded(series) else "")
+    return _RANKED.replace("SOURCE", source + _NEWEST + ") i ") if newest else source + ") i "
+
+
+def _statement(aggregation: Aggregation, source: LiteralString) -> LiteralString:
+    cut = _cut(aggregation.period)
+    results = ", ".join([_METHODS[method] for method in aggregation.methods])
+    return (
+        "select w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends, "
+        + results
+        + ", bool_and(i.detail ->> 'expiresAt' is null)"
+        + source
+        + cut
+        + _OPERANDS
+        + " group by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins, p.ends"
+        + " order by w.owner, i.attribute_id, i.dataset_id, i.kind, p.begins limit %(limit)s"
+    )
+
+
+def _given(bound: str) -> datetime | None:
+    return None if bound.endswith("infinity") else datetime.fromisoformat(bound)
+
+
+def _length(period: Period) -> dict[str, Any]:
+    return {
+        "months": period.months,
+        "days": period.days,
+        "seconds": period.microseconds / 1e6,
+        "mean_seconds": period.seconds,
+    }
+
+
+def _from_row(row: tuple[Any, ...], names: Mapping[int, str]) -> AggregatedPeriod:
+    _, attribute_id, dataset_id, kind, begins, ends = row[:6]
+    return AggregatedPeriod(
+        attribute=names[attribute_id],
+        dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
+        kind=KIND_NAME[kind],
+        start=begins.astimezone(UTC),
+        end=ends.astimezone(UTC),
+        values=row[6:],
+    )
+
+
+def _typed(results: Sequence[Any], aggregation: Aggregation) -> Iterator[Any]:
+    """Results of JSON as those of numbers are: all but counts are floats."""
+    for method, value in zip(aggregation.methods, results, strict=True):
+        yield float(value) if type(value) is int and method not in _COUNTS else value

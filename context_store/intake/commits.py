@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Committing batches of readings: history, current state and change events in one transaction.
+
+The rules of time: the current value is the newest by ``observedAt``; a late reading goes to history only; the same
+reading again changes nothing; another value for a moment already known is a correction, kept beside the first, and
+becomes current when that moment is the newest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, LiteralString
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+
+from broker.devices.model import Device, device_entity
+from broker.errors import StoreUnavailable
+from broker.intake.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
+from context_store.arrays import bigints, cursor_for_arrays, documents, integers, texts
+from context_store.database import ALL_TENANTS, Database
+from context_store.entities.changes import EntityWriter, creation
+from context_store.events import NOTIFY, insert_updates
+from context_store.history.corrections import past_rows, supersede
+from context_store.history.partitions import Partitions
+from context_store.history.terms import TermIds
+from context_store.history.versions import mark
+from context_store.intake.batch import EntityState, ReadingBatch, known_slots
+from context_store.intake.quarantine import insert_quarantined
+
+# The present values of the attributes that a batch touches, locked in one order against other writers.
+_LOCK: Final[LiteralString] = """
+    select e.entity_key, e.tenant_id, e.id, e.look_until, w.attribute, (e.document -> w.attribute)::text
+      from (select tenant_id, entity_key, id, look_until, document from entity
+             where (tenant_id, id) in (select * from unnest(%(tenant_ids)b::int[], %(ids)b::text[]))
+             order by tenant_id, id for no key update) as e
+      join unnest(%(wanted_tenants)b::int[], %(wanted_ids)b::text[], %(wanted)b::text[])
+           as w (tenant_id, id, attribute) on w.tenant_id = e.tenant_id and w.id = e.id
+"""
+
+# Replace the attributes named in each patch.
+_UPDATE: Final[LiteralString] = """
+    update entity as e set document = e.document || p.patch::jsonb, modified_at = %(now)s
+      from unnest(%(keys)b::bigint[], %(patches)b::text[]) as p (entity_key, patch)
+     where e.entity_key = p.entity_key
+"""
+
+_OLDEST: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class PostgresReadingStore:
+    """The :class:`~broker.intake.readings.ReadingStore` on PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        terms: TermIds,
+        history: Partitions,
+        writer: EntityWriter,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._terms = terms
+        self._history = history
+        self._writer = writer
+        self._clock = clock
+
+    async def commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
+        """See :class:`~broker.intake.readings.ReadingStore`."""
+        try:
+            # What is there already was looked for, where it can be. Should it be there nevertheless, once more.
+            with contextlib.suppress(psycopg.errors.UniqueViolation):
+                return await self._commit(observations, quarantined, repeats=False)
+            return await self._commit(observations, quarantined, repeats=True)
+        except (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as exc:
+            if isinstance(exc, psycopg.errors.CheckViolation) and exc.diag.constraint_name is None:
+                # A day's partition of change events is missing: nothing is wrong with the readings, they can wait.
+                raise StoreUnavailable(str(exc).splitlines()[0]) from exc
+            raise UnstorableBatch(str(exc).splitlines()[0]) from exc
+
+    async def _commit(
+        self, observations: list[Observation], quarantined: list[Quarantined], *, repeats: bool
+    ) -> CommitSummary:
+        now = self._clock()
+        wanted = _Wanted(observations)
+        term_ids = await self._terms.resolve(wanted.names)
+        await self._history.ensure({o.observed_at for o in observations})
+        async with self._database.transaction(ALL_TENANTS, marks_itself=True) as connection:
+            entities = await self._load(connection, wanted, now)
+            past = await past_rows(connection, known_slots(observations, entities, term_ids))
+            batch = ReadingBatch(entities, term_ids, past, now)
+            for observation in observations:
+                batch.add(observation)
+            await self._write(connection, batch, now, repeats=repeats)
+            if quarantined:
+                await insert_quarantined(connection, quarantined)
+        fates = batch.fates
+        return CommitSummary(
+            fates.total(),
+            fates["current"],
+            fates["late"],
+            fates["repeated"],
+            fates["corrections"],
+            len(quarantined),
+            fates["missing"],
+        )
+
+    async def _write(self, connection: AsyncConnection, batch: ReadingBatch, now: datetime, *, repeats: bool) -> None:
+        async with connection.pipeline():
+            await batch.numbers.insert(connection, now, repeats=repeats)
+            await batch.others.insert(connection, now)
+            await supersede(connection, list(batch.superseded), now)
+            batch.fold()
+            keys, patches = batch.patches()
+            if keys:
+                columns = {"keys": bigints(keys), "patches": documents(patches), "now": now}
+                await cursor_for_arrays(connection).execute(_UPDATE, columns)
+                events = batch.events
+                await insert_updates(connection, [e[0] for e in events], [e[1] for e in events], [e[2] for e in events])
+            if batch.has_unseen:
+                await mark(connection, batch.keys() - set(keys))
+
+    async def _load(
+        self, connection: AsyncConnection, wanted: _Wanted, now: datetime
+    ) -> dict[tuple[int, str], EntityState]:
+        entities = await _lock(connection, wanted.attributes)
+        missing = sorted(place for place in wanted.attributes if place not in entities)
+        for place in missing:
+            device = wanted.devices[place]
+            change = creation(device_entity(device, now))
+            await self._writer.write(connection, place[0], None, change, source=device.key, now=now)
+        if missing:
+            await connection.execute(NOTIFY)
+            entities.update(await _lock(connection, {place: wanted.attributes[place] for place in missing}))
+        return entities
+
+
+class _Wanted:
+    """What a batch needs to know before it is decided: ``attributes`` of entities (by tenant and id), a device that
+    feeds each, and the ``names`` that history needs numbers for."""
+
+    def __init__(self, observations: list[Observation]) -> None:
+        self.attributes: dict[tuple[int, str], dict[str, None]] = {}
+        self.devices: dict[tuple[int, str], Device] = {}
+        self.names: set[str] = set()
+        for device, _, values, missing, _ in observations:
+            place = (device.tenant_id, device.entity_id)
+            attributes = self.attributes.get(place)
+            if attributes is None:
+                attributes = self.attributes[place] = {}
+                self.devices[place] = device
+            self.names.add(device.key)
+            for mapping, _ in (*values, *missing) if missing else values:
+                attributes[mapping.attribute] = None
+                self.names.update((mapping.attribute, mapping.dataset))
+
+
+async def _lock(
+    connection: AsyncConnection, wanted: dict[tuple[int, str], dict[str, None]]
+) -> dict[tuple[int, str], EntityState]:
+    pairs = [(*place, attribute.encode()) for place, attributes in wanted.items() for attribute in attributes]
+    tenants, ids, attributes = zip(*pairs, strict=True) if pairs else ((), (), ())
+    parameters = {
+        "tenant_ids": integers([place[0] for place in wanted]),
+        "ids": documents([place[1].encode() for place in wanted]),
+        "wanted_tenants": integers(tenants),
+        "wanted_ids": texts(ids),
+        "wanted": documents(attributes),
+    }
+    cursor = cursor_for_arrays(connection)
+    await cursor.execute(_LOCK, parameters)
+    entities: dict[tuple[int, str], EntityState] = {}
+    for key, tenant_id, entity_id, look_until, attribute, slot in await cursor.fetchall():
+        place = (tenant_id, entity_id)
+        if place not in entities:
+            entities[place] = EntityState(key, tenant_id, look_until)
+        entities[place].load(attribute, orjson.loads(slot) if slot is not None else None)
+    return entities
