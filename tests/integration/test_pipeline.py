@@ -20,6 +20,7 @@ from broker.intake.readings import CommitSummary, Observation, Quarantined, Unst
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
 from context_store.devices.registry import CachedDeviceDirectory
+from context_store.intake.quarantine import QuarantineFilter
 from ingest.client import MqttAddress
 from ingest.pipeline import Pipeline
 from support.hub import hub_for
@@ -159,7 +160,7 @@ async def test_a_reading_the_database_refuses_is_set_aside_and_its_neighbours_ar
         await asyncio.to_thread(device.publish, reading(3))
         assert await asyncio.to_thread(device.flush, 10) == 0
         assert await count(hub, "attribute_instance") == 2
-        entries = await hub.quarantine.page(1)
+        entries = await hub.quarantine.page(1, QuarantineFilter())
         assert [(entry.reason, entry.device_key) for entry in entries] == [("refused_by_store", "gauge")]
     assert [answer["status"] for answer in device.quarantined] == ["quarantined"]
     device.close()

@@ -20,9 +20,14 @@ class CutProxy:
         self.port = 0
         self.cuts = 0
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a connection to break."""
+        return bool(self._writers)
+
     def cut(self) -> None:
         """Break all connections there are; what was under way is lost."""
-        self.cuts += len(self._writers) > 0
+        self.cuts += self.is_used
         for writer in self._writers:
             writer.transport.abort()
 
