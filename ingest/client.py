@@ -92,6 +92,7 @@ class MqttClient:
         client.on_message = self._on_message
         client.on_socket_register_write = self._on_register_write
         client.on_socket_unregister_write = self._on_unregister_write
+        client.on_socket_close = self._on_socket_close
         return client
 
     @property
@@ -228,6 +229,10 @@ class MqttClient:
         if self._socket is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._loop.remove_writer(self._socket)
+
+    def _on_socket_close(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
+        """While it is still open: the next connection may get its number, and the event loop knows sockets by that."""
+        self._detach()
 
     def _on_connect(
         self, client: mqtt.Client, userdata: Any, flags: mqtt.ConnectFlags, reason: ReasonCode, properties: Any
