@@ -43,6 +43,7 @@ class BurstClient(mqtt.Client):
         self._on_plain_publish = on_plain_publish
         self._unread = b""
         self._handed: bytes | None = None
+        self.is_drained = False  # whether the last read_burst found nothing more, in the socket or in TLS
 
     def reconnect(self) -> MQTTErrorCode:
         """As paho's; what the last connection left is forgotten."""
@@ -54,9 +55,11 @@ class BurstClient(mqtt.Client):
         try:
             received = super()._sock_recv(_READ_BYTES)
         except BlockingIOError:
+            self.is_drained = True
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         except OSError:
             received = b""
+        self.is_drained = False
         if not received:
             return self.loop_read()  # paho meets the end itself, and tells on_disconnect
         unread = self._unread + received if self._unread else received
@@ -70,11 +73,6 @@ class BurstClient(mqtt.Client):
             position = end
         self._unread = unread[position:]
         return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    def has_more(self) -> bool:
-        """Whether TLS holds bytes that it has read already: the event loop cannot see them."""
-        pending = getattr(self.socket(), "pending", None)
-        return pending is not None and pending() > 0
 
     def acknowledge(self, mids: Iterable[int]) -> None:
         """Queue PUBACKs (success) for the packets ``mids``, to be sent together."""

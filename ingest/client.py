@@ -33,6 +33,7 @@ from ingest.topics import TOPIC_FILTERS, TOPIC_PREFIX
 log = structlog.get_logger(__name__)
 
 _RECONNECT_MAX_S: Final = 5.0
+_BURSTS: Final = 16  # read at once before others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class MqttClient:
         self._unacknowledged = 0  # messages of the present connection
         self._held = 0  # messages given out and not acknowledged, of lost connections too
         self._paused = False
+        self._reads_on = False
         self._socket: Any = None
         self._lost = asyncio.Event()
         self.generation = 0
@@ -189,15 +191,28 @@ class MqttClient:
         self._detach()
 
     def _read(self) -> None:
-        more = True
-        while more and not self._paused:
+        """Read until nothing is left: uvloop tells once of a connection that was reset, and never again."""
+        for _ in range(_BURSTS):
+            if self._paused or self._socket is None:
+                return
             if self._client.read_burst() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose()
                 return
-            more = self._client.has_more()
-            if self._unacknowledged > self._receive_maximum:
-                self._paused = True
-                self._loop.remove_reader(self._socket)
+            if self._client.is_drained:
+                return
+            self._pause_if_much_is_held()
+        if not self._reads_on:
+            self._reads_on = True
+            self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reads_on = False
+        self._read()
+
+    def _pause_if_much_is_held(self) -> None:
+        if self._unacknowledged > self._receive_maximum and self._socket is not None:
+            self._paused = True
+            self._loop.remove_reader(self._socket)
 
     def _write(self) -> None:
         if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -216,19 +231,18 @@ class MqttClient:
 
     def _detach(self) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._loop.remove_reader(self._socket)
-                self._loop.remove_writer(self._socket)
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
             self._socket = None
 
     def _on_register_write(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
         if self._socket is not None:
-            self._loop.add_writer(self._socket, self._write)
+            with contextlib.suppress(RuntimeError):  # uvloop has given up a socket that failed; reading meets its end
+                self._loop.add_writer(self._socket, self._write)
 
     def _on_unregister_write(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
         if self._socket is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._socket)
 
     def _on_socket_close(self, client: mqtt.Client, userdata: Any, sock: Any) -> None:
         """While it is still open: the next connection may get its number, and the event loop knows sockets by that."""
