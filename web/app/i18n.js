@@ -73,6 +73,12 @@ export function t(key, slots = {}) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in slots ? String(slots[name]) : whole));
 }
 
+/** The name in the language in use. @param {{ ja?: string, en?: string }|null|undefined} names */
+export function nameIn(names) {
+  if (!names) return "";
+  return (language() === "ja" ? names.ja : names.en) ?? names.ja ?? names.en ?? "";
+}
+
 // Storage may be forbidden by the browser's settings; the page then simply forgets the choice.
 function readStorage() {
   try {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people have to deal with: open alarms by river, with buttons to acknowledge and to shelve.
 
-import { actionsOf, formFor } from "./alarm_form.js";
+import { actionButtons, focusIn } from "./alarm_form.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import { formatTime } from "./format.js";
-import { language, t } from "./i18n.js";
+import { nameIn, t } from "./i18n.js";
 import { stageName, stageOf } from "./stages.js";
 import { stageBadge, stageSymbol } from "./symbols.js";
 
@@ -24,14 +24,14 @@ export function createIncidentsView(store, page, act) {
   byId("incidents").append(message, list);
   /** @type {Map<string, { item: HTMLLIElement, look: string }>} */
   const items = new Map();
-  /** The alarm whose form is open: what is typed must not be lost when news arrive. */
-  let asking = "";
+  const forms = { list: () => byId("incidents"), act, redraw: () => render(store.get()) };
 
   /** @param {Incident} incident @param {PageState} state */
   function itemOf(incident, state) {
     const entry = items.get(incident.incidentId) ?? { item: el("li", { class: "incident" }), look: "" };
     items.set(incident.incidentId, entry);
     const look = JSON.stringify([state.lang, incident, [...state.stages.keys()]]);
+    // What is typed must not be lost when news arrive.
     if (entry.look !== look && !entry.item.querySelector("form")) {
       const focus = focusIn(entry.item);
       const rows = incident.alarms.filter(isOpen).map((alarm) => row(alarm, state));
@@ -56,47 +56,8 @@ export function createIncidentsView(store, page, act) {
       buttons,
     );
     line.style.setProperty("--stage", stage.colour);
-    for (const action of actionsOf(alarm)) {
-      const label = `${t(`alarm_${action}`)}: ${nameIn(alarm.stationName)} ${stageName(stage)}`;
-      const button = el("button", { type: "button", "aria-label": label }, t(`alarm_${action}`));
-      button.dataset.action = action;
-      button.dataset.alarm = alarm.alarmId;
-      button.addEventListener("click", () => ask(line, alarm, action));
-      buttons.append(button);
-    }
+    buttons.append(...actionButtons(alarm, `${nameIn(alarm.stationName)} ${stageName(stage)}`, line, forms));
     return line;
-  }
-
-  /** @param {HTMLLIElement} line @param {Alarm} alarm @param {AlarmAction} action */
-  function ask(line, alarm, action) {
-    line.querySelector("form")?.remove();
-    asking = alarm.alarmId;
-    const { form, first, read, complain } = formFor(action);
-    const close = () => {
-      form.remove();
-      asking = "";
-      render(store.get());
-      const button = `[data-alarm="${CSS.escape(alarm.alarmId)}"]`;
-      const drawn = byId("incidents");
-      (drawn.querySelector(`${button}[data-action="${action}"]`) ?? drawn.querySelector(button))?.focus();
-    };
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      const body = read();
-      if (!body) return;
-      try {
-        await act(alarm.alarmId, action, body);
-        close();
-      } catch (error) {
-        complain(error instanceof Error ? error.message : String(error));
-      }
-    });
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-    });
-    form.querySelector("[data-cancel]")?.addEventListener("click", close);
-    line.append(form);
-    first.focus();
   }
 
   /** @param {PageState} state */
@@ -110,7 +71,6 @@ export function createIncidentsView(store, page, act) {
     }
     setText(message, state.incidentsLink === "lost" ? t("incidentsUnknown") : "");
     message.hidden = message.textContent === "";
-    if (asking && !byId("incidents").querySelector("form")) asking = "";
   }
 
   store.subscribe((state, changed) => {
@@ -143,16 +103,4 @@ function stateText(alarm, now) {
   if (alarm.unstable) parts.push(t("alarmUnstable"));
   if (alarm.escalation > 0 && alarm.status === "open") parts.push(t("alarmEscalated", { count: alarm.escalation }));
   return parts.join(" · ");
-}
-
-/** @param {{ ja?: string, en?: string }} names */
-function nameIn(names) {
-  return (language() === "ja" ? names.ja : names.en) ?? names.ja ?? names.en ?? "";
-}
-
-/** @param {Element} item  a selector of the button that has the focus, to find it again after a redraw */
-function focusIn(item) {
-  const active = document.activeElement;
-  if (!active || !item.contains(active) || !(active instanceof HTMLElement) || !active.dataset.alarm) return "";
-  return `[data-alarm="${CSS.escape(active.dataset.alarm)}"][data-action="${active.dataset.action}"]`;
 }

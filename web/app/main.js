@@ -5,13 +5,14 @@ import { createAlertsFeed } from "./alerts_feed.js";
 import { createAlertsView, createAnnouncer } from "./alerts_view.js";
 import { createDetailView } from "./detail_view.js";
 import { byId, prefersReducedMotion } from "./dom.js";
-import { preferredLanguage, useLanguage } from "./i18n.js";
+import { language, preferredLanguage, useLanguage } from "./i18n.js";
 import { createIncidentsFeed } from "./incidents_feed.js";
 import { createIncidentsView } from "./incidents_view.js";
 import { createLinkView } from "./link_view.js";
 import { arrangeStations, createListView } from "./list_view.js";
 import { createMapView } from "./map_view.js";
 import { showNav } from "./nav.js";
+import { addLanguages } from "./shell.js";
 import { keyOf } from "./stages.js";
 import { createStationsFeed } from "./stations_feed.js";
 import { createStore } from "./store.js";
@@ -83,14 +84,11 @@ function firstRange({ expectedIntervalSeconds }) {
   return expectedIntervalSeconds !== null && expectedIntervalSeconds < 30 ? "1h" : "24h";
 }
 
-/** @param {string} lang @param {boolean} remember */
-async function setLanguage(lang, remember) {
-  await useLanguage(lang, remember);
-  showNav(byId("nav"));
-  store.set({ lang });
-}
-
 async function start() {
+  addLanguages(() => {
+    showNav(byId("nav"));
+    store.set({ lang: language() });
+  });
   await useLanguage(preferredLanguage(), false);
   showNav(byId("nav"));
   const feed = createStationsFeed(store);
@@ -102,10 +100,7 @@ async function start() {
   createAlertsView(store, page);
   const incidents = createIncidentsFeed(store);
   createIncidentsView(store, page, incidents.act);
-  for (const button of document.querySelectorAll("button[data-lang]")) {
-    button.addEventListener("click", () => void setLanguage(button.getAttribute("data-lang") ?? "ja", true));
-  }
-  store.set({ lang: preferredLanguage() });
+  store.set({ lang: language() });
 
   let mapAsked = false;
   store.subscribe((state, changed) => {

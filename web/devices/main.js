@@ -2,10 +2,11 @@
 // Puts the page of devices together.
 
 import { byId, setText } from "../app/dom.js";
-import { preferredLanguage, t, textsFrom, useLanguage } from "../app/i18n.js";
+import { t } from "../app/i18n.js";
+import { ask, guarded, on, openPage, say, tell } from "../staff/page.js";
 import { hideAccess, showAccess, showDecode, showDevice } from "./chosen.js";
 import { createForm } from "./form.js";
-import { Refusal, ask, pathOf, useToken } from "./hub.js";
+import { pathOf } from "./hub.js";
 import { showList } from "./list.js";
 
 const PAGE = 200; // devices
@@ -13,36 +14,6 @@ const REFRESH = 10000; // milliseconds
 
 const shown = { devices: [], next: null, chosen: null, limit: PAGE };
 let detail = null;
-
-/** Does `work`; what goes wrong is told above everything. @param {() => Promise<void>} work */
-async function guarded(work) {
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    tell(error instanceof Refusal || !(error instanceof TypeError || error?.name === "TimeoutError")
-      ? error.message
-      : t("unreachable"));
-    if (error instanceof Refusal && error.needsToken) askForToken();
-    return false;
-  }
-}
-
-/** @param {string} text */
-function tell(text) {
-  setText(byId("fault"), text);
-  byId("fault").hidden = !text;
-}
-
-/** @param {string} text  what was done */
-function say(text) {
-  setText(byId("said"), text);
-}
-
-function askForToken() {
-  byId("sign-in").hidden = false;
-  byId("token").focus();
-}
 
 async function load() {
   const query = new URLSearchParams({ limit: String(shown.limit) });
@@ -104,24 +75,8 @@ async function maintain() {
   await afterChange(t("done", { id: detail.id }));
 }
 
-/** @param {string} id @param {string} event @param {() => Promise<void>} work */
-function on(id, event, work) {
-  byId(id).addEventListener(event, (/** @type {Event} */ happened) => {
-    happened.preventDefault();
-    tell("");
-    say("");
-    void guarded(work);
-  });
-}
-
 function bind(form) {
   on("register", "submit", () => register(form));
-  on("sign-in", "submit", async () => {
-    useToken(byId("token").value.trim());
-    byId("token").value = "";
-    byId("sign-in").hidden = true;
-    say(t("tokenKept"));
-  });
   on("new-password", "click", async () => {
     if (!confirm(t("confirmNew", { id: detail.id }))) return;
     const answer = await ask("PUT", pathOf(detail.id, "credential"), {});
@@ -149,17 +104,14 @@ function bind(form) {
   });
 }
 
-for (const button of document.querySelectorAll("button[data-lang]"))
-  button.addEventListener("click", async () => {
-    await useLanguage(button.getAttribute("data-lang") ?? "ja", true);
-    document.title = `Minamo ${t("title")}`;
+await openPage(
+  "title",
+  () => {
     showList(shown, choose);
     if (detail) showDevice(detail);
-  });
-
-textsFrom(new URL("i18n/", import.meta.url));
-await useLanguage(preferredLanguage(), false);
-document.title = `Minamo ${t("title")}`;
+  },
+  new URL("i18n/", import.meta.url),
+);
 await guarded(async () => {
   const { models } = await ask("GET", "api/v1/device-models");
   bind(createForm(models));

@@ -2,14 +2,15 @@
 // What all pages of staff have in common: languages, links, the token, what went wrong and what was done, a drill's mark.
 
 import { byId, el, setText } from "../app/dom.js";
-import { language, preferredLanguage, t, textsFrom, useLanguage } from "../app/i18n.js";
+import { nameIn, preferredLanguage, t, textsFrom, useLanguage } from "../app/i18n.js";
 import { showNav } from "../app/nav.js";
+import { addShell } from "../app/shell.js";
 import { Refusal, ask, askFor, useToken } from "../devices/hub.js";
 
 export const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
 
 /**
- * Begins a page: texts, links, language buttons, sign-in.
+ * Begins a page: texts, links, language buttons, sign-in. Before it, nothing but the page's own parts is there.
  * @param {string} title  key of its title
  * @param {() => void} redraw  called when the language has changed
  * @param {...URL} texts  where the page has texts of its own
@@ -21,15 +22,12 @@ export async function openPage(title, redraw, ...texts) {
     showNav(byId("nav"));
     markDrill();
   };
+  addShell(() => {
+    show();
+    redraw();
+  });
   await useLanguage(preferredLanguage(), false);
   show();
-  for (const button of document.querySelectorAll("button[data-lang]")) {
-    button.addEventListener("click", async () => {
-      await useLanguage(button.getAttribute("data-lang") ?? "ja", true);
-      show();
-      redraw();
-    });
-  }
   on("sign-in", "submit", async () => {
     useToken(byId("token").value.trim());
     byId("token").value = "";
@@ -120,12 +118,6 @@ export function poll(pause, load, onLink) {
   return turn;
 }
 
-/** @param {{ ja?: string, en?: string }|null|undefined} names */
-export function nameIn(names) {
-  if (!names) return "";
-  return (language() === "ja" ? names.ja : names.en) ?? names.ja ?? names.en ?? "";
-}
-
 /**
  * Saves text as a file of the person's.
  * @param {string} name @param {string} text @param {string} type
@@ -136,4 +128,4 @@ export function save(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-export { ask, askFor };
+export { ask, askFor, nameIn };

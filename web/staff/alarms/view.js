@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Open incidents: where, how high, since when, who has acknowledged, who was told, and the buttons.
 
-import { actionsOf, formFor } from "../../app/alarm_form.js";
+import { actionButtons, focusIn } from "../../app/alarm_form.js";
 import { arrange, byId, el, setText } from "../../app/dom.js";
 import { formatAge, formatDuration, formatTime, formatValue } from "../../app/format.js";
 import { t } from "../../app/i18n.js";
@@ -22,6 +22,7 @@ export function createView(hub) {
   const opened = new Set(); // alarms whose details are open
   /** @type {any} */
   let state = null;
+  const forms = { list: () => byId("incident-list"), act: hub.act, redraw: () => show(state) };
 
   /** @param {any} known */
   function show(known) {
@@ -90,15 +91,8 @@ export function createView(hub) {
       details(alarm),
     );
     line.style.setProperty("--stage", stage.colour);
-    for (const action of actionsOf(alarm)) {
-      const label = `${t(`alarm_${action}`)}: ${nameIn(alarm.stationName)} ${stageName(stage)}`;
-      const kind = action === "acknowledge" ? "primary" : "";
-      const button = el("button", { type: "button", class: kind, "aria-label": label }, t(`alarm_${action}`));
-      button.dataset.action = action;
-      button.dataset.alarm = alarm.alarmId;
-      button.addEventListener("click", () => ask(line, alarm, action));
-      buttons.append(button);
-    }
+    const what = `${nameIn(alarm.stationName)} ${stageName(stage)}`;
+    buttons.append(...actionButtons(alarm, what, line, forms));
     return line;
   }
 
@@ -195,36 +189,6 @@ export function createView(hub) {
     return el("li", {}, el("time", {}, formatTime(new Date(step.at), state.now)), ` ${t(`step_${step.kind}`)} `, el("span", {}, stage), value, by ? el("span", { class: "soft" }, ` ${by}`) : null);
   }
 
-  /** @param {HTMLElement} line @param {any} alarm @param {string} action */
-  function ask(line, alarm, action) {
-    line.querySelector("form")?.remove();
-    const { form, first, read, complain } = formFor(/** @type {any} */ (action));
-    const close = () => {
-      form.remove();
-      show(state);
-      const button = `[data-alarm="${CSS.escape(alarm.alarmId)}"]`;
-      const list = byId("incident-list");
-      (list.querySelector(`${button}[data-action="${action}"]`) ?? list.querySelector(button))?.focus();
-    };
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      const body = read();
-      if (!body) return;
-      try {
-        await hub.act(alarm.alarmId, action, body);
-        close();
-      } catch (error) {
-        complain(error instanceof Error ? error.message : String(error));
-      }
-    });
-    form.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
-    });
-    form.querySelector("[data-cancel]")?.addEventListener("click", close);
-    line.append(form);
-    first.focus();
-  }
-
   return { show };
 }
 
@@ -234,14 +198,6 @@ function trendWords(change, unit) {
   const steady = unit === "MTR" ? 0.02 : Infinity;
   const words = Math.abs(change) < steady ? "trendSteady" : change > 0 ? "trendRising" : "trendFalling";
   return t(words, { value: formatValue(change, unit, { sign: true }) });
-}
-
-/** Finds again what has the focus after a redraw. @param {Element} node */
-function focusIn(node) {
-  const active = document.activeElement;
-  if (!(active instanceof HTMLElement) || !node.contains(active)) return "";
-  if (active.dataset.alarm) return `[data-alarm="${CSS.escape(active.dataset.alarm)}"][data-action="${active.dataset.action}"]`;
-  return active.dataset.details ? `[data-details="${CSS.escape(active.dataset.details)}"]` : "";
 }
 
 /** The sentence above everything. @param {any} known */
