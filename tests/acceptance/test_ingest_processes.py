@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several ingest processes at full load, one of which dies, or whose network is cut: every reading is stored once, and
-the readings of no device change places: each becomes the current one in its turn and has its event."""
+"""Several ingest processes at full load, one of which dies, whose network is cut, or whose broker is restarted or dies:
+every reading is stored once, and the readings of no device change places: each becomes the current one in its turn and
+has its event."""
 
 from __future__ import annotations
 
@@ -57,11 +58,13 @@ class Load:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, "load")
         self._client.username_pw_set(access.username, access.password)
         self._client.max_inflight_messages_set(UNACKNOWLEDGED)
+        self._client.on_publish = self._on_publish
         self._client.connect(access.host, access.port)
         self._most = threading.Condition()
         self._allowed = 0
-        self._enough = False
+        self._enough = self._vanished = False
         self._thread = threading.Thread(target=self._publish_all, daemon=True)
+        self._taken = 0  # by the broker
         self.sent = 0
 
     def __enter__(self) -> Load:
@@ -89,21 +92,35 @@ class Load:
         assert not self._thread.is_alive()
         return self.sent
 
+    def vanish(self) -> None:
+        """Forget what the broker has not taken yet, and never come back."""
+        self._client.disconnect()
+        with self._most:
+            self._enough = self._vanished = True
+            self._most.notify()
+
     def _publish_all(self) -> None:
         while self._goes_on():
-            for sent in [self._publish() for _ in range(UNACKNOWLEDGED)]:
-                sent.wait_for_publish(60)
+            for _ in range(UNACKNOWLEDGED):
+                self._publish()
+            with self._most:  # paho sends again, in its order, what was under way when a connection was lost
+                assert self._most.wait_for(lambda: self._vanished or self._taken >= self.sent, 60)
+
+    def _on_publish(self, *_: object) -> None:
+        with self._most:
+            self._taken += 1
+            self._most.notify()
 
     def _goes_on(self) -> bool:
         with self._most:
             self._most.wait_for(lambda: self._enough or self.sent < self._allowed)
             return not self._enough
 
-    def _publish(self) -> mqtt.MQTTMessageInfo:
+    def _publish(self) -> None:
         turn, device = divmod(self.sent, DEVICES)
         self.sent += 1
         document = {"time": to_text(BEGIN + timedelta(seconds=turn)), "level": 1 + turn % 7 / 100}
-        return self._client.publish(f"minamo/v1/gauge-{device}/readings", orjson.dumps(document), qos=1)
+        self._client.publish(f"minamo/v1/gauge-{device}/readings", orjson.dumps(document), qos=1)
 
 
 @pytest.fixture
@@ -196,3 +213,29 @@ async def test_a_network_that_is_cut_loses_doubles_and_reorders_nothing(hub: Hub
             sent = await asyncio.to_thread(load.stop)
         await check(hub, sent)
         assert proxy.cuts == 3
+
+
+async def test_a_broker_that_is_restarted_loses_doubles_and_reorders_nothing(hub: Hub, mosquitto: Broker) -> None:
+    async with ingest(hub, mosquitto):
+        with Load(mosquitto) as load:
+            for _ in range(2):
+                await some_more(hub, load)
+                await mosquitto.restart()
+            await some_more(hub, load)
+            sent = await asyncio.to_thread(load.stop)
+        await check(hub, sent)
+
+
+async def test_devices_that_send_again_what_a_killed_broker_lost_have_it_stored_once_and_in_order(
+    hub: Hub, mosquitto: Broker
+) -> None:
+    async with ingest(hub, mosquitto):
+        with Load(mosquitto) as load:
+            await some_more(hub, load)
+            mosquitto.kill()
+            load.vanish()
+            await eventually(lambda: mosquitto.restarts > 0, 30)
+        with Load(mosquitto) as again:  # from the first reading on
+            await some_more(hub, again)
+            sent = await asyncio.to_thread(again.stop)
+        await check(hub, sent)

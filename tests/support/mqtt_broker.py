@@ -42,11 +42,22 @@ class Broker:
             self._devices[username] = access
         return self._devices[username]
 
+    @property
+    def restarts(self) -> int:
+        """How often it was started again and answers."""
+        return self.server.supervisor.restarts
+
     def kill(self) -> None:
         """SIGKILL; the supervisor starts it again."""
         pid = self.server.supervisor.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """Have it stop as for an update, which writes what it holds, and wait until it is there again."""
+        restarts = self.restarts
+        assert self.server.supervisor.send_signal(signal.SIGTERM)
+        await eventually(lambda: self.restarts > restarts, 30)
 
 
 @asynccontextmanager
