@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import select
 import ssl
 import time
 from collections.abc import Mapping
@@ -155,6 +156,7 @@ class _Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = lambda *_: self.close("the connection was closed")
         client.on_publish = self._on_publish
+        client.on_socket_close = lambda *_: self._detach()
         client.on_socket_register_write = lambda *_: self._watch_writing()
         return client
 
@@ -212,30 +214,39 @@ class _Connection:
         if self.lost:
             return
         self.lost = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._loop.remove_reader(self._socket)
-                self._loop.remove_writer(self._socket)
+        if (open_socket := self._detach()) is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._client.disconnect()
-                self._socket.close()
+                open_socket.close()
         for future in [self._ready, *self._waiting.values()]:
             if not future.done():
                 future.set_exception(MqttFailure(reason))
         if self._ready.done() and not self._ready.cancelled():
             self._ready.exception()  # perhaps nobody waits for it any more
 
+    def _detach(self) -> Any:
+        """The socket, if it is open, of which the event loop hears no more: another one may get its number."""
+        attached, self._socket = self._socket, None
+        if attached is not None:
+            self._loop.remove_reader(attached)
+            self._loop.remove_writer(attached)
+        return attached
+
     def _read(self) -> None:
+        """Read until nothing is left: uvloop tells once of a connection that was reset, and never again."""
         self.heard_at = time.monotonic()
-        self._survive(self._client.loop_read(_PACKETS_AT_ONCE))
+        for _ in range(_PACKETS_AT_ONCE):
+            if self.lost or not _is_readable(self._socket):
+                return
+            self._survive(self._client.loop_read())
 
     def _write(self) -> None:
         self._survive(self._client.loop_write())
-        if not self.lost and not self._client.want_write():
+        if self._socket is not None and not self._client.want_write():
             self._loop.remove_writer(self._socket)
 
     def _watch_writing(self) -> None:
-        if self._socket is not None and not self.lost and self._client.want_write():
+        if self._socket is not None and self._client.want_write():
             self._loop.add_writer(self._socket, self._write)
 
     def _look_after(self) -> None:
@@ -264,6 +275,17 @@ class _Connection:
             taken.set_exception(MqttFailure(f"the broker refused the message: {reason}", reason.value))
         else:
             taken.set_result(None)
+
+
+def _is_readable(opened: Any) -> bool:
+    """Whether there is something to read, be it the end, in the socket or in its TLS."""
+    if opened is None:
+        return False
+    if isinstance(opened, ssl.SSLSocket) and opened.pending():
+        return True
+    poll = select.poll()
+    poll.register(opened, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class MqttSender:

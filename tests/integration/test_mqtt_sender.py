@@ -6,21 +6,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote
 
 import paho.mqtt.client as mqtt
 import pytest
+import uvloop
 from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.channels.mqtt import MqttOptions, MqttSender
+from adapters.channels.webhook import SendResult
 from support.folders import free_port
 from support.mqtt_broker import Broker
 from support.waiting import eventually
 
 TOPIC = "minamo/v1/gauge/receipts"
 BODY = b'{"type":"Notification","data":[]}'
+CONNACK = b"\x20\x03\x00\x00\x00"
+PUBACK_OF_ANOTHER = b"\x40\x02\xff\xff"
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 HEADERS = {"Content-Type": "application/json", "Minamo-Sequence": "7"}
 
 
@@ -148,6 +155,37 @@ async def test_broker_that_says_nothing_is_given_up() -> None:
     assert (result.ok, result.error) == (False, "no acknowledgement within 0.3 s")
     await left.wait()
     server.close()
+
+
+async def reset_at_the_first_message(listening: socket.socket) -> None:
+    """A broker that acknowledges another message than it gets, and is gone before that can be read."""
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(listening)
+    await loop.sock_recv(connection, 1000)
+    await loop.sock_sendall(connection, CONNACK)
+    await loop.sock_recv(connection, 1000)
+    connection.send(PUBACK_OF_ANOTHER)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    connection.close()
+
+
+async def send_and_be_reset() -> SendResult:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        broker = asyncio.create_task(reset_at_the_first_message(listening))
+        async with MqttSender(timeout_s=30, allow_private=False, allow_loopback=True) as sender:
+            result = await sender.send(f"mqtt://127.0.0.1:{listening.getsockname()[1]}/{TOPIC}", BODY, HEADERS)
+        await broker
+    return result
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_reset_connection_is_a_failure_at_once(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        result = runner.run(send_and_be_reset())
+    assert not result.ok
+    assert result.error is not None
+    assert "no acknowledgement" not in result.error
 
 
 async def test_loopback_is_forbidden_unless_allowed(mosquitto: Broker) -> None:
