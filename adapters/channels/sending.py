@@ -14,7 +14,8 @@ from adapters.channels.mqtt import SCHEMES, MqttOptions, MqttSender, read_target
 from adapters.channels.services import SCHEMES as SERVICE_SCHEMES
 from adapters.channels.services import ServiceOptions, Services
 from adapters.channels.signing import signature_headers
-from adapters.channels.webhook import HttpSender, SendResult, check_url
+from adapters.channels.webhook import HttpSender, SendResult
+from adapters.web.guard import check_url
 from broker.subscriptions.sending import Sending
 
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats

@@ -9,11 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 
-from adapters.web.guard import ForbiddenDestination
+from adapters.web.guard import ForbiddenDestination, check_url
 from adapters.web.http_post import BrokenAnswer, Poster
 
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
@@ -38,15 +37,6 @@ class SendResult:
     def gone(self) -> bool:
         """The receiver says that it will never take this again."""
         return self.status == 410
-
-
-def check_url(url: str) -> None:
-    """Raise :class:`ForbiddenDestination` unless ``url`` is an absolute http or https URL without credentials."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ForbiddenDestination(f"{url} is not an absolute http or https URL")
-    if parts.username is not None or parts.password is not None:
-        raise ForbiddenDestination("credentials do not belong into the URL of a destination")
 
 
 @lru_cache(maxsize=10_000)

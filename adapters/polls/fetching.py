@@ -1,33 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetching a document that somebody else names, guarded (SSRF), and only when it has changed.
 
-Time and size are limited as a whole. Redirects are few, each is checked like the first address; what is sent along
-(a key) goes to the origin it was meant for, and nothing that was asked for by TLS is fetched without it.
+What is sent along (a key) goes to the origin it was meant for, and nothing that was asked for by TLS is fetched without
+it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-import httpx
+from adapters.web.guarded_get import GetFailed, GuardedGetter
 
-from adapters.channels.webhook import check_url
-from adapters.web.guard import ForbiddenDestination
-from adapters.web.guarded_http import GuardedTransport
-
-MAX_REDIRECTS: Final = 3
-_HEADERS: Final = {
-    "Accept": "application/json, application/geo+json, text/csv, application/xml;q=0.9, */*;q=0.5",
-    "Accept-Encoding": "identity",  # a small answer cannot become a huge one
-    "User-Agent": "minamo",
-}
+_ACCEPT: Final = "application/json, application/geo+json, text/csv, application/xml;q=0.9, */*;q=0.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,62 +63,33 @@ class DocumentFetcher:
         allow_loopback: bool,
         ca_file: Path | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
-        self._max_bytes = max_bytes
-        self._client = httpx.AsyncClient(
-            transport=GuardedTransport(
-                allow_private=allow_private, allow_loopback=allow_loopback, connections=4, ca_file=ca_file
-            ),
-            timeout=httpx.Timeout(timeout_s),
-            headers=_HEADERS,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept
+        self._getter = GuardedGetter(
+            accept=_ACCEPT,
+            timeout_s=timeout_s,
+            max_bytes=max_bytes,
+            connections=4,
+            allow_private=allow_private,
+            allow_loopback=allow_loopback,
+            ca_file=ca_file,
         )
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._getter.aclose()
 
     async def fetch(self, url: str, headers: Mapping[str, str], known: Validators) -> Fetched:
         """What is at ``url`` unless it is what is ``known`` already; raises :class:`FetchFailed`."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._follow(httpx.URL(url), headers, known)
-        except TimeoutError as exc:
-            raise FetchFailed(f"no answer within {self._timeout_s:g} s") from exc
-        except ForbiddenDestination as exc:
+            answer = await self._getter.get(url, known.conditions(), headers)
+        except GetFailed as exc:
             raise FetchFailed(str(exc)) from exc
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
-            raise FetchFailed(f"{type(exc).__name__}: {exc}".rstrip(": ")) from exc
-
-    async def _follow(self, url: httpx.URL, headers: Mapping[str, str], known: Validators) -> Fetched:
-        origin = url.scheme, url.host, url.port
-        for _ in range(MAX_REDIRECTS + 1):
-            check_url(str(url))
-            own = headers if (url.scheme, url.host, url.port) == origin else {}
-            asked = {**own, **known.conditions()}
-            async with self._client.stream("GET", url, headers=asked) as answer:
-                if not answer.has_redirect_location:
-                    return await self._read(answer)
-                target = url.join(answer.headers["location"])
-            if url.scheme == "https" and target.scheme != "https":
-                raise FetchFailed(f"the server redirects from https to {target.scheme}")
-            url = target
-        raise FetchFailed(f"there are more than {MAX_REDIRECTS} redirects")
-
-    async def _read(self, answer: httpx.Response) -> Fetched:
         validators = Validators(answer.headers.get("etag"), answer.headers.get("last-modified"))
-        if answer.status_code == httpx.codes.NOT_MODIFIED:
+        if answer.status == HTTPStatus.NOT_MODIFIED:
             return Fetched(None, answer.headers, validators)
-        if answer.status_code != httpx.codes.OK:
+        if answer.status != HTTPStatus.OK:
             wait = _retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
-            text = f"the server answers with HTTP {answer.status_code}"
-            raise FetchFailed(text, status=answer.status_code, retry_after=wait)
-        body = bytearray()
-        async for part in answer.aiter_bytes():
-            body += part
-            if len(body) > self._max_bytes:
-                raise FetchFailed(f"the document is larger than {self._max_bytes} bytes")
-        return Fetched(bytes(body), answer.headers, validators)
+            raise FetchFailed(f"the server answers with HTTP {answer.status}", status=answer.status, retry_after=wait)
+        return Fetched(answer.body, answer.headers, validators)
 
 
 def _retry_after(value: str | None, now: datetime) -> timedelta | None:

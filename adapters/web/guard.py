@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 
 class ForbiddenDestination(Exception):
@@ -42,6 +43,15 @@ def _is_numeric(host: str) -> bool:
         return str(ipaddress.ip_address(host)) == host
     except ValueError:
         return False
+
+
+def check_url(url: str) -> None:
+    """Raise :class:`ForbiddenDestination` unless ``url`` is an absolute http or https URL without credentials."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ForbiddenDestination(f"{url} is not an absolute http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise ForbiddenDestination("credentials do not belong into the URL of a destination")
 
 
 @dataclass(frozen=True, slots=True)

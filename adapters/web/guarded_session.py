@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,41 +46,91 @@ class _GuardedResolver(AbstractResolver):
         """Nothing is kept."""
 
 
-def guarded_session(
-    guard: AddressGuard,
-    *,
-    connections: int,
-    ca_file: Path | None = None,
-    decompress: bool = False,
-    traces: list[aiohttp.TraceConfig] | None = None,
-) -> aiohttp.ClientSession:
-    """A session with at most ``connections`` to one origin; has to be made in the event loop that it is used in.
+class GuardedSession:
+    """A session with at most ``connections`` to one origin, opened in the event loop that first asks for it.
 
     Its requests raise :class:`adapters.web.guard.ForbiddenDestination` beside the errors of aiohttp. ``ca_file`` has
     authorities to believe besides the well-known ones. Time is limited by who asks.
     """
 
-    def open_socket(info: tuple[Any, ...]) -> socket.socket:
+    def __init__(
+        self,
+        *,
+        allow_private: bool,
+        allow_loopback: bool,
+        connections: int,
+        ca_file: Path | None = None,
+        decompress: bool = False,
+        traces: list[aiohttp.TraceConfig] | None = None,
+    ) -> None:
+        self._guard = AddressGuard(allow_private, allow_loopback)
+        self._connections = connections
+        self._ca_file = ca_file
+        self._decompress = decompress
+        self._traces = traces
+
+    @cached_property
+    def opened(self) -> aiohttp.ClientSession:
+        """The session of aiohttp."""
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=self._connections,
+            keepalive_timeout=_IDLE_S,
+            use_dns_cache=False,
+            resolver=_GuardedResolver(self._guard),
+            socket_factory=self._open_socket,
+            ssl=http_context(self._ca_file),
+            loop=asyncio.get_running_loop(),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=self._decompress,
+            skip_auto_headers=("Accept-Encoding", "Content-Type"),
+            headers={"User-Agent": "minamo"},
+            trace_configs=self._traces,
+        )
+
+    def _open_socket(self, info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = info
-        guard.check(address[0], address[0])
+        self._guard.check(address[0], address[0])
         return socket.socket(family, kind, protocol)
 
-    connector = aiohttp.TCPConnector(
-        limit=0,
-        limit_per_host=connections,
-        keepalive_timeout=_IDLE_S,
-        use_dns_cache=False,
-        resolver=_GuardedResolver(guard),
-        socket_factory=open_socket,
-        ssl=http_context(ca_file),
-        loop=asyncio.get_running_loop(),
-    )
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),
-        auto_decompress=decompress,
-        skip_auto_headers=("Accept-Encoding", "Content-Type"),
-        headers={"User-Agent": "minamo"},
-        trace_configs=traces,
-    )
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if "opened" in self.__dict__:
+            await self.opened.close()
+
+
+class AnswerTooLarge(Exception):
+    """The answer is larger than the hub takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """One answer; header names are in lower case, those given several times joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def read_at_most(response: aiohttp.ClientResponse, max_bytes: int, *, what: str = "answer") -> bytes:
+    """The body, decoded; raises :class:`AnswerTooLarge`, which calls it ``what``, as soon as it is."""
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > max_bytes:
+            response.close()
+            raise AnswerTooLarge(f"the {what} is larger than {max_bytes} bytes")
+    return bytes(body)
+
+
+def joined_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """As :class:`HttpAnswer` has them."""
+    found: dict[str, str] = {}
+    for name, value in response.headers.items():
+        lower = name.lower()
+        found[lower] = f"{found[lower]}, {value}" if lower in found else value
+    return found

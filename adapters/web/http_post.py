@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
@@ -14,8 +14,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from adapters.web.guard import AddressGuard
-from adapters.web.guarded_session import guarded_session
+from adapters.web.guarded_session import GuardedSession
 
 _MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
 # Headers of the connection, not of the notification: whoever names them does not decide about them.
@@ -66,15 +65,15 @@ class Poster:
     def __init__(
         self, *, allow_private: bool, allow_loopback: bool, connections: int, ca_file: Path | None = None
     ) -> None:
-        self._guard = AddressGuard(allow_private, allow_loopback)
-        self._connections = connections
-        self._ca_file = ca_file
-
-    @cached_property
-    def _session(self) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
-        return guarded_session(self._guard, connections=self._connections, ca_file=self._ca_file, traces=[trace])
+        self._session = GuardedSession(
+            allow_private=allow_private,
+            allow_loopback=allow_loopback,
+            connections=connections,
+            ca_file=ca_file,
+            traces=[trace],
+        )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """One request and its answer.
@@ -94,7 +93,7 @@ class Poster:
                 raise BrokenAnswer(f"no HTTP: {exc}") from exc
 
     async def _exchange(self, url: str, headers: dict[str, str], body: bytes, attempt: _Attempt) -> Answer:
-        async with self._session.post(
+        async with self._session.opened.post(
             _parsed(url), data=body, headers=headers, allow_redirects=False, trace_request_ctx=attempt
         ) as response:
             found = await _read_some(response)
@@ -102,8 +101,7 @@ class Poster:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        if "_session" in self.__dict__:
-            await self._session.close()
+        await self._session.aclose()
 
 
 async def _note_reuse(

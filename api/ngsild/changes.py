@@ -19,7 +19,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.web.context_source import SourceAnswer
+from adapters.web.guarded_session import HttpAnswer
 from api.http.problem_details import UnacceptableRequest, problem
 from api.ngsild.sources import ContextSources, Source, SourceFailed
 from broker.contexts.jsonld import TermMap
@@ -193,7 +193,7 @@ class DistributedChanges:
         """What became of the part of a source."""
         part = None if body is None else part_of(source, body, terms)
         outcome = await self.send(request, source, terms, segments, part, attribute)
-        if not isinstance(outcome, SourceAnswer):
+        if not isinstance(outcome, HttpAnswer):
             return outcome
         if outcome.status == 207:
             self._sources.note(source, failed=True)
@@ -208,7 +208,7 @@ class DistributedChanges:
         segments: Sequence[str],
         payload: Any,
         attribute: Any = None,
-    ) -> Problem | SourceAnswer:
+    ) -> Problem | HttpAnswer:
         """Pass a request on in the names of the source: a successful answer, 207 included, or what went wrong.
 
         ``payload`` is an entity, a fragment, or a list of them or of ids.
@@ -306,7 +306,7 @@ def _loop(source: Source) -> Problem:
     return _problem(InternalError, _LOOP, f"The change came back here: {source.registration.id} is part of a loop")
 
 
-def _source_problem(registration_id: str, answer: SourceAnswer) -> Problem:
+def _source_problem(registration_id: str, answer: HttpAnswer) -> Problem:
     """What a source answered instead of success; an answer of no kind that the hub knows is a bad gateway."""
     kind = _KINDS.get(answer.status, InternalError)
     status = answer.status if answer.status in _KINDS or answer.status == _LOOP else _BAD_GATEWAY

@@ -17,7 +17,8 @@ from typing import Any, Final
 import structlog
 from starlette.requests import Request
 
-from adapters.web.context_source import AnswerTooLarge, SourceAnswer, SourceClient, SourceUnreachable
+from adapters.web.context_source import SourceClient, SourceUnreachable
+from adapters.web.guarded_session import AnswerTooLarge, HttpAnswer
 from api.http.json_bodies import parse_body
 from api.http.negotiation import tenant_name
 from api.hub import Hub
@@ -199,7 +200,7 @@ class ContextSources:
             if offset >= self._max_entities:
                 raise SourceFailed(_REFUSED, f"it has more than {self._max_entities} entities for this query")
 
-    async def send(self, source: Source, request: SourceRequest) -> SourceAnswer:
+    async def send(self, source: Source, request: SourceRequest) -> HttpAnswer:
         """The answer of a source, whatever its status; raises :class:`SourceFailed`."""
         registration = source.registration
         if time.monotonic() < self._resting.get(registration.endpoint, 0.0):
@@ -211,7 +212,7 @@ class ContextSources:
         except AnswerTooLarge as error:
             raise SourceFailed(_INVALID, str(error)) from error
 
-    def _documents(self, answer: SourceAnswer) -> list[dict[str, Any]]:
+    def _documents(self, answer: HttpAnswer) -> list[dict[str, Any]]:
         if not answer.body:
             return []
         try:

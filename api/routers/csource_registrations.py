@@ -11,8 +11,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from adapters.channels.webhook import check_url
-from adapters.web.guard import ForbiddenDestination
+from adapters.web.guard import ForbiddenDestination, check_url
 from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
