@@ -55,6 +55,7 @@ class HubState:
     stations: Callable[[], Json]
     alerts: list[Json] = field(default_factory=list)
     incidents: list[Json] = field(default_factory=list)
+    forecasts: list[Json] | None = field(default_factory=list)
     posted: list[tuple[str, Json]] = field(default_factory=list)
     refusal: str | None = None
     series: Series = no_series
@@ -103,6 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(self.hub.stations())
         elif path == "/api/v1/alerts":
             self._json({"alerts": self.hub.alerts})
+        elif path == "/api/v1/forecasts" and self.hub.forecasts is not None:
+            place = (query["entityId"][0], query["attribute"][0])
+            self._json(
+                {"forecasts": [one for one in self.hub.forecasts if (one["entityId"], one["attribute"]) == place]}
+            )
         elif path == "/api/v1/incidents":
             self._json({"incidents": self.hub.incidents})
         elif path.startswith("/api/v1/entities/"):

@@ -3,6 +3,7 @@
 // uPlot on a canvas; the table below the chart says the same in text.
 
 import uPlotModule from "../vendor/uplot-1.6.32/uPlot.esm.js";
+import { drawForecasts } from "./chart_forecasts.js";
 import { css, drawSilence, drawThresholds, FONT, gutter } from "./chart_marks.js";
 import { formatDay, formatHourMinute, timeZone, unitText } from "./format.js";
 
@@ -134,7 +135,10 @@ function options(size, content, onCursor) {
     ],
     hooks: {
       drawClear: [(/** @type {any} */ plot) => drawSilence(plot, content())],
-      draw: [(/** @type {any} */ plot) => drawThresholds(plot, content())],
+      draw: [
+        (/** @type {any} */ plot) => drawThresholds(plot, content()),
+        (/** @type {any} */ plot) => drawForecasts(plot, content()),
+      ],
       setCursor: [
         (/** @type {any} */ plot) => {
           const index = plot.cursor.idx;
@@ -150,9 +154,11 @@ function options(size, content, onCursor) {
  * @param {ChartContent} content
  * @returns {[number, number]}
  */
-function levelRange({ station, points }) {
+function levelRange({ station, points, forecasts, from, to }) {
   const values = points.flatMap(([, value]) => (value === null ? [] : [value]));
   const thresholds = station.thresholds.map((threshold) => threshold.value);
+  for (const forecast of forecasts)
+    for (const [time, value] of forecast.points) if (time >= from && time <= to) values.push(value);
   let low = Infinity;
   let high = -Infinity;
   for (const value of [...values, ...thresholds]) {

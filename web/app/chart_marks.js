@@ -8,6 +8,13 @@ import { inkOn, stageName, stageOf } from "./stages.js";
 
 /** @import { Point, Stage, Station } from "./types.js" */
 
+/**
+ * @typedef {object} DrawnForecast
+ * @property {string} name
+ * @property {boolean} expired
+ * @property {[number, number][]} points
+ */
+
 /** @type {any} the vendored build carries no types */
 const uPlot = uPlotModule;
 export const FONT =
@@ -21,6 +28,8 @@ const GUTTER_FROM = 620; // pixels of width; from here up threshold labels stand
  * @property {Point[]} points  with empty points at gaps
  * @property {number} from
  * @property {number} to
+ * @property {number} measuredTo  the present, where measuring ends; `to` is behind it where something is forecast
+ * @property {DrawnForecast[]} forecasts
  * @property {number|null} silentFrom  the data ends here although the range goes on
  */
 
@@ -46,7 +55,7 @@ function labelText({ station, stages }, threshold) {
 export function gutter(plot, content) {
   if (plot.width < GUTTER_FROM || content.station.thresholds.length === 0) return 12;
   plot.ctx.save();
-  plot.ctx.font = scaled(FONT);
+  plot.ctx.font = scaled();
   const widths = content.station.thresholds.map(
     (threshold) => plot.ctx.measureText(labelText(content, threshold)).width,
   );
@@ -59,11 +68,11 @@ export function gutter(plot, content) {
  * @param {any} plot
  * @param {ChartContent} content
  */
-export function drawSilence(plot, { silentFrom, to }) {
-  if (silentFrom === null || silentFrom >= to) return;
+export function drawSilence(plot, { silentFrom, measuredTo }) {
+  if (silentFrom === null || silentFrom >= measuredTo) return;
   const { ctx, bbox } = plot;
   const left = Math.max(bbox.left, plot.valToPos(silentFrom, "x", true));
-  const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
+  const right = Math.min(bbox.left + bbox.width, plot.valToPos(measuredTo, "x", true));
   if (right - left < 2) return;
   const ratio = uPlot.pxRatio;
   ctx.save();
@@ -93,7 +102,7 @@ function writeSilence(plot, left, right) {
   const { ctx, bbox } = plot;
   const text = t("chartSilent");
   ctx.save();
-  ctx.font = scaled(FONT);
+  ctx.font = scaled();
   if (ctx.measureText(text).width + 8 * uPlot.pxRatio < right - left) {
     ctx.fillStyle = css("--ink");
     ctx.textAlign = "center";
@@ -103,9 +112,9 @@ function writeSilence(plot, left, right) {
   ctx.restore();
 }
 
-/** The font in canvas pixels. @param {string} font */
-function scaled(font) {
-  return font.replace("12px", `${12 * uPlot.pxRatio}px`);
+/** The font in canvas pixels. */
+export function scaled() {
+  return FONT.replace("12px", `${12 * uPlot.pxRatio}px`);
 }
 
 /**
@@ -117,7 +126,7 @@ export function drawThresholds(plot, content) {
   const ratio = uPlot.pxRatio;
   let lowestFree = Infinity;
   ctx.save();
-  ctx.font = scaled(FONT);
+  ctx.font = scaled();
   for (const threshold of [...content.station.thresholds].sort((a, b) => a.value - b.value)) {
     const stage = stageOf(threshold.stage, content.stages);
     const y = Math.round(plot.valToPos(threshold.value, "y", true));

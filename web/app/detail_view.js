@@ -3,6 +3,8 @@
 
 import { createChart, isRain } from "./chart.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
+import { createForecastFeed, horizon, isExpired, pointsShown } from "./forecasts.js";
+import { shortName, showForecasts } from "./forecasts_view.js";
 import { formatAge, formatDuration, formatFull, formatTime, formatValue } from "./format.js";
 import { t } from "./i18n.js";
 import { qualityText } from "./quality.js";
@@ -24,6 +26,7 @@ const HOUR = 3600;
  */
 export function createDetailView(store, page) {
   const loader = createSeriesFeed(page.now, () => byId("chart").clientWidth);
+  const forecasts = createForecastFeed();
   const chart = createChart(byId("chart"), (point) => showReadout(store.get(), point));
   buildRanges(store);
 
@@ -33,9 +36,13 @@ export function createDetailView(store, page) {
     renderHead(state, station);
     byId("facts").hidden = !station;
     byId("chart").hidden = !station;
-    if (!station) return;
+    if (!station) {
+      byId("forecasts").hidden = true;
+      return;
+    }
     renderFacts(state, station, loader.recent(), page.now());
     renderChart(state, station);
+    showForecasts(station, state.stages, forecasts.all(page.now()), forecasts.failed(), page.now());
     renderTable(station, loader.recent(), page.now());
   }
 
@@ -44,7 +51,11 @@ export function createDetailView(store, page) {
    * @param {Station} station
    */
   function renderChart(state, station) {
-    const { from, to, anchored } = loader.period();
+    const period = loader.period();
+    const { from, to: measuredTo, anchored } = period;
+    const now = page.now();
+    const models = forecasts.all(now);
+    const to = horizon(models, period, now);
     const points = loader.points();
     const last = points[points.length - 1];
     const silent = isSilent(stateOf(station, state.stages, state.silence));
@@ -54,10 +65,16 @@ export function createDetailView(store, page) {
       points: isRain(station) || loader.isChosen() ? points : withGaps(points, station.expectedIntervalSeconds),
       from,
       to,
+      measuredTo,
+      forecasts: models.map((one) => ({
+        name: shortName(one, now),
+        expired: isExpired(one, now),
+        points: pointsShown(one, now),
+      })),
       silentFrom: silent && !anchored && last ? last[0] : null,
     });
     setAttribute(byId("chart"), "aria-label", chartLabel(station, from, to));
-    setText(byId("chart-note"), noteFor(loader, last, page.now()));
+    setText(byId("chart-note"), noteFor(loader, last, now));
     showReadout(state, null);
   }
 
@@ -80,6 +97,7 @@ export function createDetailView(store, page) {
     const station = selectedStation(state);
     if (["selected", "range", "stations", "link"].some((part) => changed.has(part)) && station) {
       void loader.refresh(station, state.range).then((news) => news && render(store.get()));
+      void forecasts.refresh(station).then((news) => news && render(store.get()));
     }
     if (["selected", "stations", "stages", "silence", "lang", "range"].some((part) => changed.has(part)))
       render(state);

@@ -94,6 +94,17 @@ export async function fetchOverview(entityId, attribute, from, to, points) {
   return times.map((/** @type {number} */ time, /** @type {number} */ index) => [time, values[index]]);
 }
 
+/**
+ * The newest run of each model for one attribute of a station, expired ones too.
+ * @param {string} entityId
+ * @param {string} attribute
+ * @returns {Promise<any[]>}
+ */
+export async function fetchForecasts(entityId, attribute) {
+  const query = new URLSearchParams({ entityId, attribute });
+  return (await getJson(`api/v1/forecasts?${query}`)).forecasts;
+}
+
 /** @param {number} seconds */
 function isoTime(seconds) {
   return new Date(Math.round(seconds) * 1000).toISOString().replace(".000Z", "Z");

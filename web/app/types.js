@@ -83,6 +83,14 @@
  *
  * @typedef {[number, number|null]} Point  Seconds since 1970, value (null breaks the line).
  *
+ * @typedef {object} Forecast  The newest run of a model for one station, in the unit of the station.
+ * @property {string} model
+ * @property {string} version
+ * @property {boolean} isBaseline  the hub's own extrapolation
+ * @property {number} issuedAt  milliseconds
+ * @property {number} expiresAt  milliseconds; from then on it says nothing about the present
+ * @property {[number, number][]} points
+ *
  * @typedef {object} PageState  Everything the views show.
  * @property {Station[]} stations
  * @property {Map<string, Stage>} stages
