@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from adapters.formats.documents import MAX_RECORDS
+from adapters.formats.documents import check_count
 from broker.intake.readings import UndecodablePayload
 
 V2: Final = "NGSIv2"
@@ -59,8 +59,7 @@ def with_entities(document: Any, entities: list[Any]) -> Any:
 def _entities(data: Any) -> list[Any]:
     if not isinstance(data, list):
         raise UndecodablePayload(f"data is {type(data).__name__}; it has to be an array of entities")
-    if len(data) > MAX_RECORDS:
-        raise UndecodablePayload(f"there are {len(data)} entities; at most {MAX_RECORDS} are taken at once")
+    check_count(len(data), "entities")
     return data
 
 

@@ -7,11 +7,8 @@ called ``time`` (or as ``timeField`` says) is the time; without one the time of 
 
 from __future__ import annotations
 
-import csv
-import io
-
 from adapters.formats.device_times import read_time
-from adapters.formats.documents import MAX_RECORDS, plain_value
+from adapters.formats.documents import MAX_RECORDS, csv_lines, plain_value
 from broker.intake.formats import FormatProfile, Frame
 from broker.intake.readings import Measurement, UndecodablePayload
 
@@ -19,7 +16,7 @@ from broker.intake.readings import Measurement, UndecodablePayload
 def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     """The measurements of the lines in their order; raises :class:`UndecodablePayload`."""
     found = []
-    for number, cells in enumerate(_lines(frame.payload, profile), 1):
+    for number, cells in enumerate(csv_lines(frame.payload, profile.encoding, profile.separator), 1):
         if any(cells) and tuple(cells) != profile.columns:
             found.append(_measurement(cells, number, frame, profile))
         if len(found) > MAX_RECORDS:
@@ -27,15 +24,6 @@ def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     if not found:
         raise UndecodablePayload("there is no line with values")
     return found
-
-
-def _lines(payload: bytes, profile: FormatProfile) -> list[list[str]]:
-    try:
-        text = payload.decode(profile.encoding).removeprefix("\ufeff")
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=profile.separator))
-    except (ValueError, LookupError, csv.Error) as exc:
-        raise UndecodablePayload(f"the payload is not CSV in {profile.encoding}: {exc}") from exc
-    return [[cell.strip().strip("\u3000").strip() for cell in line] for line in lines]
 
 
 def _measurement(cells: list[str], number: int, frame: Frame, profile: FormatProfile) -> Measurement:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON documents on their way to quantities: loading, walking, flattening."""
+"""Documents on their way to quantities: loading, walking, flattening."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from typing import Any, Final
 
@@ -23,6 +25,22 @@ def load(payload: bytes, encoding: str = "utf-8") -> Any:
         return orjson.loads(payload)
     except (ValueError, LookupError) as exc:
         raise UndecodablePayload(f"the payload is not JSON: {exc}") from exc
+
+
+def csv_lines(payload: bytes, encoding: str, separator: str, *, what: str = "payload") -> list[list[str]]:
+    """The cells of each line, without space around; raises :class:`UndecodablePayload`, which calls it ``what``."""
+    try:
+        text = payload.decode(encoding).removeprefix("\ufeff")
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except (ValueError, LookupError, csv.Error) as exc:
+        raise UndecodablePayload(f"the {what} is not CSV in {encoding}: {exc}") from exc
+    return [[cell.strip().strip("\u3000").strip() for cell in line] for line in lines]
+
+
+def check_count(count: int, what: str, *, said: str = "there are") -> None:
+    """Raise :class:`UndecodablePayload` when the ``count`` of ``what`` is above :data:`MAX_RECORDS`."""
+    if count > MAX_RECORDS:
+        raise UndecodablePayload(f"{said} {count} {what}; at most {MAX_RECORDS} are taken at once")
 
 
 def as_object(value: Any, what: str) -> dict[str, Any]:

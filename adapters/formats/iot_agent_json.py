@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from adapters.formats.device_times import read_time
-from adapters.formats.documents import MAX_RECORDS, as_object, flatten, load, plain_value
+from adapters.formats.documents import as_object, check_count, flatten, load, plain_value
 from adapters.formats.ultralight import TIME_INSTANT
 from broker.intake.formats import FormatProfile, Frame
 from broker.intake.readings import Measurement, UndecodablePayload
@@ -26,8 +26,7 @@ def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     groups = document if isinstance(document, list) else [document]
     if not groups:
         raise UndecodablePayload("the array of measures is empty")
-    if len(groups) > MAX_RECORDS:
-        raise UndecodablePayload(f"the array has {len(groups)} measures; at most {MAX_RECORDS} are taken at once")
+    check_count(len(groups), "measures", said="the array has")
     return [_measurement(as_object(group, "a group of measures"), frame, profile) for group in groups]
 
 

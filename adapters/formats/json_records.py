@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.formats.device_times import read_time
-from adapters.formats.documents import MAX_RECORDS, as_object, flatten, load, member
+from adapters.formats.documents import as_object, check_count, flatten, load, member
 from broker.intake.formats import FormatProfile, Frame
 from broker.intake.readings import Measurement, UndecodablePayload
 
@@ -30,8 +30,7 @@ def _records(document: Any, profile: FormatProfile) -> list[dict[str, Any]]:
         if not isinstance(document, list):
             raise UndecodablePayload(f"there is no array at {profile.records}")
     records = document if isinstance(document, list) else [document]
-    if len(records) > MAX_RECORDS:
-        raise UndecodablePayload(f"there are {len(records)} records; at most {MAX_RECORDS} are taken at once")
+    check_count(len(records), "records")
     wanted = [as_object(record, "a record") for record in records]
     return [record for record in wanted if all(member(record, path) == v for path, v in profile.select.items())]
 

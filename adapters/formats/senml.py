@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adapters.formats.device_times import from_epoch
-from adapters.formats.documents import MAX_RECORDS, as_object, is_number, load
+from adapters.formats.documents import as_object, check_count, is_number, load
 from broker.intake.formats import FormatProfile, Frame
 from broker.intake.readings import Measurement, UndecodablePayload
 
@@ -34,8 +34,7 @@ def decode(frame: Frame, _profile: FormatProfile) -> list[Measurement]:
     pack = load(frame.payload)
     if not isinstance(pack, list) or not pack:
         raise UndecodablePayload("a SenML pack has to be an array of records that is not empty")
-    if len(pack) > MAX_RECORDS:
-        raise UndecodablePayload(f"the pack has {len(pack)} records; at most {MAX_RECORDS} are taken at once")
+    check_count(len(pack), "records", said="the pack has")
     records = [as_object(record, "a SenML record") for record in pack]
     base: dict[str, Any] = {"short": len({r["bn"] for r in records if isinstance(r.get("bn"), str)}) <= 1}
     found: dict[datetime, Measurement] = {}

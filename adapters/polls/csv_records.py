@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from typing import Any
 
-from adapters.formats.documents import plain_value
+from adapters.formats.documents import csv_lines, plain_value
 from broker.intake.polls import PollFormat
 from broker.intake.readings import UndecodablePayload
 
@@ -18,7 +16,7 @@ def read(body: bytes, format: PollFormat) -> tuple[list[dict[str, Any]], Callabl
 
     Raises :class:`UndecodablePayload`.
     """
-    lines = _lines(body, format)
+    lines = csv_lines(body, format.encoding, format.separator, what="document")
     before, lines = lines[: format.skip_lines], lines[format.skip_lines :]
     names = format.columns
     if not names:
@@ -31,15 +29,6 @@ def read(body: bytes, format: PollFormat) -> tuple[list[dict[str, Any]], Callabl
         if any(cells) and tuple(cells) != names
     ]
     return records, lambda place: _look(before, place)
-
-
-def _lines(body: bytes, format: PollFormat) -> list[list[str]]:
-    try:
-        text = body.decode(format.encoding).removeprefix("\ufeff")
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=format.separator))
-    except (ValueError, LookupError, csv.Error) as exc:
-        raise UndecodablePayload(f"the document is not CSV in {format.encoding}: {exc}") from exc
-    return [[cell.strip().strip("\u3000").strip() for cell in line] for line in lines]
 
 
 def _record(cells: list[str], names: tuple[str, ...], number: int) -> dict[str, Any]:

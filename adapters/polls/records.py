@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from adapters.formats.documents import MAX_RECORDS
+from adapters.formats.documents import check_count
 from adapters.polls import csv_records, json_records, xml_records
 from broker.intake.polls import HEADER, PollFormat
 from broker.intake.readings import UndecodablePayload
@@ -30,8 +30,7 @@ def read_records(body: bytes, format: PollFormat, headers: Mapping[str, str]) ->
     ``headers`` are those of the answer, by names in lower case. Raises :class:`UndecodablePayload`.
     """
     records, look = _READERS[format.name](body, format)
-    if len(records) > MAX_RECORDS:
-        raise UndecodablePayload(f"there are {len(records)} records; at most {MAX_RECORDS} are taken at once")
+    check_count(len(records), "records")
     shared = dict(_shared(format, headers, look))
     return [(_station(record, format, number), {**record, **shared}) for number, record in enumerate(records, 1)]
 
