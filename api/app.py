@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -76,14 +77,8 @@ def create_app(
     for instance that what it shows is a replay. ``readers`` of streams and the ``guard`` against overload
     are kept running by the caller.
     """
-    app = HubApplication(
-        title="Minamo",
-        version=importlib.metadata.version("minamo"),
-        description="City data hub / 都市データハブ: NGSI-LD, history, alerts",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-    )
+    access = _make_access(hub)
+    app = _bare_application()
     app.state.hub = hub
     install_problem_details(app)
     resources = [
@@ -94,50 +89,95 @@ def create_app(
     ]
     app.router.routes.extend(resources)
     app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
-    app.include_router(stations_router(hub, notice))
-    app.include_router(series_router(hub))
-    app.include_router(quality_router(hub))
-    app.include_router(export_router(hub))
-    app.include_router(import_router(hub))
-    wakes = wakes or Wakes()
-    app.include_router(alerts_router(hub, wakes))
-    app.include_router(alarms_router(hub, wakes))
-    app.include_router(contacts_router(hub))
-    app.include_router(audiences_router(hub))
-    app.include_router(briefed_people_router(hub))
-    app.include_router(forecasts_router(hub))
-    app.include_router(drills_router(hub))
-    app.include_router(deliveries_router(hub))
-    tickets = Tickets(lambda: shared_secret(hub.database, SECRET_NAME))
-    people = BriefedTokens(hub.database, utc_now)
-    tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256, people)
-    sessions = Sessions(Tickets(lambda: shared_secret(hub.database, SECRET_NAME), lifetime=LIFETIME), tokens)
-    app.include_router(sessions_router(tokens, sessions))
-    app.include_router(streams_router(hub, readers or make_readers(hub), tickets))
-    app.include_router(devices_router(hub))
-    app.include_router(silence_router(hub))
-    app.include_router(device_models_router(hub))
-    app.include_router(device_service_router(hub))
-    app.include_router(device_files_router(hub))
-    app.include_router(decoding_router(hub))
-    app.include_router(quarantine_router(hub))
-    app.include_router(readings_router(hub))
-    app.include_router(polls_router(hub))
-    app.include_router(inboxes_router(hub))
-    app.include_router(iot_agent_router(hub))
+    for router in _routers(hub, access, wakes or Wakes(), notice, readers or make_readers(hub)):
+        app.include_router(router)
     app.router.routes.extend(document_routes(app))
     add_pages(app)
     app.add_middleware(Compression)
-    every = [
-        Middleware(RequestMetrics),
-        Middleware(TokenAccess, tokens=tokens, tickets=tickets, sessions=sessions, public=hub.settings.public_access),
-        Middleware(WriteShedding, guard=guard or make_guard(hub)),
-        Middleware(SecurityHeaders),
-    ]
-    for layer in reversed(every):
+    layers = _layers(hub, access, guard or make_guard(hub))
+    for layer in reversed(layers):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
-    app.answer_directly(NgsiLdApplication(resources), every)
+    app.answer_directly(NgsiLdApplication(resources), layers)
     return app
+
+
+def _bare_application() -> HubApplication:
+    return HubApplication(
+        title="Minamo",
+        version=importlib.metadata.version("minamo"),
+        description="City data hub / 都市データハブ: NGSI-LD, history, alerts",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What people and programs pass by."""
+
+    tokens: Tokens
+    sessions: Sessions
+    tickets: Tickets
+
+
+def _make_access(hub: Hub) -> _Access:
+    async def secret() -> bytes:
+        return await shared_secret(hub.database, SECRET_NAME)
+
+    people = BriefedTokens(hub.database, utc_now)
+    tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256, people)
+    return _Access(tokens, Sessions(Tickets(secret, lifetime=LIFETIME), tokens), Tickets(secret))
+
+
+def _routers(
+    hub: Hub, access: _Access, wakes: Wakes, notice: Notice | None, readers: StreamReaders
+) -> Sequence[APIRouter]:
+    """Those of the hub's own API, in the order of its document."""
+    return (
+        stations_router(hub, notice),
+        series_router(hub),
+        quality_router(hub),
+        export_router(hub),
+        import_router(hub),
+        alerts_router(hub, wakes),
+        alarms_router(hub, wakes),
+        contacts_router(hub),
+        audiences_router(hub),
+        briefed_people_router(hub),
+        forecasts_router(hub),
+        drills_router(hub),
+        deliveries_router(hub),
+        sessions_router(access.tokens, access.sessions),
+        streams_router(hub, readers, access.tickets),
+        devices_router(hub),
+        silence_router(hub),
+        device_models_router(hub),
+        device_service_router(hub),
+        device_files_router(hub),
+        decoding_router(hub),
+        quarantine_router(hub),
+        readings_router(hub),
+        polls_router(hub),
+        inboxes_router(hub),
+        iot_agent_router(hub),
+    )
+
+
+def _layers(hub: Hub, access: _Access, guard: LoadGuard) -> Sequence[Middleware]:
+    """What every request passes, the outermost first."""
+    return (
+        Middleware(RequestMetrics),
+        Middleware(
+            TokenAccess,
+            tokens=access.tokens,
+            tickets=access.tickets,
+            sessions=access.sessions,
+            public=hub.settings.public_access,
+        ),
+        Middleware(WriteShedding, guard=guard),
+        Middleware(SecurityHeaders),
+    )
 
 
 def make_readers(hub: Hub) -> StreamReaders:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from pathlib import Path
+from typing import Final, TypedDict
 
 from adapters.files.language_files import catalogue_files
 from adapters.polls.fetching import DocumentFetcher
@@ -60,34 +61,38 @@ class Hub:
     documents: DocumentFetcher
 
 
+class Reach(TypedDict):
+    """Where the hub connects to when somebody else names the address, and whose certificates it believes."""
+
+    allow_private: bool
+    allow_loopback: bool
+    ca_file: Path | None
+
+
+def reach_of(settings: Settings) -> Reach:
+    """As the settings want it."""
+    return Reach(
+        allow_private=settings.allow_private_endpoints,
+        allow_loopback=settings.loopback_endpoints_allowed,
+        ca_file=settings.ca_file,
+    )
+
+
 @asynccontextmanager
 async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     """Open the stores on the database at ``database_url``; it need not answer yet."""
     use_catalogues(read_catalogues(catalogue_files(settings.languages_dir)) if settings.languages_dir else ())
     database = Database(database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max)
     await database.open()
-    http = HttpContextLoader(
-        timeout_s=settings.context_fetch_timeout_s,
-        max_bytes=settings.context_max_bytes,
-        allow_private=settings.allow_private_endpoints,
-        allow_loopback=settings.loopback_endpoints_allowed,
-        ca_file=settings.ca_file,
-    )
+    reach = reach_of(settings)
+    http = HttpContextLoader(timeout_s=settings.context_fetch_timeout_s, max_bytes=settings.context_max_bytes, **reach)
     sources = SourceClient(
         timeout_s=settings.csource_timeout_s,
         max_bytes=settings.csource_max_bytes,
         concurrency=settings.csource_concurrency,
-        allow_private=settings.allow_private_endpoints,
-        allow_loopback=settings.loopback_endpoints_allowed,
-        ca_file=settings.ca_file,
+        **reach,
     )
-    documents = DocumentFetcher(
-        timeout_s=settings.poll_timeout_s,
-        max_bytes=settings.poll_max_bytes,
-        allow_private=settings.allow_private_endpoints,
-        allow_loopback=settings.loopback_endpoints_allowed,
-        ca_file=settings.ca_file,
-    )
+    documents = DocumentFetcher(timeout_s=settings.poll_timeout_s, max_bytes=settings.poll_max_bytes, **reach)
     terms = TermIds(database)
     history = Partitions(database, HISTORY)
     loader = CachedContextLoader(database, http, refresh_after=timedelta(hours=settings.context_refresh_hours))

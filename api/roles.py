@@ -32,7 +32,7 @@ from api.alerting.web_push import push_options
 from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
-from api.hub import Hub
+from api.hub import Hub, reach_of
 from api.intake.ingest_parts import make_client, make_pipeline
 from api.intake.writers import make_dispatcher
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
@@ -224,10 +224,7 @@ def make_sender(settings: Settings, database: Database | None = None) -> Senders
     """What sends deliveries; ``database`` has the hub's key for Web Push, without it there is none."""
     return Senders(
         timeout_s=settings.delivery_timeout_s,
-        allow_private=settings.allow_private_endpoints,
-        allow_loopback=settings.loopback_endpoints_allowed,
         connections=settings.delivery_places,
-        ca_file=settings.ca_file,
         services=ServiceOptions(
             smtp_url=_secret(settings.smtp_url),
             smtp_from=settings.smtp_from,
@@ -238,6 +235,7 @@ def make_sender(settings: Settings, database: Database | None = None) -> Senders
             sms_template=settings.sms_gateway_template,
             web_push=push_options(settings, database) if database is not None else None,
         ),
+        **reach_of(settings),
     )
 
 
