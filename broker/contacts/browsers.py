@@ -78,13 +78,14 @@ class Enrolment(Section):
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """An enrolled browser: one of the ways to its contact."""
+    """An enrolled browser: one of the ways to its contact. ``tenant`` has the contact: a drill's, say; "" the usual."""
 
     browser_id: str
     endpoint: str
     p256dh: str
     auth: str
     label: str = ""
+    tenant: str = ""
 
     type: ClassVar = "webpush"
     secret: ClassVar[None] = None
@@ -114,17 +115,19 @@ def push_payload(browser: Browser, words: Words, facts: Mapping[str, Any], numbe
     """The body of a delivery to ``browser``.
 
     What is newer about an alarm takes the place of what a push service still keeps about it (``topic``), and of what
-    the browser still shows (``tag``).
+    the browser still shows (``tag``); a drill's never that of the real alarm. The page that it opens is of its
+    ``tenant``.
     """
     steps = [facts["step"]] if "step" in facts else list(facts.get("steps", ()))
     alarm = steps[0]["alarmId"] if len(steps) == 1 else None
-    topic = None if alarm is None else hashlib.sha256(alarm.encode()).hexdigest()[:32]
+    topic = None if alarm is None else hashlib.sha256(f"{browser.tenant}{alarm}".encode()).hexdigest()[:32]
     message = {
         "number": number,
         "title": cut(words.subject, 400),
         "body": cut(words.text, _TEXT_BYTES - 500),
         "tag": topic or f"notice-{number}",
         "alarmId": alarm if alarm is None or len(alarm.encode()) < 300 else None,
+        "tenant": browser.tenant,
         "urgent": any(is_loud(step) for step in steps),
     }
     return orjson.dumps(

@@ -14,11 +14,12 @@ from psycopg.rows import class_row, tuple_row
 
 from broker.contacts import ENROLMENT_ENDED, Browser, Enrolment
 from broker.errors import ResourceNotFound
+from context_store.tenants import DEFAULT_TENANT
 
-_COLUMNS: Final[LiteralString] = "select browser_id, contact_id, endpoint, p256dh, auth, label, created_at"
-_LIST: Final[LiteralString] = f"""
-    {_COLUMNS} from web_push_browser
-     where tenant_id = %s and contact_id = any(%s) and ended_at is null order by created_at, browser_id
+_LIST: Final[LiteralString] = """
+    select b.browser_id, b.contact_id, b.endpoint, b.p256dh, b.auth, b.label, b.created_at, t.name as tenant
+      from web_push_browser b join tenant t using (tenant_id)
+     where b.tenant_id = %s and b.contact_id = any(%s) and b.ended_at is null order by b.created_at, b.browser_id
 """
 _REMOVE_SAME: Final[LiteralString] = """
     update web_push_browser set ended_at = %s, end_reason = 'enrolled again'
@@ -54,7 +55,7 @@ _END_GONE: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class EnrolledBrowser:
-    """A browser and whose it is."""
+    """A browser and whose it is, in which tenant."""
 
     browser_id: str
     contact_id: str
@@ -63,11 +64,13 @@ class EnrolledBrowser:
     auth: str
     label: str
     created_at: datetime
+    tenant: str
 
     @property
     def browser(self) -> Browser:
         """As those who send need it."""
-        return Browser(self.browser_id, self.endpoint, self.p256dh, self.auth, self.label)
+        tenant = "" if self.tenant == DEFAULT_TENANT else self.tenant
+        return Browser(self.browser_id, self.endpoint, self.p256dh, self.auth, self.label, tenant)
 
 
 async def browsers_of(

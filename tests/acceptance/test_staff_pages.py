@@ -145,15 +145,21 @@ def test_push_message_is_shown_by_the_worker_with_the_page_closed(page: Page, ci
     register = "navigator.serviceWorker.register('static/staff/contacts/worker.js')"
     page.evaluate(f"{register}.then(one => window.registration = one).then(() => true)")
     page.wait_for("window.registration.active?.state === 'activated'")
-    message = {"title": "【氾濫危険水位】三島大橋：到達", "body": "2.50 m", "tag": "a", "urgent": True, "alarmId": "x"}
+    message = {
+        "title": "【氾濫危険水位】三島大橋：到達",
+        "body": "2.50 m",
+        "tag": "a",
+        "urgent": True,
+        "alarmId": "x",
+        "tenant": "drill-1",
+    }
     for title in ("前の知らせ", message["title"]):
         data = json.dumps(message | {"title": title}, ensure_ascii=False)
         deliver(page, city, data)
         page.wait_for(f"window.registration.getNotifications().then(all => all[0]?.title === {json.dumps(title)})")
-    shown = page.evaluate(
-        "window.registration.getNotifications().then(all => all.map(one => [one.body, one.requireInteraction]))"
-    )
-    assert shown == [["2.50 m", True]]  # the newer one has taken the place of the one before
+    look = "one => [one.body, one.requireInteraction, one.data.tenant]"
+    shown = page.evaluate(f"window.registration.getNotifications().then(all => all.map({look}))")
+    assert shown == [["2.50 m", True, "drill-1"]]  # the newer one has taken the place of the one before
 
 
 def origin(city: StaffCity) -> str:

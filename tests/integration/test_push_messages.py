@@ -97,6 +97,23 @@ async def test_alarm_reaches_the_browser_and_only_the_browser_can_read_it(city: 
     assert browser.check_sender(request.headers["authorization"])["sub"] == "mailto:minamo@city.example.jp"
 
 
+async def test_message_of_a_drill_opens_the_page_of_the_drill(city: City, receiver: Receiver) -> None:
+    browser = await enrol(city, receiver)
+    await city.measure(STATION, 0, 0.5)
+    drill = await city.post("/drills", {"title": "出水期前の訓練", "by": "佐藤", "contacts": ["desk"]}, 201)
+    await city.post(f"/drills/{drill['drillId']}/values", {"entityId": STATION, "value": 2.5}, 204)
+    await city.work()
+    async with delivering(city):
+
+        async def arrived() -> bool:
+            await tell(city)
+            return bool(receiver.accepted)
+
+        await eventually(arrived)
+    message = browser.open(receiver.accepted[0])
+    assert message["title"].startswith("【訓練】") and message["tenant"] == drill["tenant"]
+
+
 @pytest.mark.parametrize("status", [404, 410])
 async def test_browser_that_is_gone_is_enrolled_no_more(city: City, receiver: Receiver, status: int) -> None:
     await enrol(city, receiver, "gone")

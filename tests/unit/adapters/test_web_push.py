@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -72,6 +73,17 @@ def test_message_about_an_alarm_takes_the_place_of_the_one_before(stage: str) ->
     assert raised["topic"] == cleared["topic"] and raised["message"]["tag"] == cleared["message"]["tag"]
     assert (raised["urgency"], cleared["urgency"]) == ("high", "normal")
     assert "三島大橋" in raised["message"]["title"]
+
+
+def test_message_of_a_drill_names_its_tenant_and_never_replaces_that_of_the_real_alarm() -> None:
+    facts = step("raised", "danger")
+
+    def sent(browser: Browser) -> Any:
+        return orjson.loads(payload(browser, words_of(facts, "ja", JST), {"step": facts}, None, 7))
+
+    real, drill = sent(BROWSER), sent(replace(BROWSER, tenant="drill-1"))
+    assert (real["message"]["tenant"], drill["message"]["tenant"]) == ("", "drill-1")
+    assert real["topic"] != drill["topic"] and real["message"]["tag"] != drill["message"]["tag"]
 
 
 def test_text_is_cut_at_a_character() -> None:

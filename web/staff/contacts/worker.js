@@ -20,18 +20,20 @@ self.addEventListener("push", (event) => {
     renotify: true, // what is newer takes the place of the one before, and is heard
     requireInteraction: message.urgent,
     icon: ICON,
-    data: { alarmId: message.alarmId ?? null },
+    data: { alarmId: message.alarmId ?? null, tenant: message.tenant ?? "" },
   };
   event.waitUntil(self.registration.showNotification(message.title, options));
 });
 
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
-  event.waitUntil(openAlarms());
+  event.waitUntil(openAlarms(event.notification.data?.tenant ?? ""));
 });
 
-async function openAlarms() {
+/** The page of the tenant that the message is of: that of a drill is not that of the city. @param {string} tenant */
+async function openAlarms(tenant) {
   const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const open = pages.find((page) => page.url.split(/[?#]/)[0] === ALARMS);
-  return open ? open.focus() : self.clients.openWindow(ALARMS);
+  const open = pages.find(({ url }) => url.split(/[?#]/)[0] === ALARMS && (new URL(url).searchParams.get("tenant") ?? "") === tenant);
+  const address = tenant ? `${ALARMS}?${new URLSearchParams({ tenant })}` : ALARMS;
+  return open ? open.focus() : self.clients.openWindow(address);
 }
