@@ -23,10 +23,9 @@ from api.openapi.building import (
     ref,
 )
 from broker.alerts.forecasts import MODEL
-from broker.forecasts.runs import MOST_LAYERS, MOST_SERIES, MOST_TIMES
 
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time", "examples": ["2026-06-02T10:00:00+09:00"]}
-_VALUES: Final = array(NUMBER, 1) | {"maxItems": MOST_TIMES}
+_VALUES: Final = array(NUMBER, 1) | {"description": "At most MINAMO_FORECAST_MAX_TIMES"}
 _GEOMETRY: Final[Schema] = {"type": "object", "description": "GeoJSON Polygon or MultiPolygon"}
 _LEAD: Final[Schema] = {"type": "number", "minimum": 0, "description": "Seconds ahead"}
 _LABEL: Final = members({"ja": TEXT, "en": TEXT}, ["ja", "en"])
@@ -95,7 +94,7 @@ FORECASTS: Final[dict[str, Schema]] = {
                         "entityId": URI,
                         "attribute": TEXT,
                         "unitCode": {"type": "string", "pattern": "^[A-Z0-9]{2,3}$"},
-                        "validAt": array(_MOMENT, 1) | {"maxItems": MOST_TIMES},
+                        "validAt": array(_MOMENT, 1),
                         "values": _VALUES,
                         "quantiles": {
                             "type": "object",
@@ -107,14 +106,14 @@ FORECASTS: Final[dict[str, Schema]] = {
                     ["entityId", "attribute", "validAt", "values"],
                 )
             )
-            | {"maxItems": MOST_SERIES},
+            | {"description": "At most MINAMO_FORECAST_MAX_SERIES"},
             "layers": array(
                 members(
                     {"validAt": _MOMENT, "depthFrom": NUMBER, "depthTo": NUMBER_OR_NULL, "geometry": _GEOMETRY},
                     ["validAt", "depthFrom", "geometry"],
                 )
             )
-            | {"maxItems": MOST_LAYERS},
+            | {"description": "At most MINAMO_FORECAST_MAX_LAYERS"},
         },
         ["model", "issuedAt"],
     ),

@@ -15,12 +15,13 @@ from api.http.requests import JsonObject, TenantId, expand_name, parse_moment, s
 from api.http.responses import Json
 from api.hub import Hub
 from api.openapi.plain import NEEDED, answers, takes
+from api.settings import Settings
 from broker.alerts import AlertRule
 from broker.alerts.states import in_unit
 from broker.audiences import Audience
 from broker.errors import AlreadyExists, BadRequestData, OperationNotSupported
 from broker.forecasts.baseline import MODEL_NAME
-from broker.forecasts.runs import ForecastRun, parse_run
+from broker.forecasts.runs import ForecastRun, RunLimits, parse_run
 from broker.forecasts.verification import Said, verify
 from broker.times import to_text, to_text_or_none
 from context_store.alerts.audit import add_entry
@@ -28,8 +29,6 @@ from context_store.devices.stations import StationStore
 from context_store.forecasts.runs import StoredLayer, StoredLine, StoredRun, current_lines, get_run, list_runs, said_of
 from schemas.contexts import MINAMO_CONTEXT
 
-_MOST_RUNS: Final = 20_000  # in one verification
-_MOST_POINTS: Final = 500_000
 _UNIT: Final = "MTR"
 
 
@@ -53,7 +52,7 @@ def _posting(router: APIRouter, hub: Hub) -> None:
     async def post(tenant_id: TenantId, actor: RequestActor, body: JsonObject) -> Json:
         terms = await hub.contexts.resolve(MINAMO_CONTEXT)
         life = timedelta(minutes=hub.settings.forecast_expires_minutes)
-        run = parse_run(body, terms.expand_term, life)
+        run = parse_run(body, terms.expand_term, life, _limits(hub.settings))
         _may_be_public(run, hub.settings.forecast_permission)
         now = datetime.now(UTC)
         is_new = await take_run(hub, tenant_id, run, body, now)
@@ -65,6 +64,16 @@ def _posting(router: APIRouter, hub: Hub) -> None:
                 )
         answer = {"runId": run.run_id, "isNew": is_new, "expiresAt": to_text(run.expires_at)}
         return Json(answer, status_code=201 if is_new else 200)
+
+
+def _limits(settings: Settings) -> RunLimits:
+    return RunLimits(
+        series=settings.forecast_max_series,
+        times=settings.forecast_max_times,
+        lines=settings.forecast_max_lines,
+        layers=settings.forecast_max_layers,
+        ahead=timedelta(days=settings.forecast_max_days),
+    )
 
 
 def _may_be_public(run: ForecastRun, permission: str | None) -> None:
@@ -141,10 +150,11 @@ def _verifying(router: APIRouter, hub: Hub) -> None:
         async with hub.database.transaction(tenant_id) as connection:
             found = await said_of(
                 connection, tenant_id, model=model, entity_id=entity, attribute=iri, start=since, end=until,
-                limit=_MOST_RUNS,
+                limit=hub.settings.forecast_verification_runs,
             )  # fmt: skip
             rules = await hub.alert_rules.list_rules(connection, tenant_id)
-        points = await stations.series(tenant_id, entity, iri, since - timedelta(hours=1), until, _MOST_POINTS)
+        most = hub.settings.forecast_verification_points
+        points = await stations.series(tenant_id, entity, iri, since - timedelta(hours=1), until, most)
         thresholds = _thresholds(rules, entity, iri, until)
         classes = verify((_said(*one) for one in found), points, thresholds)
         return Json(

@@ -24,6 +24,36 @@ class ForecastSettings(BaseModel):
         "Number of the permission to issue forecasts; without it no forecast can be made public.",
         "予報業務許可などの番号。なければ予測を一般に公開できない。", min_length=1, max_length=200,
     )  # fmt: skip
+    forecast_max_series: int = setting(
+        2000, "forecasts", "Most series of one run.", "一回の計算結果に含められる系列の数。", ge=1, le=100_000,
+    )  # fmt: skip
+    forecast_max_times: int = setting(
+        1000, "forecasts", "Most times of one series.", "一つの系列に含められる時刻の数。", ge=1, le=10_000,
+    )  # fmt: skip
+    forecast_max_lines: int = setting(
+        200, "forecasts", "Most quantiles and members of one series.",
+        "一つの系列に含められる分位点とメンバーの数。", ge=1, le=2000,
+    )  # fmt: skip
+    forecast_max_layers: int = setting(
+        500, "forecasts", "Most polygons of inundation of one run.",
+        "一回の計算結果に含められる浸水範囲の数。", ge=1, le=10_000,
+    )  # fmt: skip
+    forecast_max_days: int = setting(
+        16, "forecasts", "How far ahead a run may look (days after it was issued).",
+        "予測できる期間（計算時刻からの日数）。", ge=1, le=366,
+    )  # fmt: skip
+    forecast_verification_runs: int = setting(
+        20_000, "forecasts", "Most runs that one verification looks at; the oldest come first.",
+        "一度の検証で見る計算結果の数（古いものから）。", ge=1, le=1_000_000,
+    )  # fmt: skip
+    forecast_verification_points: int = setting(
+        500_000, "forecasts", "Most measured values that one verification looks at.",
+        "一度の検証で見る観測値の数。", ge=1, le=10_000_000,
+    )  # fmt: skip
+    baseline_max_series: int = setting(
+        2000, "forecasts", "Most levels that the hub extrapolates every 10 minutes.",
+        "ハブが10分ごとに外挿する水位の数の上限。", ge=1, le=100_000,
+    )  # fmt: skip
     baseline_forecast: bool = setting(
         True, "forecasts",
         "Every 10 minutes extrapolate what rules watch, for staff, as the measure of better models.",

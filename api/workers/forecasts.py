@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 EVERY: Final = timedelta(minutes=10)
 _FRESH: Final = timedelta(minutes=30)  # of what is older than this nothing is said
 _LIFE: Final = timedelta(minutes=30)
-_MOST_SERIES: Final = 2000
 _REST_S: Final = 20.0
 _PAUSE_AFTER_ERROR_S: Final = 60.0
 _VERSION: Final = "1"
@@ -69,7 +68,8 @@ async def make_baseline(hub: Hub, mark: datetime, now: datetime) -> int:
     async with hub.database.transaction(ALL_TENANTS) as connection:
         if not await is_mine(connection):
             return 0
-        watched = await watched_series(connection, now, fresh=_FRESH, memory=MEMORY, most=_MOST_SERIES)
+        most = hub.settings.baseline_max_series
+        watched = await watched_series(connection, now, fresh=_FRESH, memory=MEMORY, most=most)
         numbers = await hub.terms.resolve({one.attribute for one in watched})
         series: dict[int, list[ForecastSeries]] = {}
         for one in watched:

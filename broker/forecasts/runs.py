@@ -44,11 +44,20 @@ _NAME: Final = re.compile(r"[^\s@<>\"{}|\\^`]+")
 _RUN: Final = frozenset({"model", "version", "issuedAt", "expiresAt", "audience", "series", "layers"})
 _SERIES: Final = frozenset({"entityId", "attribute", "unitCode", "validAt", "values", "quantiles", "members"})
 _LAYER: Final = frozenset({"validAt", "depthFrom", "depthTo", "geometry"})
-MOST_SERIES: Final = 2000
-MOST_TIMES: Final = 1000
-MOST_LINES: Final = 200  # quantiles and members of one series
-MOST_LAYERS: Final = 500
-LONGEST_AHEAD: Final = timedelta(days=16)
+
+
+@dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How much one run may have; each of its ``series`` so many ``times`` and ``lines`` (quantiles and members)."""
+
+    series: int = 2000
+    times: int = 1000
+    lines: int = 200
+    layers: int = 500
+    ahead: timedelta = timedelta(days=16)
+
+
+USUAL_LIMITS: Final = RunLimits()
 
 Leads = Mapping[Audience, timedelta]
 """How far ahead audiences below staff may look; those that are not in it see nothing."""
@@ -103,7 +112,9 @@ class ForecastRun:
         return None if lead is None else self.issued_at + lead
 
 
-def parse_run(document: object, expand: Callable[[str], str], usual_life: timedelta) -> ForecastRun:
+def parse_run(
+    document: object, expand: Callable[[str], str], usual_life: timedelta, limits: RunLimits = USUAL_LIMITS
+) -> ForecastRun:
     """Read a run; ``usual_life``: when it expires unless it says so itself. Raises :class:`BadRequestData`."""
     root = object_of(document, "run")
     only(root, _RUN, "")
@@ -111,11 +122,11 @@ def parse_run(document: object, expand: Callable[[str], str], usual_life: timede
     expires_at = moment_of(root["expiresAt"], "expiresAt") if "expiresAt" in root else issued_at + usual_life
     if expires_at <= issued_at:
         raise wrong("expiresAt", "it is not after issuedAt")
-    series = _items(root, "series", MOST_SERIES)
-    layers = _items(root, "layers", MOST_LAYERS)
+    series = _items(root, "series", limits.series)
+    layers = _items(root, "layers", limits.layers)
     if not series and not layers:
         raise wrong("series", "a run has series, layers or both")
-    found = tuple(_series(one, f"series[{n}]", issued_at, expand) for n, one in enumerate(series))
+    found = tuple(_series(one, f"series[{n}]", issued_at, expand, limits) for n, one in enumerate(series))
     if len({(one.entity_id, one.attribute) for one in found}) < len(found):
         raise wrong("series", "two are of the same attribute of the same entity")
     return ForecastRun(
@@ -123,9 +134,9 @@ def parse_run(document: object, expand: Callable[[str], str], usual_life: timede
         version=matching(root.get("version", "1"), "version", _VERSION, "1 to 50 letters, digits, '.', '_' or '-'"),
         issued_at=issued_at,
         expires_at=expires_at,
-        leads=_leads(root.get("audience", Audience.STAFF.word)),
+        leads=_leads(root.get("audience", Audience.STAFF.word), limits),
         series=found,
-        layers=tuple(_layer(one, f"layers[{n}]", issued_at) for n, one in enumerate(layers)),
+        layers=tuple(_layer(one, f"layers[{n}]", issued_at, limits) for n, one in enumerate(layers)),
     )
 
 
@@ -136,27 +147,29 @@ def _items(root: Mapping[str, Any], name: str, most: int) -> list[Any]:
     return items
 
 
-def _leads(value: object) -> Leads:
+def _leads(value: object, limits: RunLimits) -> Leads:
     if isinstance(value, str):
         audience = parse_audience(value)
-        return {one: LONGEST_AHEAD for one in Audience if audience <= one < Audience.STAFF}
+        return {one: limits.ahead for one in Audience if audience <= one < Audience.STAFF}
     leads = object_of(value, "audience")
     only(leads, frozenset({"briefed", "public"}), "audience.")
     found = {parse_audience(name): seconds_of(lead, f"audience.{name}") for name, lead in leads.items()}
-    if found.get(Audience.PUBLIC, timedelta()) > found.get(Audience.BRIEFED, LONGEST_AHEAD):
+    if found.get(Audience.PUBLIC, timedelta()) > found.get(Audience.BRIEFED, limits.ahead):
         raise wrong("audience.public", "the public would look further ahead than the briefed")
     if Audience.PUBLIC in found:
         found.setdefault(Audience.BRIEFED, found[Audience.PUBLIC])
     return found
 
 
-def _series(value: object, path: str, issued_at: datetime, expand: Callable[[str], str]) -> ForecastSeries:
+def _series(
+    value: object, path: str, issued_at: datetime, expand: Callable[[str], str], limits: RunLimits
+) -> ForecastSeries:
     series = object_of(value, path)
     only(series, _SERIES, f"{path}.")
     times = array_of(series.get("validAt"), f"{path}.validAt")
-    if len(times) > MOST_TIMES:
-        raise wrong(f"{path}.validAt", f"more than {MOST_TIMES} times")
-    valid_at = tuple(_valid(time, f"{path}.validAt[{n}]", issued_at) for n, time in enumerate(times))
+    if len(times) > limits.times:
+        raise wrong(f"{path}.validAt", f"more than {limits.times} times")
+    valid_at = tuple(_valid(time, f"{path}.validAt[{n}]", issued_at, limits) for n, time in enumerate(times))
     if any(later <= earlier for earlier, later in pairwise(valid_at)):
         raise wrong(f"{path}.validAt", "the times do not ascend")
     lines = {"": _values(series.get("values"), f"{path}.values", len(valid_at))}
@@ -164,10 +177,10 @@ def _series(value: object, path: str, issued_at: datetime, expand: Callable[[str
         where = f"{path}.quantiles.{name}"
         matching(name, where, _QUANTILE, "a quantile such as 0.9")
         lines[f"q{name}"] = _values(line, where, len(valid_at))
-    for number, line in enumerate(_items(series, "members", MOST_LINES)):
+    for number, line in enumerate(_items(series, "members", limits.lines)):
         lines[f"m{number}"] = _values(line, f"{path}.members[{number}]", len(valid_at))
-    if len(lines) > MOST_LINES:
-        raise wrong(path, f"more than {MOST_LINES} quantiles and members")
+    if len(lines) > limits.lines:
+        raise wrong(path, f"more than {limits.lines} quantiles and members")
     name = matching(series.get("attribute"), f"{path}.attribute", _NAME, "the name of an attribute")
     unit = series.get("unitCode")
     return ForecastSeries(
@@ -179,7 +192,7 @@ def _series(value: object, path: str, issued_at: datetime, expand: Callable[[str
     )
 
 
-def _layer(value: object, path: str, issued_at: datetime) -> ForecastLayer:
+def _layer(value: object, path: str, issued_at: datetime, limits: RunLimits) -> ForecastLayer:
     layer = object_of(value, path)
     only(layer, _LAYER, f"{path}.")
     depth_from = not_negative(layer.get("depthFrom"), f"{path}.depthFrom")
@@ -189,13 +202,15 @@ def _layer(value: object, path: str, issued_at: datetime) -> ForecastLayer:
     geometry = check_geometry(layer.get("geometry"), f"{path}.geometry")
     if geometry["type"] not in ("Polygon", "MultiPolygon"):
         raise wrong(f"{path}.geometry", "a Polygon or a MultiPolygon is expected")
-    return ForecastLayer(_valid(layer.get("validAt"), f"{path}.validAt", issued_at), depth_from, depth_to, geometry)
+    return ForecastLayer(
+        _valid(layer.get("validAt"), f"{path}.validAt", issued_at, limits), depth_from, depth_to, geometry
+    )
 
 
-def _valid(value: object, path: str, issued_at: datetime) -> datetime:
+def _valid(value: object, path: str, issued_at: datetime, limits: RunLimits) -> datetime:
     moment = moment_of(value, path)
-    if not issued_at <= moment <= issued_at + LONGEST_AHEAD:
-        raise wrong(path, f"it is not within {LONGEST_AHEAD.days} days after issuedAt")
+    if not issued_at <= moment <= issued_at + limits.ahead:
+        raise wrong(path, f"it is not within {limits.ahead.days} days after issuedAt")
     return moment
 
 

@@ -22,7 +22,7 @@ from broker.contacts.words import words_of
 from broker.errors import BadRequestData
 from broker.forecasts.baseline import LEADS, extrapolation, persistence
 from broker.forecasts.curves import curve_document
-from broker.forecasts.runs import ForecastRun, parse_run
+from broker.forecasts.runs import ForecastRun, RunLimits, parse_run
 from broker.forecasts.verification import Said, verify
 
 START = datetime(2026, 6, 2, 10, tzinfo=UTC)
@@ -48,6 +48,24 @@ def run_document(**members: Any) -> dict[str, Any]:
 
 def read(**members: Any) -> ForecastRun:
     return parse_run(run_document(**members), lambda name: f"https://example.org/{name}", timedelta(hours=3))
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (RunLimits(series=0), "series: an array of at most 0 is expected"),
+        (RunLimits(times=2), "series[0].validAt: more than 2 times"),
+        (RunLimits(lines=1), "series[0]: more than 1 quantiles and members"),
+        (RunLimits(layers=0), "layers: an array of at most 0 is expected"),
+        (RunLimits(ahead=timedelta(hours=2)), "series[0].validAt[2]: it is not within"),
+    ],
+)
+def test_how_much_a_run_may_have_is_for_the_operator_to_say(limits: RunLimits, told: str) -> None:
+    layer = {"validAt": at(0), "depthFrom": 0, "geometry": SQUARE}
+    document = run_document(line={"quantiles": {"0.9": [2.5, 4.0, 3.0]}}, layers=[layer])
+    with pytest.raises(BadRequestData) as refused:
+        parse_run(document, lambda name: f"https://example.org/{name}", timedelta(hours=3), limits)
+    assert refused.value.detail.startswith(told)
 
 
 def test_a_run_says_what_it_is_of() -> None:
