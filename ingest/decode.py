@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,7 @@ from broker.intake.readings import (
     UndecodablePayload,
 )
 from broker.quality.flags import Reason as QualityReason
+from broker.same import Same
 from broker.times import to_text, to_text_or_none
 from broker.units import conversion
 from ingest.topics import FIWARE, Route, route_of
@@ -255,7 +257,13 @@ def _profile(profile: FormatProfile, route: Route, payload: bytes) -> FormatProf
     name = route.format
     if name == FIWARE:
         name = "iot-agent-json" if payload.lstrip()[:1] in (b"{", b"[") else "ultralight"
-    return replace(profile, name=name)
+    return _named(Same(profile), name)
+
+
+@lru_cache(maxsize=4096)
+def _named(profile: Same[FormatProfile], name: str) -> FormatProfile:
+    """The profile with this format; the devices of a process share profiles, and copying one takes longest of all."""
+    return replace(profile.value, name=name)
 
 
 def _state_among(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> dict[str, Any]:

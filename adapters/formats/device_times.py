@@ -11,6 +11,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from broker.intake.readings import UndecodablePayload
+from broker.times import parse_time
 
 _TIME: Final = re.compile(
     r"(\d{4})[-/.]?(\d{1,2})[-/.]?(\d{1,2})(?:[T ]+|(?=\d{4}))(\d{1,2}):?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?"
@@ -29,7 +30,7 @@ def read_time(value: Any, zone: str | None) -> datetime:
     """
     try:
         if isinstance(value, str):
-            return _from_text(value, zone)
+            return _from_extended(value) or _from_text(value, zone)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return from_epoch(value)
     except (ValueError, OverflowError) as exc:
@@ -45,6 +46,14 @@ def from_epoch(value: float) -> datetime:
     if value >= _MILLISECONDS_FROM:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+
+
+def _from_extended(text: str) -> datetime | None:
+    """What nearly all send, in a tenth of the time: ISO 8601 as :func:`parse_time` knows it; None: something else."""
+    try:
+        return parse_time(text)
+    except ValueError:
+        return None
 
 
 def _from_text(text: str, zone: str | None) -> datetime:

@@ -34,7 +34,7 @@ def csv_lines(payload: bytes, encoding: str, separator: str, *, what: str = "pay
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (ValueError, LookupError, csv.Error) as exc:
         raise UndecodablePayload(f"the {what} is not CSV in {encoding}: {exc}") from exc
-    return [[cell.strip().strip("\u3000").strip() for cell in line] for line in lines]
+    return [[cell.strip() for cell in line] for line in lines]
 
 
 def check_count(count: int, what: str, *, said: str = "there are") -> None:
@@ -80,8 +80,8 @@ def flatten(document: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def plain_value(text: str) -> float | str | None:
-    """A number where ``text`` is one, None where it is blank, else the text without surrounding space."""
-    text = text.strip().strip("\u3000").strip()
+    """A number where ``text`` is one, None where it is blank, else the text without surrounding space, also U+3000."""
+    text = text.strip()
     if not text:
         return None
     if _NUMBER.fullmatch(text):

@@ -6,9 +6,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from adapters.formats.codecs import CODECS, Decoded, by_expressions
 from adapters.formats.documents import flatten, is_number
@@ -17,16 +17,17 @@ from broker.devices.state import state_of
 from broker.intake.formats import FormatProfile
 from broker.intake.readings import Measurement, UndecodablePayload
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+
+class Envelope(NamedTuple):
     """An uplink out of its network server's message; ``decoded`` is what a decoder there made of the bytes."""
 
     received_at: datetime
     payload: bytes | None
     port: int | None
     decoded: Any = None
-    state: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = _NOTHING
 
 
 def measurements(envelope: Envelope, profile: FormatProfile) -> list[Measurement]:
@@ -72,6 +73,8 @@ def best(receptions: Any, rssi: str, snr: str, gateway: str) -> dict[str, Any]:
 
 def number(value: Any) -> float | None:
     """``value`` when it is a number, also one written as text ("868500000")."""
+    if type(value) is int or type(value) is float:  # nearly all are
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
     return value if is_number(value) else None

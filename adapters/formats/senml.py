@@ -17,6 +17,7 @@ from broker.intake.readings import Measurement, UndecodablePayload
 
 _VERSION: Final = 10  # section 4.4
 _ABSOLUTE_FROM: Final = 2**28  # section 4.5.3: below, seconds from now
+_OF_ONE_RECORD: Final = frozenset({"n", "u", "v", "vs", "vb", "vd", "s", "t", "ut"})  # nothing for those that follow
 
 # Section 12.1 and RFC 8798, as far as UN/CEFACT Recommendation 20 has a code.
 _UNITS: Final = """
@@ -49,7 +50,8 @@ def decode(frame: Frame, _profile: FormatProfile) -> list[Measurement]:
 
 
 def _resolve(record: dict[str, Any], base: dict[str, Any], now: datetime, found: dict[datetime, Measurement]) -> None:
-    _take_base(record, base)
+    if not record.keys() <= _OF_ONE_RECORD:
+        _take_base(record, base)
     value = _value(record, base)
     if value is None:
         return
@@ -57,13 +59,22 @@ def _resolve(record: dict[str, Any], base: dict[str, Any], now: datetime, found:
     full = base.get("bn", "") + name
     if not full:
         raise UndecodablePayload("it has neither a name nor a base name")
-    moment = _moment(base.get("bt", 0) + _typed(record, "t", float, 0), now)
-    measurement = found.setdefault(moment, Measurement(moment, {}, units={}))
+    measurement = _at(base.get("bt", 0) + _typed(record, "t", float, 0), base, now, found)
     unit = _typed(record, "u", str, base.get("bu"))
     for key in {full, name} if base["short"] and name else {full}:
         measurement.values[key] = value
         if unit in UNITS:
             measurement.units[key] = UNITS[unit]  # type: ignore[index] # it is the dict made above
+
+
+def _at(seconds: float, base: dict[str, Any], now: datetime, found: dict[datetime, Measurement]) -> Measurement:
+    """What is measured at a time of SenML. That of the record before is at hand: most packs are of one moment."""
+    if base.get("seconds") != seconds:
+        moment = now + timedelta(seconds=seconds) if seconds < _ABSOLUTE_FROM else from_epoch(seconds)
+        base["seconds"] = seconds
+        base["at"] = found.setdefault(moment, Measurement(moment, {}, units={}))
+    at: Measurement = base["at"]
+    return at
 
 
 def _take_base(record: dict[str, Any], base: dict[str, Any]) -> None:
@@ -78,6 +89,8 @@ def _take_base(record: dict[str, Any], base: dict[str, Any]) -> None:
 
 
 def _value(record: dict[str, Any], base: dict[str, Any]) -> Any:
+    if type(value := record.get("v")) is float:  # nearly all are
+        return _sum(value, base.get("bv", 0))
     for name, kind in (("v", float), ("vs", str), ("vb", bool), ("vd", str)):
         if name in record:
             value = _typed(record, name, kind, None)
@@ -102,7 +115,3 @@ def _typed(record: dict[str, Any], name: str, kind: type, default: Any) -> Any:
 
 
 _KINDS: Final[dict[type, str]] = {float: "number", str: "text", bool: "boolean"}
-
-
-def _moment(seconds: float, now: datetime) -> datetime:
-    return now + timedelta(seconds=seconds) if seconds < _ABSOLUTE_FROM else from_epoch(seconds)

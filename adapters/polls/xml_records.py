@@ -38,7 +38,7 @@ class Element:
     @property
     def text(self) -> str:
         """The text directly in it."""
-        return "".join(self.texts).strip().strip("\u3000").strip()
+        return "".join(self.texts).strip()
 
     def below(self) -> Iterator[Element]:
         """All elements in it, in the order of the document."""

@@ -16,6 +16,7 @@ from broker.devices.state import DEVICE_TYPE, OWNER, STATE_ATTRIBUTES
 from broker.entities import Attributes, ExpandedEntity, Instance
 from broker.intake.formats import DEFAULT_PROFILE, FormatProfile
 from broker.quality.parameters import Checks, checks_for
+from broker.same import Same
 from broker.times import to_text
 from broker.units import conversion
 from schemas.terms import LOCATION, NO_DATASET
@@ -118,27 +119,12 @@ class AttributeMapping:
         return {name: value for name, value in members.items() if value is not None}
 
 
-class _Same:
-    """Mappings that are the same objects: equal ones may differ, as 1 and True do."""
-
-    __slots__ = ("attributes",)
-
-    def __init__(self, attributes: tuple[AttributeMapping, ...]) -> None:
-        self.attributes = attributes
-
-    def __hash__(self) -> int:
-        return id(self.attributes)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.attributes is self.attributes
-
-
 @lru_cache(maxsize=4096)
 def _ready(
-    same: _Same, checks: tuple[Checks, ...] | None
+    same: Same[tuple[AttributeMapping, ...]], checks: tuple[Checks, ...] | None
 ) -> tuple[tuple[AttributeMapping, ...], Mapping[str, tuple[AttributeMapping, ...]]]:
     """Mappings with their tests, also by field; devices that have the same share them."""
-    attributes = same.attributes
+    attributes = same.value
     if checks is not None:
         attributes = tuple(replace(mapping, checks=found) for mapping, found in zip(attributes, checks, strict=True))
     by_field: dict[str, tuple[AttributeMapping, ...]] = {}
@@ -181,7 +167,7 @@ class Device:
 
     def __post_init__(self) -> None:
         checks = tuple(self._checks()) if self.is_judged else None
-        attributes, by_field = _ready(_Same(self.attributes), checks)
+        attributes, by_field = _ready(Same(self.attributes), checks)
         object.__setattr__(self, "attributes", attributes)
         object.__setattr__(self, "by_field", by_field)
 

@@ -71,8 +71,8 @@ STATE_QUANTITIES: Final = frozenset(_QUANTITIES) | {
 def state_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """The state among ``values`` of a codec; a battery level is a share of 1."""
     found: dict[str, Any] = {}
-    for name, (state, factor) in _QUANTITIES.items():
-        value = values.get(name)
+    for name in _QUANTITIES.keys() & values.keys():
+        (state, factor), value = _QUANTITIES[name], values[name]
         if factor is None:
             if isinstance(value, str):
                 found[state] = value
