@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Final, LiteralString
+
+from psycopg import AsyncConnection
 
 from broker.devices.model import Device
 from context_store.caches import version_of
@@ -12,8 +15,8 @@ from context_store.devices.rows import COLUMNS, device_of
 
 CACHE: Final = "devices"
 
-_ALL: Final[LiteralString] = f"select {COLUMNS} from device d"
 _CHANGED: Final[LiteralString] = f"select {COLUMNS} from device d where d.version > %s"
+_AT_ONCE: Final = 1000  # rows in memory: 100,000 of them are ten times as large as the devices that they become
 _REMOVED: Final[LiteralString] = "select key from device_removed where version > %s"
 
 
@@ -45,15 +48,13 @@ class CachedDeviceDirectory:
             if version == self._version:
                 return False
             removed = []
-            if self._version < 0:
-                rows = await (await connection.execute(_ALL)).fetchall()
-            else:
+            if self._version >= 0:
                 removed = await (await connection.execute(_REMOVED, (self._version,))).fetchall()
-                rows = await (await connection.execute(_CHANGED, (self._version,))).fetchall()
+            devices = [device async for device in _changed(connection, self._version)]
         for (key,) in removed:
             self._remove(key)
-        for row in rows:
-            self._put(device_of(row))
+        for device in devices:
+            self._put(device)
         self._version = version
         return True
 
@@ -68,3 +69,12 @@ class CachedDeviceDirectory:
         address = old.format.address if old else None
         if address is not None and self._by_address.get(address) is old:
             del self._by_address[address]
+
+
+async def _changed(connection: AsyncConnection, version: int) -> AsyncIterator[Device]:
+    """The devices that were written after ``version``; -1: all."""
+    async with connection.cursor("devices") as cursor:
+        cursor.itersize = _AT_ONCE
+        await cursor.execute(_CHANGED, (version,))
+        async for row in cursor:
+            yield device_of(row)
