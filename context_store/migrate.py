@@ -42,7 +42,8 @@ def _upgrade(connection: sa.Connection, config: Config, revision: str) -> None:
 def migrate(database_url: str, revision: str = "head") -> str:
     """Migrate the database at ``database_url`` (a libpq URL) to ``revision`` and return the newest revision.
 
-    The extension PostGIS must be there or the role be allowed to create it; TimescaleDB is used when its extension
+    The extension PostGIS must be there or the role be allowed to create it, and so must the schemas ``minamo`` and
+    ``minamo_seen``, which are the role's; TimescaleDB is used when its extension
     is already in the database at the first migration.
     """
     config = _config()
@@ -50,7 +51,9 @@ def migrate(database_url: str, revision: str = "head") -> str:
     try:
         with engine.connect() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_lock(_MIGRATION_LOCK)))
-            connection.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
+            # "if not exists" would ask for the right to make one also where it is there.
+            if connection.scalar(sa.select(sa.func.to_regnamespace(SCHEMA).is_(None))):
+                connection.execute(sa.schema.CreateSchema(SCHEMA))
             connection.execute(sa.text("create extension if not exists postgis"))
             connection.commit()
             config.attributes["connection"] = connection

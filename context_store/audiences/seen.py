@@ -16,7 +16,27 @@ from typing import Any, Final, LiteralString
 import sqlalchemy as sa
 from psycopg import AsyncConnection
 
-FORGET_VIEWS: Final[LiteralString] = "drop schema if exists minamo_seen cascade"
+# The schema stays: the hub's role need not have the right to make one.
+FORGET_VIEWS: Final[LiteralString] = """
+    do $$
+    declare
+        of_views constant text[] := array(select relname from pg_class
+                                           where relnamespace = to_regnamespace('minamo_seen') and relkind = 'v');
+        of_functions constant text[] := array(select format('%I(%s)', proname, pg_get_function_identity_arguments(oid))
+                                                from pg_proc where pronamespace = to_regnamespace('minamo_seen'));
+        one text;
+    begin
+        foreach one in array of_views loop
+            execute format('drop view if exists minamo_seen.%I cascade', one);
+        end loop;
+        foreach one in array of_functions loop
+            execute 'drop function if exists minamo_seen.' || one || ' cascade';
+        end loop;
+        if to_regnamespace('minamo_seen') is not null then
+            comment on schema minamo_seen is null;
+        end if;
+    end $$
+"""
 _MADE_OF: Final[LiteralString] = "select obj_description(to_regnamespace('minamo_seen'), 'pg_namespace')"
 _SAY: Final = "comment on schema minamo_seen is '{}'"
 
@@ -32,7 +52,7 @@ def are_made(connection: sa.Connection, revision: str) -> bool:
 
 
 def make_views(connection: sa.Connection, revision: str) -> None:
-    """Make them; the schema is not there."""
+    """Make them; the schema is empty or not there."""
     driver: Any = connection.connection.driver_connection
     driver.execute(views_of_callers())
     driver.execute(_SAY.format(_made_of(revision)).encode())

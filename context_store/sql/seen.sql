@@ -4,7 +4,13 @@
 -- upgrade and whenever this file has changed (context_store.migrate). minamo.audience is the number of the caller's
 -- audience, minamo.caller a name for what is the caller's own.
 
-create schema minamo_seen;
+-- It may be there, empty, made by somebody who may make schemas for a role that may not.
+do $$
+begin
+    if to_regnamespace('minamo_seen') is null then
+        create schema minamo_seen;
+    end if;
+end $$;
 
 -- The rules that keep something from the caller; the last are those of the hub: devices are nobody's business but the
 -- city's, and of alerts not who works on them.
