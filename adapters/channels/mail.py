@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """E-mail by SMTP (RFC 5321, 5322): plain text, and all messages about an incident in one thread.
 
-The body of a delivery is ``{"to", "subject", "text", "thread", "number"}``. Each number has a Message-ID of its own,
-the same in every attempt, so that a mailbox that got a message twice shows it once.
+The body of a delivery is ``{"to", "subject", "text", "thread", "number"}``. Each body has a Message-ID of its own, the
+same in every attempt, so that a mailbox that got a message twice can show it once; a person sees its number. SMTP knows
+no way to hand a message in exactly once (RFC 5321, 4.5.3.2.6 speaks of it): who dies between the server's yes and
+writing it down sends it again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import smtplib
 import ssl
 from dataclasses import dataclass
@@ -24,6 +28,11 @@ from adapters.channels.webhook import MAX_ANSWER_CHARACTERS, SendResult
 from adapters.web.trust import trust_also
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
+_NUMBER: Final = "お知らせ番号 / Notice no. {}"
+_REPEAT: Final = (
+    "同じ番号のお知らせが、すでに届いているかもしれません。\n"
+    "You may have had this message before: then it had the same number.\n"
+)
 _PERMANENT: Final = range(550, 555)  # no such mailbox, not allowed: trying again cannot help
 
 
@@ -60,9 +69,9 @@ class MailSender:
         self._timeout_s = timeout_s
         self._context = trust_also(ssl.create_default_context(), ca_file)
 
-    async def send(self, body: bytes) -> SendResult:
-        """One attempt; never raises for what the server does."""
-        message = compose(orjson.loads(body), self._server.sender, datetime.now(UTC))
+    async def send(self, body: bytes, *, repeat: bool = False) -> SendResult:
+        """One attempt; never raises for what the server does. ``repeat``: it may have been taken before."""
+        message = compose(body, self._server.sender, datetime.now(UTC), repeat=repeat)
         try:
             await asyncio.to_thread(self._hand_in, message)
         except smtplib.SMTPResponseException as exc:
@@ -76,10 +85,16 @@ class MailSender:
         return SendResult(True, 250)
 
     def _hand_in(self, message: EmailMessage) -> None:
-        with self._connected() as smtp:
+        smtp = self._connected()
+        try:
             if self._server.username is not None:
                 smtp.login(self._server.username, self._server.password or "")
             smtp.send_message(message)
+        finally:
+            # The answer to the message is what counts: it was taken, whatever the server says to the goodbye.
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                smtp.quit()
+            smtp.close()
 
     def _connected(self) -> smtplib.SMTP:
         server = self._server
@@ -98,21 +113,25 @@ class MailSender:
         return smtp
 
 
-def compose(document: dict[str, Any], sender: str, now: datetime) -> EmailMessage:
-    """The message of a delivery's body."""
+def compose(body: bytes, sender: str, now: datetime, *, repeat: bool = False) -> EmailMessage:
+    """The message of a delivery's body; ``repeat``: it may have been taken before, and says so."""
+    document: dict[str, Any] = orjson.loads(body)
     domain = sender.rpartition("@")[2].strip("> ")
     message = EmailMessage()
     message["From"] = sender
     message["To"] = document["to"]
     message["Subject"] = " ".join(document["subject"].split())
     message["Date"] = format_datetime(now)
-    message["Message-ID"] = f"<minamo.{document['number']}@{domain}>"
+    # Numbers begin anew with a new database, of which mailboxes and their servers know nothing.
+    message["Message-ID"] = f"<minamo.{document['number']}.{hashlib.sha256(body).hexdigest()[:20]}@{domain}>"
     if document.get("thread"):
         root = f"<incident.{document['thread']}@{domain}>"
         message["In-Reply-To"] = root
         message["References"] = root
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic answers, please
-    message.set_content(document["text"] + "\n")
+    if repeat:
+        message["Minamo-Repeat"] = "possible"
+    message.set_content(f"{document['text']}\n\n-- \n{_NUMBER.format(document['number'])}\n{_REPEAT if repeat else ''}")
     return message
 
 

@@ -19,6 +19,7 @@ from adapters.web.guard import check_url
 from broker.subscriptions.sending import Sending
 
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
+REPEAT_HEADER: Final = "Minamo-Repeat"  # there when a message to a person may have been taken before
 _PLAIN: Final = Sending()
 
 
@@ -85,7 +86,7 @@ class Senders:
         timeout_s = None if sending.timeout_ms is None else min(sending.timeout_ms / 1000, self._timeout_s)
         scheme = urlsplit(destination).scheme
         if scheme in SERVICE_SCHEMES:
-            return await self._services.send(destination, body, headers[ID_HEADER])
+            return await self._services.send(destination, body, headers[ID_HEADER], repeat=REPEAT_HEADER in headers)
         if scheme in SCHEMES:
             options = MqttOptions(
                 password=sending.password,

@@ -77,13 +77,13 @@ class Services:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
-    async def send(self, destination: str, body: bytes, delivery_id: str) -> SendResult:
-        """One attempt; never raises for what the service does."""
+    async def send(self, destination: str, body: bytes, delivery_id: str, *, repeat: bool = False) -> SendResult:
+        """One attempt; never raises for what the service does. ``repeat``: it may have been taken before."""
         scheme = destination.partition(":")[0]
         if scheme in PUSH_SCHEMES and self._push is not None:
             return await self._push.send(destination, body)
         if scheme == "mailto" and self._mail is not None:
-            return await self._mail.send(body)
+            return await self._mail.send(body, repeat=repeat)
         if scheme == "line" and self._line is not None:
             return await self._line.send(body, delivery_id)
         if scheme == "sms" and self._sms is not None:

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import psycopg
 import structlog
 
+from adapters.channels.sending import ID_HEADER, REPEAT_HEADER
 from adapters.channels.webhook import SendResult
 from api.workers.shares import RetryPolicy, Shares, is_answer
 from api.workers.waiting import wait_at_most
@@ -28,7 +29,8 @@ from context_store.deliveries.queue import ClaimedDelivery, ClaimedStream, Deliv
 
 log = structlog.get_logger(__name__)
 
-ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
+_TO_PEOPLE: Final = "contact"  # the kind of deliveries of which nobody wants two
+_LAST_ATTEMPT_S: Final = 5.0  # that a message to a person which is under way has to end, when the worker stops
 _PAUSE_AFTER_ERROR_S: Final = 1.0
 _LONGEST_PAUSE_OF_BULK_S: Final = 0.5
 # From one look into the queue to the next, so that under load each settles and claims more.
@@ -97,6 +99,7 @@ class DeliveryWorker:
         self._after = ""  # whose turn it was last
         self._claiming: asyncio.Future[list[ClaimedStream]] | None = None
         self._wake = asyncio.Event()
+        self._is_stopping = False
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -120,6 +123,9 @@ class DeliveryWorker:
         """End what is under way and give back all that was claimed, instead of letting the leases run out."""
         claimed = list(self._in_flight.values())
         tasks = list(self._in_flight)
+        self._is_stopping = True
+        if under_way := [task for task, stream in self._in_flight.items() if stream.kind == _TO_PEOPLE]:
+            await asyncio.wait(under_way, timeout=_LAST_ATTEMPT_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -241,6 +247,8 @@ class DeliveryWorker:
 
     async def _deliver(self, stream: ClaimedStream, outcome: StreamOutcome, give_back_at: float) -> StreamOutcome:
         for delivery in stream.deliveries:
+            if self._is_stopping:
+                break
             began = time.monotonic()
             result = await self._attempt(stream, delivery)
             if not result.ok:
@@ -252,6 +260,8 @@ class DeliveryWorker:
 
     async def _attempt(self, stream: ClaimedStream, delivery: ClaimedDelivery) -> SendResult:
         headers = {**delivery.headers, ID_HEADER: str(delivery.delivery_id)}
+        if stream.kind == _TO_PEOPLE and (stream.is_abandoned or delivery.attempts):
+            headers[REPEAT_HEADER] = "possible"
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._attempt_s):

@@ -35,7 +35,10 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedStream:
-    """A stream that this worker has until its ``lease`` ends, with the deliveries to make now, in their order."""
+    """A stream that this worker has until its ``lease`` ends, with the deliveries to make now, in their order.
+
+    ``is_abandoned``: whoever had it before has not said how it ended, so the deliveries may have been made.
+    """
 
     stream_key: int
     lease: datetime
@@ -45,6 +48,7 @@ class ClaimedStream:
     subscription_key: int | None
     deliveries: list[ClaimedDelivery]
     sending: Sending
+    is_abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,10 @@ _CLAIM: Final[LiteralString] = """
                  order by s.receiver limit 1)
           from receivers r where r.receiver is not null
     ), chosen as (
-        select c.stream_key from receivers r
+        select c.stream_key, c.claimed_until from receivers r
           left join unnest(%(names)s::text[], %(counts)s::int[]) as f (receiver, taken) on f.receiver = r.receiver
          cross join lateral (
-            select s.stream_key from delivery_stream s
+            select s.stream_key, s.claimed_until from delivery_stream s
              where s.priority = %(lane)s and s.receiver = r.receiver and s.due_at <= now()
                and (s.claimed_until is null or s.claimed_until < now())
              order by s.due_at limit greatest(%(share)s - coalesce(f.taken, 0), 0)
@@ -104,7 +108,8 @@ _CLAIM: Final[LiteralString] = """
     update delivery_stream s set claimed_until = now() + make_interval(secs => %(lease_s)s)
       from chosen where s.stream_key = chosen.stream_key
     returning s.stream_key, s.claimed_until, s.kind, s.destination, s.receiver, s.subscription_key,
-              coalesce((select b.sending from subscription b where b.subscription_key = s.subscription_key), s.sending)
+              coalesce((select b.sending from subscription b where b.subscription_key = s.subscription_key), s.sending),
+              chosen.claimed_until is not null
 """
 # The first deliveries of claimed streams.
 _FIRST: Final[LiteralString] = """
@@ -273,8 +278,8 @@ class DeliveryStore:
         for row in rows:
             by_stream[row[0]].append(ClaimedDelivery(*row[1:]))
         return [
-            ClaimedStream(key, lease, kind, url, receiver, owner, by_stream[key], Sending.from_stored(sending))
-            for key, lease, kind, url, receiver, owner, sending in streams
+            ClaimedStream(key, lease, kind, url, receiver, owner, by_stream[key], Sending.from_stored(sending), again)
+            for key, lease, kind, url, receiver, owner, sending, again in streams
         ]
 
     async def settle(self, outcomes: Sequence[StreamOutcome]) -> None:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -13,12 +14,14 @@ from aiosmtpd.controller import Controller
 
 
 class Mailbox:
-    """What came, and the answer to the next message (None: taken)."""
+    """What came, and the answer to the next message (None: taken); ``on_data`` is called before it is taken."""
 
     def __init__(self) -> None:
         self.messages: list[EmailMessage] = []
         self.refusal: str | None = None
         self.unknown: set[str] = set()
+        self.on_data: Callable[[], object] = lambda: None
+        self.goodbye = "221 Bye"
         self.port = 0
 
     @property
@@ -37,10 +40,15 @@ class Mailbox:
         """Keep the message, or refuse."""
         if self.refusal is not None:
             return self.refusal
+        await asyncio.to_thread(self.on_data)
         message = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(message, EmailMessage)
         self.messages.append(message)
         return "250 OK"
+
+    async def handle_QUIT(self, _server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802
+        """The answer to the end."""
+        return self.goodbye
 
 
 @contextmanager
