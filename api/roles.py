@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.stations import Notice
 from api.settings import Settings
 from api.streams.numbered import Wakes
+from api.workers.clock import SteadyClock
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
 from api.workers.drills import run_drills
@@ -180,13 +181,14 @@ async def _check_mqtt(client: MqttClient) -> None:
 def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     """Alert rules, subscriptions, deliveries, rollups of history, and the end of what is transient."""
     poll_s = hub.settings.worker_poll_ms / 1000
-    evaluator = make_evaluator(hub)
+    clock = SteadyClock(timedelta(seconds=hub.settings.clock_step_patience_s))
+    evaluator = make_evaluator(hub, clock)
     started = time.monotonic()
 
     async def time_passes(connection: AsyncConnection) -> None:
         """Silence is not judged before devices had the time to send what they kept while the hub was away."""
         settled = time.monotonic() - started >= hub.settings.alert_silence_grace_s
-        await evaluator.time_passes(connection, datetime.now(UTC), judge_silence=settled)
+        await evaluator.time_passes(connection, clock.now(), judge_silence=settled)
 
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
     alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s, time_passes=time_passes)

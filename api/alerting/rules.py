@@ -14,6 +14,7 @@ from api.hub import Hub
 from api.routers.alerts_cap import cap_profile
 from api.workers.alarms import Turn
 from api.workers.alerts import AlertEvaluator
+from api.workers.clock import SteadyClock
 from broker.alerts import AlertRule, check_replacement, parse_rule, rule_document, warnings_of, withdraw
 from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, ResourceNotFound
@@ -36,10 +37,10 @@ class Put:
     warnings: list[str]
 
 
-def make_evaluator(hub: Hub) -> AlertEvaluator:
-    """What decides and publishes alerts, as the settings want it."""
+def make_evaluator(hub: Hub, clock: SteadyClock | None = None) -> AlertEvaluator:
+    """What decides and publishes alerts, as the settings want it; ``clock`` says when it decides."""
     return AlertEvaluator(
-        hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub), alarms=hub.alarms
+        hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub), alarms=hub.alarms, clock=clock
     )
 
 

@@ -22,6 +22,14 @@ class AlertSettings(BaseModel):
         ge=0,
         le=3600,
     )
+    clock_step_patience_s: float = setting(
+        600,
+        "alerts",
+        "How long a step of the machine's clock must have lasted before timers of alarms follow it.",
+        "機械の時計が急に変わったとき、警報のタイマーが新しい時刻に従うまでの秒数。それまでは変わる前の時刻で進む。",
+        ge=0,
+        le=86_400,
+    )
     rules_replay_max_readings: int = setting(
         200_000,
         "alerts",

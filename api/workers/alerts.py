@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from adapters.cap.messages import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
 from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
+from api.workers.clock import SteadyClock
 from api.workers.gateways import behind_gateways
 from api.workers.rule_directory import RuleDirectory, Work
 from broker.alerts import (
@@ -74,6 +75,7 @@ class AlertEvaluator:
         cap: CapProfile,
         webhooks: Sequence[str] = (),
         alarms: AlarmStore | None = None,
+        clock: SteadyClock | None = None,
     ) -> None:
         self._store = store
         self._directory = RuleDirectory(rules)
@@ -81,13 +83,14 @@ class AlertEvaluator:
         self._alarms = AlarmKeeper(alarms or AlarmStore(), writer, cap_status=cap.status)
         self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
+        self._clock = clock or SteadyClock(timedelta())
         self._reissued_at = datetime.min.replace(tzinfo=UTC)
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
         await self._directory.refresh(connection)
-        now = datetime.now(UTC)
-        work = await self._directory.work_of(connection, events, now)
+        now = self._clock.now()
+        work = await self._directory.work_of(connection, events, self._clock.latest())
         if not work:
             return
         before = await self._store.load_states(connection, list(dict.fromkeys(item.key for item in work)))
