@@ -21,7 +21,7 @@ from broker.errors import TooComplexQuery
 from broker.times import to_text
 from context_store.alerts.replay_readings import entities_of_type, recorded_samples
 from context_store.entities.changes import get_entities
-from context_store.forecasts.runs import recorded_curves
+from context_store.forecasts.runs import AskedRuns, recorded_curves
 from context_store.history.terms import NO_TERM
 from schemas.terms import NO_DATASET
 
@@ -117,10 +117,8 @@ async def _curves(
     asked = [term for condition in rule.conditions() for term in terms_of(condition) if term.series in names]
     if not asked:
         return []
-    read = await recorded_curves(
-        connection, tenant_id, model=asked[0].model, entity_id=owner, attribute=asked[0].about,
-        span=(question.start, question.end), limit=limit,
-    )  # fmt: skip
+    runs = AskedRuns(asked[0].model, owner, asked[0].about, question.start, question.end, limit)
+    read = await recorded_curves(connection, tenant_id, runs)
     return [(Sample(curve.issued_at, curve), frozenset(names)) for curve in read]
 
 

@@ -26,7 +26,16 @@ from broker.forecasts.verification import Said, verify
 from broker.times import to_text, to_text_or_none
 from context_store.alerts.audit import add_entry
 from context_store.devices.stations import StationStore
-from context_store.forecasts.runs import StoredLayer, StoredLine, StoredRun, current_lines, get_run, list_runs, said_of
+from context_store.forecasts.runs import (
+    AskedRuns,
+    StoredLayer,
+    StoredLine,
+    StoredRun,
+    current_lines,
+    get_run,
+    list_runs,
+    said_of,
+)
 from schemas.contexts import MINAMO_CONTEXT
 
 _UNIT: Final = "MTR"
@@ -148,10 +157,8 @@ def _verifying(router: APIRouter, hub: Hub) -> None:
             raise BadRequestData("from is not before to")
         iri = await expand_name(hub, tenant_id, entity, attribute)
         async with hub.database.transaction(tenant_id) as connection:
-            found = await said_of(
-                connection, tenant_id, model=model, entity_id=entity, attribute=iri, start=since, end=until,
-                limit=hub.settings.forecast_verification_runs,
-            )  # fmt: skip
+            asked = AskedRuns(model, entity, iri, since, until, hub.settings.forecast_verification_runs)
+            found = await said_of(connection, tenant_id, asked)
             rules = await hub.alert_rules.list_rules(connection, tenant_id)
         most = hub.settings.forecast_verification_points
         points = await stations.series(tenant_id, entity, iri, since - timedelta(hours=1), until, most)

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, dict_row
 
 from broker.alerts import Alarm
 from context_store.alerts.alarms import alarm_of
+from context_store.rows import rows_of
 
 # A silence has a time at which it was too long, and no value of that time: it is not what was measured last.
 _ALARMS: Final[LiteralString] = """
@@ -119,10 +119,8 @@ async def read_steps(
     connection: AsyncConnection, tenant_id: int, after: int, *, alarm_id: str | None = None, limit: int = 500
 ) -> list[AlarmStep]:
     """Steps numbered above ``after``, in order; never skips one. Tenant 0: all tenants."""
-    async with connection.cursor(row_factory=class_row(AlarmStep)) as cursor:
-        parameters = {"tenant_id": tenant_id, "after": after, "alarm_id": alarm_id, "limit": limit}
-        await cursor.execute(_STEPS, parameters)
-        return await cursor.fetchall()
+    parameters = {"tenant_id": tenant_id, "after": after, "alarm_id": alarm_id, "limit": limit}
+    return await rows_of(connection, AlarmStep, _STEPS, parameters)
 
 
 async def last_step_id(connection: AsyncConnection, tenant_id: int) -> int:
@@ -135,16 +133,12 @@ async def list_incidents(
     connection: AsyncConnection, tenant_id: int, *, open_only: bool, incident_id: str | None = None, limit: int = 50
 ) -> list[Incident]:
     """Incidents, the newest first."""
-    async with connection.cursor(row_factory=class_row(Incident)) as cursor:
-        parameters = {"tenant_id": tenant_id, "open_only": open_only, "incident_id": incident_id, "limit": limit}
-        await cursor.execute(_INCIDENTS, parameters)
-        return await cursor.fetchall()
+    parameters = {"tenant_id": tenant_id, "open_only": open_only, "incident_id": incident_id, "limit": limit}
+    return await rows_of(connection, Incident, _INCIDENTS, parameters)
 
 
 async def _records(
     connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any]
 ) -> list[AlarmRecord]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, parameters)
-        rows = await cursor.fetchall()
+    rows = await rows_of(connection, dict, statement, parameters)
     return [AlarmRecord(alarm_of(row), row["peak"], row["about"], row["step"]) for row in rows]

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+
+from context_store.rows import rows_of
 
 # The version counts the steps of these kinds of the same alarm, up to this one (by alarm_step_alarm_index).
 _READ: Final[LiteralString] = """
@@ -57,6 +58,4 @@ async def read_versions(
         "until": until,
         "limit": limit,
     }
-    async with connection.cursor(row_factory=class_row(VersionedStep)) as cursor:
-        await cursor.execute(_READ, parameters)
-        return await cursor.fetchall()
+    return await rows_of(connection, VersionedStep, _READ, parameters)

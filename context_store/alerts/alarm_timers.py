@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 
 from context_store.alerts.standing import StateKey
+from context_store.rows import tuples_of
 
 _DUE: Final[LiteralString] = """
     select s.tenant_id, s.rule_id, s.entity_key, e.id
@@ -32,9 +32,8 @@ _SCOPES_OF: Final[LiteralString] = "select entity_key, scopes from entity where 
 
 async def due_states(connection: AsyncConnection, now: datetime, limit: int) -> dict[StateKey, str | None]:
     """Where silence has to be judged by ``now``, with the id of the entity (None: it was deleted)."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_DUE, {"now": now, "limit": limit})
-        return {StateKey(tenant_id, rule_id, key): found for tenant_id, rule_id, key, found in await cursor.fetchall()}
+    rows = await tuples_of(connection, _DUE, {"now": now, "limit": limit})
+    return {StateKey(tenant_id, rule_id, key): found for tenant_id, rule_id, key, found in rows}
 
 
 async def look_again(connection: AsyncConnection, tenant_id: int, rule_id: str, now: datetime) -> None:
@@ -49,13 +48,9 @@ async def forget(connection: AsyncConnection, key: StateKey) -> None:
 
 async def entity_keys(connection: AsyncConnection, tenant_id: int, ids: list[str]) -> dict[str, int]:
     """The keys of entities by their ids."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_KEYS_OF, (tenant_id, ids))
-        return dict(await cursor.fetchall())
+    return dict(await tuples_of(connection, _KEYS_OF, (tenant_id, ids)))
 
 
 async def entity_scopes(connection: AsyncConnection, keys: list[int]) -> dict[int, tuple[str, ...]]:
     """The scopes of entities by their keys."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_SCOPES_OF, (keys,))
-        return {key: tuple(scopes) for key, scopes in await cursor.fetchall()}
+    return {key: tuple(scopes) for key, scopes in await tuples_of(connection, _SCOPES_OF, (keys,))}

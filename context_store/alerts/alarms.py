@@ -16,10 +16,10 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import dict_row, tuple_row
 
 from broker.alerts import Alarm
 from context_store.alerts.standing import LOCK_EVENTS, NOTIFY, StateKey
+from context_store.rows import rows_of, tuples_of
 
 _COLUMNS: Final[LiteralString] = """
     alarm_id, rule_id, entity_key, entity_id, opened_at, stages, highest, escalate_after, escalation_base, status,
@@ -153,7 +153,7 @@ class AlarmStore:
         """Append a step to the stream, after :meth:`lock_stream`; returns its number."""
         text = orjson.dumps(dict(document)).decode()
         row = (tenant_id, document["alarmId"], document["kind"], text, now)
-        (number,) = (await _fetch(connection, _ADD_STEP, row))[0]
+        (number,) = (await tuples_of(connection, _ADD_STEP, row))[0]
         await connection.execute(NOTIFY)
         return int(number)
 
@@ -166,7 +166,7 @@ class AlarmStore:
         """
         name = kept.about["river"] or kept.about["stationName"]
         since = now - self._reopen_within
-        found = await _fetch(connection, _LATEST_INCIDENT, (kept.tenant_id, river, since))
+        found = await tuples_of(connection, _LATEST_INCIDENT, (kept.tenant_id, river, since))
         if found:
             incident_id, closed_at = found[0]
             if closed_at is not None:
@@ -182,7 +182,7 @@ class AlarmStore:
         """Ids of the alerts whose entities speak of the alarm: the open ones and those that ended it."""
         alarm = kept.alarm
         row = (kept.tenant_id, alarm.rule_id, alarm.entity_key, alarm.opened_at, alarm.cleared_at)
-        return [alert_id for (alert_id,) in await _fetch(connection, _ALERTS_OF, row)]
+        return [alert_id for (alert_id,) in await tuples_of(connection, _ALERTS_OF, row)]
 
 
 def alarm_of(row: Mapping[str, Any]) -> Alarm:
@@ -195,14 +195,5 @@ def alarm_of(row: Mapping[str, Any]) -> Alarm:
 async def _alarms(
     connection: AsyncConnection, statement: LiteralString, parameters: Mapping[str, Any] | Sequence[Any]
 ) -> list[KeptAlarm]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, parameters)
-        return [KeptAlarm(row["tenant_id"], alarm_of(row), row["about"]) for row in await cursor.fetchall()]
-
-
-async def _fetch(
-    connection: AsyncConnection, statement: LiteralString, parameters: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(statement, parameters)
-        return await cursor.fetchall()
+    rows = await rows_of(connection, dict, statement, parameters)
+    return [KeptAlarm(row["tenant_id"], alarm_of(row), row["about"]) for row in rows]

@@ -13,7 +13,8 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+
+from context_store.rows import rows_of
 
 _ADD: Final[LiteralString] = """
     insert into audit_entry (tenant_id, recorded_at, actor, name, action, target, reason, details)
@@ -81,7 +82,5 @@ async def read_entries(
     limit: int = 1000,
 ) -> list[AuditEntry]:
     """Deeds numbered above ``after``, the oldest first."""
-    async with connection.cursor(row_factory=class_row(AuditEntry)) as cursor:
-        parameters = {"tenant_id": tenant_id, "after": after, "since": since, "until": until, "limit": limit}
-        await cursor.execute(_READ, parameters)
-        return await cursor.fetchall()
+    parameters = {"tenant_id": tenant_id, "after": after, "since": since, "until": until, "limit": limit}
+    return await rows_of(connection, AuditEntry, _READ, parameters)

@@ -10,7 +10,8 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, dict_row, tuple_row
+
+from context_store.rows import rows_of, tuples_of
 
 _COLUMNS: Final[LiteralString] = """
     d.tenant_id, d.drill_id, d.drill_tenant_id, t.name as drill_tenant, d.title, d.started_by, d.started_at, d.ended_at,
@@ -119,20 +120,14 @@ async def end_drill(connection: AsyncConnection, tenant_id: int, drill_id: str, 
 
 async def drill_recipients(connection: AsyncConnection, tenant_ids: Collection[int]) -> dict[int, list[str]]:
     """Those of ``tenant_ids`` that are drills, each with the addresses chosen for it; none when it is over."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_RECIPIENTS, (list(tenant_ids),))
-        return dict(await cursor.fetchall())
+    return dict(await tuples_of(connection, _RECIPIENTS, (list(tenant_ids),)))
 
 
 async def delivered(connection: AsyncConnection, drill_tenant_id: int) -> list[dict[str, Any]]:
     """What went out of a drill, by address and state."""
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_DELIVERED, (drill_tenant_id,))
-        rows = await cursor.fetchall()
+    rows = await rows_of(connection, dict, _DELIVERED, (drill_tenant_id,))
     return [{"destination": row["destination"], "state": row["state"], "count": row["count"]} for row in rows]
 
 
 async def _drills(connection: AsyncConnection, statement: LiteralString, parameters: tuple[Any, ...]) -> list[Drill]:
-    async with connection.cursor(row_factory=class_row(Drill)) as cursor:
-        await cursor.execute(statement, parameters)
-        return await cursor.fetchall()
+    return await rows_of(connection, Drill, statement, parameters)

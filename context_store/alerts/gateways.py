@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 
 from broker.alerts.gateways import Gateway
 from broker.devices.state import LAST_SEEN, STATE_ATTRIBUTES
+from context_store.rows import tuples_of
 
 # Of stations their gateway or group, if all their devices have the same; and of each of these how many stations it has
 # and the newest sign of any device.
@@ -53,9 +53,7 @@ async def gateways_of(
         "gateway": STATE_ATTRIBUTES["gateway"][0],
         "last_seen": LAST_SEEN,
     }
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_GATEWAYS, values)
-        rows = await cursor.fetchall()
+    rows = await tuples_of(connection, _GATEWAYS, values)
     return {
         entity_id: Gateway(name, stations, sign, tuple(members)) for entity_id, name, stations, sign, members in rows
     }

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from context_store.alerts.standing import AlertEvent
+from context_store.rows import rows_of
 
 # Events of a status that stand for a message (the last one of those that a reading decided at once), newest first.
 _PAGE: Final[LiteralString] = """
@@ -57,9 +57,7 @@ async def read_messages(
 ) -> list[AlertEvent]:
     """The newest events of ``status`` that are messages, numbered below ``before``."""
     parameters = {"tenant_id": tenant_id, "status": status, "before": before, "limit": limit}
-    async with connection.cursor(row_factory=class_row(AlertEvent)) as cursor:
-        await cursor.execute(_PAGE, parameters)
-        return await cursor.fetchall()
+    return await rows_of(connection, AlertEvent, _PAGE, parameters)
 
 
 async def read_episode(
@@ -70,6 +68,4 @@ async def read_episode(
     Without ``sequence``, around its last event. Nothing when there is no such alert or event.
     """
     parameters = {"tenant_id": tenant_id, "alert_id": alert_id, "sequence": sequence}
-    async with connection.cursor(row_factory=class_row(AlertEvent)) as cursor:
-        await cursor.execute(_EPISODE, parameters)
-        return await cursor.fetchall()
+    return await rows_of(connection, AlertEvent, _EPISODE, parameters)

@@ -11,9 +11,9 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from context_store.alerts.standing import LOCK_EVENTS, NOTIFY
+from context_store.rows import rows_of
 
 # The last raised of the alerts that are open by one rule at one station, when nothing was said for nine tenths of the
 # time for which its message is valid.
@@ -79,6 +79,4 @@ def _repeated(alert: Standing) -> dict[str, Any]:
 
 
 async def _due(connection: AsyncConnection, now: datetime) -> list[Standing]:
-    async with connection.cursor(row_factory=class_row(Standing)) as cursor:
-        await cursor.execute(_DUE, {"now": now, "limit": _AT_ONCE})
-        return await cursor.fetchall()
+    return await rows_of(connection, Standing, _DUE, {"now": now, "limit": _AT_ONCE})

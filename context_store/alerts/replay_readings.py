@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 
 from broker.alerts import Sample, any_sample_of
 from broker.entities import AttributeKind, Instance
 from broker.quality import quality_attributes
 from broker.times import to_text
 from context_store.history.writing import QUALITY_NAME
+from context_store.rows import tuples_of
 
 _READINGS: Final[LiteralString] = """
     select i.observed_at, i.number_value, i.unit_code, i.quality, i.detail
@@ -52,9 +52,7 @@ async def recorded_samples(
         "end": span[1],
         "limit": limit,
     }
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_READINGS, parameters)
-        rows = await cursor.fetchall()
+    rows = await tuples_of(connection, _READINGS, parameters)
     samples = (any_sample_of(_instance(*row)) for row in rows)
     return [sample for sample in samples if sample is not None]
 
@@ -63,9 +61,8 @@ async def entities_of_type(
     connection: AsyncConnection, tenant_id: int, entity_type: str, limit: int
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Ids and scopes of the entities of a type."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_OF_TYPE, {"tenant_id": tenant_id, "type": entity_type, "limit": limit})
-        return [(entity_id, tuple(scopes)) for entity_id, scopes in await cursor.fetchall()]
+    rows = await tuples_of(connection, _OF_TYPE, {"tenant_id": tenant_id, "type": entity_type, "limit": limit})
+    return [(entity_id, tuple(scopes)) for entity_id, scopes in rows]
 
 
 def _instance(

@@ -6,17 +6,16 @@ The caller owns the transaction and its tenant (``minamo.tenant``; all tenants f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 
 from broker.alerts import AlertRule, check_replacement, parse_rule, rule_document
 from broker.errors import ResourceNotFound
+from context_store.rows import tuples_of
 
 # Every rule this transaction may see; the version is read first, so that it is never newer than the rules.
 _RULES_VERSION: Final[LiteralString] = "select version from cache_version where name = 'alert_rules'"
@@ -60,8 +59,8 @@ class AlertRuleStore:
 
     async def load_rules(self, connection: AsyncConnection) -> RuleSet:
         """Every rule of the tenants this transaction may see."""
-        versions = await _fetch(connection, _RULES_VERSION, ())
-        rows = await _fetch(connection, _LOAD_RULES, ())
+        versions = await tuples_of(connection, _RULES_VERSION, ())
+        rows = await tuples_of(connection, _LOAD_RULES, ())
         return RuleSet(
             versions[0][0], [(tenant_id, parse_rule(document, strict=False)) for tenant_id, document in rows]
         )
@@ -69,7 +68,7 @@ class AlertRuleStore:
     async def list_rules(self, connection: AsyncConnection, tenant_id: int) -> list[AlertRule]:
         """The rules of one tenant, by id."""
         return [
-            parse_rule(document, strict=False) for (document,) in await _fetch(connection, _LIST_RULES, (tenant_id,))
+            parse_rule(document, strict=False) for (document,) in await tuples_of(connection, _LIST_RULES, (tenant_id,))
         ]
 
     async def get_rule(
@@ -80,7 +79,7 @@ class AlertRuleStore:
         ``to_change`` locks it until the transaction ends. Who withdraws alerts and then deletes or replaces the rule
         begins with that: taken after the states, the lock could meet the evaluating worker in a deadlock.
         """
-        rows = await _fetch(connection, _GET_RULE_TO_CHANGE if to_change else _GET_RULE, (tenant_id, rule_id))
+        rows = await tuples_of(connection, _GET_RULE_TO_CHANGE if to_change else _GET_RULE, (tenant_id, rule_id))
         if not rows:
             raise _no_rule(rule_id)
         return parse_rule(rows[0][0], strict=False)
@@ -92,7 +91,7 @@ class AlertRuleStore:
         What is raised stays raised until the next sample is evaluated with the new levels; the caller withdraws
         (:func:`broker.alerts.withdraw`) what a disabled or narrower rule no longer watches.
         """
-        rows = await _fetch(connection, _GET_RULE_TO_CHANGE, (tenant_id, rule.id))
+        rows = await tuples_of(connection, _GET_RULE_TO_CHANGE, (tenant_id, rule.id))
         if rows:
             check_replacement(parse_rule(rows[0][0], strict=False), rule)
         document = orjson.dumps(rule_document(rule)).decode()
@@ -110,15 +109,6 @@ class AlertRuleStore:
         if deleted.rowcount == 0:
             raise _no_rule(rule_id)
         await connection.execute(_RULES_CHANGED)
-
-
-async def _fetch(
-    connection: AsyncConnection, statement: LiteralString, parameters: Sequence[Any]
-) -> list[tuple[Any, ...]]:
-    """All rows as tuples, whatever row factory the connection has."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(statement, parameters)
-        return await cursor.fetchall()
 
 
 def _no_rule(rule_id: str) -> ResourceNotFound:

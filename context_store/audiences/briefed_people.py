@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from context_store.caches import bump
 from context_store.database import ALL_TENANTS, Database
+from context_store.rows import rows_of
 from context_store.subscriptions.rows import CACHE
 
 KNOWN_FOR: Final = timedelta(seconds=10)
@@ -66,9 +66,7 @@ async def add_person(connection: AsyncConnection, tenant_id: int, person: Briefe
 
 async def list_people(connection: AsyncConnection, tenant_id: int, limit: int) -> list[BriefedPerson]:
     """Those of a tenant, newest first, those whose time is over too."""
-    async with connection.cursor(row_factory=class_row(BriefedPerson)) as cursor:
-        await cursor.execute(_LIST, (tenant_id, limit))
-        return await cursor.fetchall()
+    return await rows_of(connection, BriefedPerson, _LIST, (tenant_id, limit))
 
 
 async def revoke_person(connection: AsyncConnection, tenant_id: int, person_id: str, now: datetime) -> None:

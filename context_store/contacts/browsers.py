@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, tuple_row
 
 from broker.contacts import ENROLMENT_ENDED, Browser, Enrolment
 from broker.errors import ResourceNotFound
+from context_store.rows import rows_of, tuples_of
 from context_store.tenants import DEFAULT_TENANT
 
 _LIST: Final[LiteralString] = """
@@ -78,10 +78,8 @@ async def browsers_of(
 ) -> dict[str, list[EnrolledBrowser]]:
     """The browsers of these contacts, by contact, the oldest first."""
     found: dict[str, list[EnrolledBrowser]] = {}
-    async with connection.cursor(row_factory=class_row(EnrolledBrowser)) as cursor:
-        await cursor.execute(_LIST, (tenant_id, list(contacts)))
-        for row in await cursor.fetchall():
-            found.setdefault(row.contact_id, []).append(row)
+    for row in await rows_of(connection, EnrolledBrowser, _LIST, (tenant_id, list(contacts))):
+        found.setdefault(row.contact_id, []).append(row)
     return found
 
 
@@ -119,6 +117,4 @@ async def end_all(connection: AsyncConnection, tenant_id: int, contact_id: str, 
 
 async def end_gone(connection: AsyncConnection) -> list[tuple[int, str, str, str]]:
     """End what push services say is gone; returns tenant, contact, browser and why."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_END_GONE, (ENROLMENT_ENDED,))
-        return await cursor.fetchall()
+    return await tuples_of(connection, _END_GONE, (ENROLMENT_ENDED,))

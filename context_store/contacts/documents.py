@@ -9,11 +9,11 @@ from typing import Any, Final, Literal, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import tuple_row
 
 from broker.contacts import Contact, Group, Plan, Roster
 from broker.errors import ResourceNotFound
 from broker.sections import read_document, write_document
+from context_store.rows import tuples_of
 
 Kind = Literal["contact", "group", "plan"]
 MODELS: Final[Mapping[Kind, type[Contact] | type[Group] | type[Plan]]] = {
@@ -40,16 +40,13 @@ _DELETE_ALL: Final[LiteralString] = "delete from contact_document where tenant_i
 
 async def list_documents(connection: AsyncConnection, tenant_id: int, kind: Kind) -> list[Contact | Group | Plan]:
     """All of a kind, by id."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_LIST, (tenant_id, kind))
-        return [read_document(MODELS[kind], document) for _, document in await cursor.fetchall()]
+    rows = await tuples_of(connection, _LIST, (tenant_id, kind))
+    return [read_document(MODELS[kind], document) for _, document in rows]
 
 
 async def get_document(connection: AsyncConnection, tenant_id: int, kind: Kind, name: str) -> Contact | Group | Plan:
     """One; raises :class:`ResourceNotFound`."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_GET, (tenant_id, kind, name))
-        row = await cursor.fetchone()
+    row = await (await connection.execute(_GET, (tenant_id, kind, name))).fetchone()
     if row is None:
         raise _missing(kind, name)
     return read_document(MODELS[kind], row[0])
@@ -61,9 +58,7 @@ async def put_document(
     """Create or replace; tells whether it is new."""
     document = orjson.dumps(write_document(one)).decode()
     parameters = {"tenant_id": tenant_id, "kind": kind, "id": one.id, "document": document, "now": now}
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_PUT, parameters)
-        row = await cursor.fetchone()
+    row = await (await connection.execute(_PUT, parameters)).fetchone()
     return bool(row and row[0])
 
 
@@ -76,10 +71,9 @@ async def delete_document(connection: AsyncConnection, tenant_id: int, kind: Kin
 async def load_roster(connection: AsyncConnection, tenant_id: int) -> Roster:
     """All that a tenant has."""
     found: dict[Kind, dict[str, Any]] = {"contact": {}, "group": {}, "plan": {}}
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_ALL, (tenant_id,))
-        for kind, name, document in await cursor.fetchall():
-            found[kind][name] = read_document(MODELS[kind], document)
+    rows = await tuples_of(connection, _ALL, (tenant_id,))
+    for kind, name, document in rows:
+        found[kind][name] = read_document(MODELS[kind], document)
     return Roster(found["contact"], found["group"], found["plan"])
 
 

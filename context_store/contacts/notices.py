@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, tuple_row
+
+from context_store.rows import rows_of, tuples_of
 
 HeldFor = Literal["quiet", "digest"]
 _MINUTE: Final = timedelta(minutes=1)
@@ -138,12 +139,9 @@ class HeldNotice:
 
 async def take_cursor(connection: AsyncConnection) -> int | None:
     """Up to which step people were told, held until the transaction ends; None: somebody else is at it."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_HOLD)
-        if (await cursor.fetchone()) != (True,):
-            return None
-        await cursor.execute(_CURSOR)
-        row = await cursor.fetchone()
+    if (await (await connection.execute(_HOLD)).fetchone()) != (True,):
+        return None
+    row = await (await connection.execute(_CURSOR)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -155,9 +153,7 @@ async def move_cursor(connection: AsyncConnection, alarm_step_id: int) -> None:
 async def add_notice(connection: AsyncConnection, notice: NewNotice, now: datetime) -> int:
     """Write a notice; returns its number."""
     parameters = {name: getattr(notice, name) for name in notice.__slots__} | {"now": now}
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_ADD, parameters)
-        row = await cursor.fetchone()
+    row = await (await connection.execute(_ADD, parameters)).fetchone()
     if row is None:
         raise LookupError("a notice was not written")
     return int(row[0])
@@ -171,9 +167,8 @@ async def add_failed_notice(connection: AsyncConnection, notice: NewNotice, erro
 
 async def told_before(connection: AsyncConnection, tenant_id: int, alarm_id: str) -> list[str]:
     """The contacts that know of an alarm, or will."""
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_TOLD, (tenant_id, alarm_id))
-        return [name for (name,) in await cursor.fetchall()]
+    rows = await tuples_of(connection, _TOLD, (tenant_id, alarm_id))
+    return [name for (name,) in rows]
 
 
 async def last_minute(
@@ -181,18 +176,14 @@ async def last_minute(
 ) -> tuple[dict[str, int], set[str]]:
     """How many messages each contact got in the last minute, and for whom a digest is being gathered."""
     parameters = {"tenant_id": tenant_id, "contacts": list(contacts), "since": now - _MINUTE}
-    async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_RECENT, parameters)
-        counts: dict[str, int] = dict(await cursor.fetchall())
-        await cursor.execute(_HELD, parameters)
-        return counts, {name for (name,) in await cursor.fetchall()}
+    recent = await tuples_of(connection, _RECENT, parameters)
+    held = await tuples_of(connection, _HELD, parameters)
+    return dict(recent), {name for (name,) in held}
 
 
 async def due_notices(connection: AsyncConnection, now: datetime) -> list[HeldNotice]:
     """Held notices whose time has come, by stream and in order."""
-    async with connection.cursor(row_factory=class_row(HeldNotice)) as cursor:
-        await cursor.execute(_DUE, (now,))
-        return await cursor.fetchall()
+    return await rows_of(connection, HeldNotice, _DUE, (now,))
 
 
 async def merge(connection: AsyncConnection, notices: Sequence[int], into: int, now: datetime) -> None:
@@ -222,6 +213,4 @@ async def list_notices(
         "before": before,
         "limit": limit,
     }
-    async with connection.cursor(row_factory=class_row(Notice)) as cursor:
-        await cursor.execute(_LIST, parameters)
-        return await cursor.fetchall()
+    return await rows_of(connection, Notice, _LIST, parameters)

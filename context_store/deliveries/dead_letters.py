@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from context_store.database import Database
 from context_store.deliveries.requeue import requeue
+from context_store.rows import row_of, rows_of
 
 _COLUMNS: Final = """
     d.delivery_id, s.kind, u.id as subscription_id, d.sequence, s.destination, d.attempts, d.created_at,
@@ -79,21 +79,13 @@ class DeadLetterStore:
             "before": before,
             "limit": limit,
         }
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(DeadLetter)) as cursor,
-        ):
-            await cursor.execute(_LIST, parameters)
-            return await cursor.fetchall()
+        async with self._database.transaction(tenant_id) as connection:
+            return await rows_of(connection, DeadLetter, _LIST, parameters)
 
     async def get(self, tenant_id: int, delivery_id: int) -> DeadLetter:
         """One, whole; raises :class:`ResourceNotFound`."""
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(DeadLetter)) as cursor,
-        ):
-            await cursor.execute(_GET, {"tenant_id": tenant_id, "delivery_id": delivery_id})
-            letter = await cursor.fetchone()
+        async with self._database.transaction(tenant_id) as connection:
+            letter = await row_of(connection, DeadLetter, _GET, {"tenant_id": tenant_id, "delivery_id": delivery_id})
         if letter is None:
             raise ResourceNotFound(f"Dead letter {delivery_id} does not exist")
         return letter

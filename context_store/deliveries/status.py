@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Final, LiteralString
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from broker.subscriptions import Document
 from context_store.database import ALL_TENANTS, Database
+from context_store.rows import row_of, rows_of
 
 _STATUS: Final = """
     select u.id, u.document, u.endpoint, u.last_sequence, u.times_sent, u.times_failed, u.last_notification,
@@ -86,24 +86,18 @@ class DeliveryStatusStore:
 
     async def get(self, tenant_id: int, subscription_id: str) -> SubscriptionStatus:
         """Raises :class:`ResourceNotFound`."""
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(SubscriptionStatus)) as cursor,
-        ):
-            await cursor.execute(_ONE, {"tenant_id": tenant_id, "id": subscription_id})
-            status = await cursor.fetchone()
+        async with self._database.transaction(tenant_id) as connection:
+            status = await row_of(connection, SubscriptionStatus, _ONE, {"tenant_id": tenant_id, "id": subscription_id})
         if status is None:
             raise ResourceNotFound(f"Subscription {subscription_id} does not exist")
         return status
 
     async def page(self, tenant_id: int, *, limit: int, offset: int) -> list[SubscriptionStatus]:
         """In the order of creation."""
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(SubscriptionStatus)) as cursor,
-        ):
-            await cursor.execute(_PAGE, {"tenant_id": tenant_id, "limit": limit, "offset": offset})
-            return await cursor.fetchall()
+        async with self._database.transaction(tenant_id) as connection:
+            return await rows_of(
+                connection, SubscriptionStatus, _PAGE, {"tenant_id": tenant_id, "limit": limit, "offset": offset}
+            )
 
     async def worst(self, limit: int) -> list[tuple[str, str, int, float]]:
         """(tenant, subscription, pending, age of the oldest in seconds) of those with the most waiting."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
-from psycopg.rows import class_row
-
 from context_store.database import Database
 from context_store.history.terms import TermIds
+from context_store.rows import rows_of
 
 # Each device in service with the present document of its entity and the stages that are raised there.
 _STATIONS: Final[LiteralString] = """
@@ -69,12 +68,8 @@ class StationStore:
 
     async def stations(self, tenant_id: int) -> list[StationRow]:
         """The devices of a tenant that are in service, by name."""
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(StationRow)) as cursor,
-        ):
-            await cursor.execute(_STATIONS, {"tenant_id": tenant_id})
-            return await cursor.fetchall()
+        async with self._database.transaction(tenant_id) as connection:
+            return await rows_of(connection, StationRow, _STATIONS, {"tenant_id": tenant_id})
 
     async def series(
         self, tenant_id: int, entity_id: str, attribute: str, start: datetime, end: datetime, limit: int

@@ -14,9 +14,10 @@ from typing import Final
 from broker.entities import EntityChange, ExpandedEntity
 from broker.operations import existing
 from broker.query import EntityQuery, matches
+from context_store.compiled import to_psycopg
 from context_store.database import Database
 from context_store.entities.batch import BatchItem, EntityBatch, Operation
-from context_store.queries.statements import After, page_statement
+from context_store.queries.statements import After, select_entities
 
 _PAGE: Final = 500  # entities in one transaction
 
@@ -39,9 +40,9 @@ class Purge:
             after = After(ids[-1])
 
     async def _page(self, tenant_id: int, query: EntityQuery, after: After | None) -> list[str]:
-        statement, values = page_statement(query, tenant_id=tenant_id, limit=_PAGE, after=after, columns=("id",))
+        page = select_entities(query, tenant_id=tenant_id, limit=_PAGE, after=after, columns=("id",))
         async with self._database.transaction(tenant_id) as connection:
-            return [row[0] for row in await (await connection.execute(statement, values)).fetchall()]
+            return [row[0] for row in await (await connection.execute(*to_psycopg(page))).fetchall()]
 
 
 def _guarded(

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.alerts.forecasts import Curve
 from broker.audiences import Audience
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.forecasts.runs import ForecastRun
+from context_store.rows import row_of, rows_of, tuples_of
 
 _INSERT: Final[LiteralString] = """
     insert into forecast_run (tenant_id, run_id, model, version, issued_at, expires_at, public_until, briefed_until,
@@ -93,24 +93,23 @@ _LAYERS_OF: Final[LiteralString] = """
       from forecast_run r join forecast_layer l on l.run_key = r.run_key
      where r.tenant_id = %s and r.run_id = %s order by l.position
 """
-# What was said of one attribute of one entity, for times from a time until before another.
-_SAID: Final[LiteralString] = """
-    select extract(epoch from r.issued_at)::float8, l.unit_code,
-           array(select extract(epoch from t.at)::float8 from unnest(l.valid_at) t (at)), l.value
+# The runs that say something of one attribute of one entity.
+_RUNS_OF_ONE: Final[LiteralString] = """
       from forecast_run r join forecast_line l on l.run_key = r.run_key
      where r.tenant_id = %(tenant_id)s and r.model = %(model)s and l.entity_id = %(entity_id)s and l.line = ''
        and l.attribute_id = (select term_id from term where name = %(attribute)s)
-       and r.issued_at >= %(start)s and r.issued_at < %(end)s order by r.issued_at limit %(limit)s
+       and r.issued_at >= %(start)s and r.issued_at < %(end)s
 """
-# The same as rules looked at them: with when they expired, and not those that came when they had.
-_CURVES: Final[LiteralString] = """
-    select r.issued_at, extract(epoch from r.expires_at)::float8,
-           array(select extract(epoch from t.at)::float8 from unnest(l.valid_at) t (at)), l.value, l.unit_code
-      from forecast_run r join forecast_line l on l.run_key = r.run_key
-     where r.tenant_id = %(tenant_id)s and r.model = %(model)s and l.entity_id = %(entity_id)s and l.line = ''
-       and l.attribute_id = (select term_id from term where name = %(attribute)s) and r.received_at < r.expires_at
-       and r.issued_at >= %(start)s and r.issued_at < %(end)s order by r.issued_at, r.run_key limit %(limit)s
-"""
+_TIMES: Final[LiteralString] = "array(select extract(epoch from t.at)::float8 from unnest(l.valid_at) t (at))"
+_SAID: Final[LiteralString] = (
+    f"select extract(epoch from r.issued_at)::float8, l.unit_code, {_TIMES}, l.value"
+    f"{_RUNS_OF_ONE} order by r.issued_at limit %(limit)s"
+)
+# As rules looked at them: with when they expired, and not those that came when they had.
+_CURVES: Final[LiteralString] = (
+    f"select r.issued_at, extract(epoch from r.expires_at)::float8, {_TIMES}, l.value, l.unit_code"
+    f"{_RUNS_OF_ONE} and r.received_at < r.expires_at order by r.issued_at, r.run_key limit %(limit)s"
+)
 _REMOVE: Final[LiteralString] = "delete from forecast_run where issued_at < %s and (model = %s) = %s"
 
 
@@ -157,6 +156,18 @@ class StoredLayer:
     depth_from: float
     depth_to: float | None
     geometry: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRuns:
+    """Those of ``model`` for one attribute (its IRI) of one entity, issued from ``start`` until before ``end``."""
+
+    model: str
+    entity_id: str
+    attribute: str
+    start: datetime
+    end: datetime
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,26 +247,18 @@ async def list_runs(
 ) -> list[StoredRun]:
     """Runs, the one issued last first."""
     values = {"tenant_id": tenant_id, "model": model, "before": before, "limit": limit}
-    async with connection.cursor(row_factory=class_row(StoredRun)) as cursor:
-        await cursor.execute(_RUNS, values)
-        return await cursor.fetchall()
+    return await rows_of(connection, StoredRun, _RUNS, values)
 
 
 async def get_run(
     connection: AsyncConnection, tenant_id: int, run_id: str
 ) -> tuple[StoredRun, list[StoredLine], list[StoredLayer]]:
     """A run with all that is in it. Raises :class:`ResourceNotFound`."""
-    async with connection.cursor(row_factory=class_row(StoredRun)) as cursor:
-        await cursor.execute(_RUN, (tenant_id, run_id))
-        run = await cursor.fetchone()
+    run = await row_of(connection, StoredRun, _RUN, (tenant_id, run_id))
     if run is None:
         raise ResourceNotFound(f"Run {run_id} does not exist")
-    async with connection.cursor(row_factory=class_row(StoredLine)) as cursor:
-        await cursor.execute(_LINES_OF, (tenant_id, run_id))
-        lines = await cursor.fetchall()
-    async with connection.cursor(row_factory=class_row(StoredLayer)) as cursor:
-        await cursor.execute(_LAYERS_OF, (tenant_id, run_id))
-        return run, lines, await cursor.fetchall()
+    lines = await rows_of(connection, StoredLine, _LINES_OF, (tenant_id, run_id))
+    return run, lines, await rows_of(connection, StoredLayer, _LAYERS_OF, (tenant_id, run_id))
 
 
 async def current_lines(
@@ -277,56 +280,19 @@ async def current_lines(
         "all_lines": all_lines,
         "limit": limit,
     }
-    async with connection.cursor(row_factory=class_row(StoredLine)) as cursor:
-        await cursor.execute(_CURRENT, values)
-        return await cursor.fetchall()
+    return await rows_of(connection, StoredLine, _CURRENT, values)
 
 
 async def said_of(
-    connection: AsyncConnection,
-    tenant_id: int,
-    *,
-    model: str,
-    entity_id: str,
-    attribute: str,
-    start: datetime,
-    end: datetime,
-    limit: int,
+    connection: AsyncConnection, tenant_id: int, asked: AskedRuns
 ) -> list[tuple[float, str | None, list[float], list[float]]]:
-    """Runs issued from ``start`` until before ``end``: when (seconds), in which unit, the times, the values."""
-    values = {
-        "tenant_id": tenant_id,
-        "model": model,
-        "entity_id": entity_id,
-        "attribute": attribute,
-        "start": start,
-        "end": end,
-        "limit": limit,
-    }
-    return await (await connection.execute(_SAID, values)).fetchall()
+    """What the runs say: when they were issued (seconds), in which unit, the times, the values."""
+    return await tuples_of(connection, _SAID, {"tenant_id": tenant_id, **asdict(asked)})
 
 
-async def recorded_curves(
-    connection: AsyncConnection,
-    tenant_id: int,
-    *,
-    model: str,
-    entity_id: str,
-    attribute: str,
-    span: tuple[datetime, datetime],
-    limit: int,
-) -> list[Curve]:
-    """What rules were told of one attribute of one entity, in the order in which it was issued."""
-    values = {
-        "tenant_id": tenant_id,
-        "model": model,
-        "entity_id": entity_id,
-        "attribute": attribute,
-        "start": span[0],
-        "end": span[1],
-        "limit": limit,
-    }
-    rows = await (await connection.execute(_CURVES, values)).fetchall()
+async def recorded_curves(connection: AsyncConnection, tenant_id: int, asked: AskedRuns) -> list[Curve]:
+    """What rules were told, in the order in which it was issued."""
+    rows = await tuples_of(connection, _CURVES, {"tenant_id": tenant_id, **asdict(asked)})
     return [
         Curve(at, expires, list(zip(times, levels, strict=True)), unit) for at, expires, times, levels, unit in rows
     ]

@@ -9,11 +9,11 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from broker.intake.inboxes import Inbox
 from broker.sections import read_document, write_document
+from context_store.rows import row_of, rows_of
 
 _COLUMNS: Final[LiteralString] = """
     select tenant_id, inbox_id, key, document, token_hash, created_at, modified_at, last_received_at, last_fault,
@@ -63,16 +63,12 @@ class StoredInbox:
 
 async def list_inboxes(connection: AsyncConnection, tenant_id: int) -> list[StoredInbox]:
     """The inboxes of a tenant."""
-    async with connection.cursor(row_factory=class_row(StoredInbox)) as cursor:
-        await cursor.execute(_LIST, (tenant_id,))
-        return await cursor.fetchall()
+    return await rows_of(connection, StoredInbox, _LIST, (tenant_id,))
 
 
 async def get_inbox(connection: AsyncConnection, tenant_id: int, inbox_id: str) -> StoredInbox:
     """One inbox; raises :class:`ResourceNotFound`."""
-    async with connection.cursor(row_factory=class_row(StoredInbox)) as cursor:
-        await cursor.execute(_GET, (tenant_id, inbox_id))
-        found = await cursor.fetchone()
+    found = await row_of(connection, StoredInbox, _GET, (tenant_id, inbox_id))
     if found is None:
         raise ResourceNotFound(f"Inbox {inbox_id} does not exist")
     return found
@@ -80,9 +76,7 @@ async def get_inbox(connection: AsyncConnection, tenant_id: int, inbox_id: str) 
 
 async def inbox_by_key(connection: AsyncConnection, key: str) -> StoredInbox | None:
     """The inbox with this key, of whatever tenant."""
-    async with connection.cursor(row_factory=class_row(StoredInbox)) as cursor:
-        await cursor.execute(_BY_KEY, (key,))
-        return await cursor.fetchone()
+    return await row_of(connection, StoredInbox, _BY_KEY, (key,))
 
 
 async def put_inbox(

@@ -13,11 +13,11 @@ from uuid import UUID
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from broker.intake.polls import Poll
 from broker.sections import read_document, write_document
+from context_store.rows import row_of, rows_of
 
 _COLUMNS: Final[LiteralString] = """
     p.tenant_id, t.name as tenant, p.poll_id, p.document, p.headers, p.paused, p.created_at, p.modified_at, p.next_due,
@@ -101,16 +101,12 @@ class Finish:
 
 async def list_polls(connection: AsyncConnection, tenant_id: int) -> list[StoredPoll]:
     """The polls of a tenant."""
-    async with connection.cursor(row_factory=class_row(StoredPoll)) as cursor:
-        await cursor.execute(_LIST, (tenant_id,))
-        return await cursor.fetchall()
+    return await rows_of(connection, StoredPoll, _LIST, (tenant_id,))
 
 
 async def get_poll(connection: AsyncConnection, tenant_id: int, poll_id: str) -> StoredPoll:
     """One poll; raises :class:`ResourceNotFound`."""
-    async with connection.cursor(row_factory=class_row(StoredPoll)) as cursor:
-        await cursor.execute(_GET, (tenant_id, poll_id))
-        found = await cursor.fetchone()
+    found = await row_of(connection, StoredPoll, _GET, (tenant_id, poll_id))
     if found is None:
         raise ResourceNotFound(f"Poll {poll_id} does not exist")
     return found

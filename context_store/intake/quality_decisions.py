@@ -16,7 +16,6 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.entities import AttributeChange, EntityChange, Instance
 from broker.errors import ResourceNotFound, TooManyResults
@@ -27,6 +26,7 @@ from context_store.entities.changes import EntityWriter, StoredEntity, lock_enti
 from context_store.history.corrections import insert_believed
 from context_store.history.terms import TermIds
 from context_store.history.writing import KIND_NAME, InstanceRows, typed_value
+from context_store.rows import rows_of
 
 SOURCE: Final = "minamo:quality"
 """Who changed the current value, in the events of it."""
@@ -129,12 +129,8 @@ class QualityDecisionStore:
             "before": _NEWEST if before is None else before,
             "limit": limit,
         }
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(DecisionRecord)) as cursor,
-        ):
-            await cursor.execute(_LIST, values)
-            return await cursor.fetchall()
+        async with self._database.transaction(tenant_id) as connection:
+            return await rows_of(connection, DecisionRecord, _LIST, values)
 
     async def _change_current(
         self,

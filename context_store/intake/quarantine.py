@@ -10,11 +10,11 @@ from typing import Any, Final, LiteralString
 
 import orjson
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 from broker.errors import ResourceNotFound
 from broker.intake.readings import Quarantined
 from context_store.database import ALL_TENANTS, Database
+from context_store.rows import row_of, rows_of
 
 _NEVER: Final = datetime(1, 1, 2, tzinfo=UTC)
 _EXPIRED_AT_ONCE: Final = 5_000
@@ -154,12 +154,8 @@ class QuarantineStore:
     ) -> list[QuarantineEntry]:
         """Messages, newest first; ``before`` is the number of the last one of the previous page."""
         parameters = {**asdict(wanted), "tenant_id": tenant_id, "before": before, "limit": limit}
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(QuarantineEntry)) as cursor,
-        ):
-            await cursor.execute(_LIST, parameters)
-            return await cursor.fetchall()
+        async with self._database.transaction(tenant_id) as connection:
+            return await rows_of(connection, QuarantineEntry, _LIST, parameters)
 
     async def summary(self, tenant_id: int, limit: int = 500) -> list[HeldGroup]:
         """What is held, by device and reason."""
@@ -169,12 +165,8 @@ class QuarantineStore:
 
     async def get(self, tenant_id: int, quarantine_id: int) -> QuarantineEntry:
         """One message; raises :class:`ResourceNotFound`."""
-        async with (
-            self._database.transaction(tenant_id) as connection,
-            connection.cursor(row_factory=class_row(QuarantineEntry)) as cursor,
-        ):
-            await cursor.execute(_GET, (tenant_id, quarantine_id))
-            entry = await cursor.fetchone()
+        async with self._database.transaction(tenant_id) as connection:
+            entry = await row_of(connection, QuarantineEntry, _GET, (tenant_id, quarantine_id))
         if entry is None:
             raise ResourceNotFound(f"Quarantined message {quarantine_id} does not exist")
         return entry
@@ -201,9 +193,7 @@ class QuarantineStore:
 
     async def claim(self, connection: AsyncConnection, tenant_id: int, ids: Sequence[int]) -> list[QuarantineEntry]:
         """The held messages among ``ids``, locked until the caller's transaction ends."""
-        async with connection.cursor(row_factory=class_row(QuarantineEntry)) as cursor:
-            await cursor.execute(_CLAIM, {"tenant_id": tenant_id, "ids": list(ids)})
-            return await cursor.fetchall()
+        return await rows_of(connection, QuarantineEntry, _CLAIM, {"tenant_id": tenant_id, "ids": list(ids)})
 
     async def resolve(self, connection: AsyncConnection, quarantine_id: int, state: str) -> None:
         """Mark a message ``replayed`` or ``dropped``."""

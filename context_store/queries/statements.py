@@ -46,7 +46,6 @@ from broker.query.tree import (
     TypeName,
     TypeTree,
 )
-from context_store.compiled import to_psycopg
 from context_store.queries.index_conditions import index_conditions
 from context_store.queries.ordering import ordered
 from context_store.queries.terms import Condition, Source, pattern_condition, term_condition, text_array
@@ -155,46 +154,6 @@ def count_entities(
     """How many entities of a tenant match ``query``: one row, one column."""
     condition = entity_condition(query, tenant_id=tenant_id, indexed=indexed, now=now)
     return sa.select(sa.func.count()).select_from(ENTITY).where(condition)
-
-
-def page_statement(
-    query: EntityQuery,
-    *,
-    tenant_id: int,
-    limit: int,
-    offset: int = 0,
-    after: After | None = None,
-    order: Order = Order.ID,
-    columns: tuple[str, ...] = ENTITY_COLUMNS,
-) -> tuple[bytes, dict[str, Any]]:
-    """:func:`select_entities` for psycopg. Queries seen lately are not compiled again (1 ms each)."""
-    text, parameters = _compiled_page(query, order, columns, after is not None)
-    changing: dict[str, Any] = {"tenant_id": tenant_id, "limit": limit, "offset": offset}
-    if after is not None:
-        changing["after_id"] = after.id
-        if order is Order.CREATED_AT:
-            changing["after_created_at"] = after.created_at
-    return text, parameters | changing
-
-
-def count_statement(query: EntityQuery, *, tenant_id: int) -> tuple[bytes, dict[str, Any]]:
-    """:func:`count_entities` for psycopg, kept in the same way."""
-    text, parameters = _compiled_count(query)
-    return text, parameters | {"tenant_id": tenant_id}
-
-
-@lru_cache(maxsize=1024)
-def _compiled_page(
-    query: EntityQuery, order: Order, columns: tuple[str, ...], continued: bool
-) -> tuple[bytes, dict[str, Any]]:
-    after = After("") if continued else None
-    page = select_entities(query, tenant_id=0, limit=0, after=after, order=order, columns=columns)
-    return to_psycopg(page)
-
-
-@lru_cache(maxsize=1024)
-def _compiled_count(query: EntityQuery) -> tuple[bytes, dict[str, Any]]:
-    return to_psycopg(count_entities(query, tenant_id=0))
 
 
 def entity_condition(

@@ -31,7 +31,8 @@ from broker.query import (
 from broker.query.geo import repaired
 from broker.query.geodesy import distance_m
 from broker.query.patterns import PatternError, compile_pattern
-from context_store.queries.statements import After, Order, count_statement, page_statement
+from context_store.compiled import to_psycopg
+from context_store.queries.statements import After, Order, count_entities, select_entities
 from support.cluster import Cluster
 from support.queries import (
     START,
@@ -539,8 +540,8 @@ class TestPages:
         ids: list[str] = []
         after = None
         while True:
-            text, parameters = page_statement(EntityQuery(), tenant_id=TENANT, limit=7, after=after, columns=("id",))
-            page = [row[0] for row in stored.execute(text, parameters)]
+            statement = select_entities(EntityQuery(), tenant_id=TENANT, limit=7, after=after, columns=("id",))
+            page = [row[0] for row in stored.execute(*to_psycopg(statement))]
             ids += page
             if not page:
                 break
@@ -556,7 +557,7 @@ class TestPages:
                 for name, age in born.items()
             ],
         )
-        text, parameters = page_statement(
+        statement = select_entities(
             EntityQuery(),
             tenant_id=TENANT,
             limit=2,
@@ -565,12 +566,12 @@ class TestPages:
             order=Order.CREATED_AT,
             columns=("id",),
         )
-        assert [row[0] for row in connection.execute(text, parameters)] == ["urn:x:c", "urn:x:0"]
+        assert [row[0] for row in connection.execute(*to_psycopg(statement))] == ["urn:x:c", "urn:x:0"]
         store(connection, ENTITIES)
 
     def test_count_is_of_all_pages(self, stored: Connection) -> None:
-        text, parameters = count_statement(EntityQuery(q=parse_q("level", expand)), tenant_id=TENANT)
-        assert stored.execute(text, parameters).fetchone() == (len(LEVELS),)
+        statement = count_entities(EntityQuery(q=parse_q("level", expand)), tenant_id=TENANT)
+        assert stored.execute(*to_psycopg(statement)).fetchone() == (len(LEVELS),)
 
 
 def test_other_tenants_are_out_of_reach_without_row_level_security_too(stored: Connection) -> None:
@@ -606,7 +607,7 @@ class TestIndexes:
     """The plans that PostgreSQL makes."""
 
     def plan(self, connection: Connection, query: EntityQuery) -> str:
-        text, parameters = count_statement(query, tenant_id=TENANT)
+        text, parameters = to_psycopg(count_entities(query, tenant_id=TENANT))
         return "\n".join(row[0] for row in connection.execute(b"explain analyze " + text, parameters))
 
     def test_type_and_q_use_the_index_of_types(self, crowd: Connection) -> None:
