@@ -253,9 +253,8 @@ async def test_what_rules_watch_is_extrapolated_for_staff_once(city: City) -> No
     worker = ForecastWorker(city.hub)
     now = NOW + timedelta(seconds=30)
     await worker.turn(now)
-    assert (
-        await make_baseline(city.hub, NOW - timedelta(seconds=NOW.timestamp() % 600), now) >= 1
-    )  # and keeps the first
+    mark = now - timedelta(seconds=now.timestamp() % 600)
+    assert await make_baseline(city.hub, mark, now) >= 1  # and keeps the first
     shown = (await city.get(f"/api/v1/forecasts?model={MODEL_NAME}"))["forecasts"]
     assert [(one["isBaseline"], one["unitCode"], len(one["values"])) for one in shown] == [(True, "MTR", 6)]
     assert shown[0]["values"][0] == pytest.approx(1.473, abs=0.02)  # 1.40 m and 0.6 m/h that fades
