@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -29,6 +29,12 @@ def to_texts(moments: Iterable[datetime]) -> list[str]:
         return []
     texts = orjson.dumps(utc, option=orjson.OPT_UTC_Z)[2:-2].decode().split('","')
     return [text[:-1].rstrip("0") + "Z" if "." in text else text for text in texts]
+
+
+def from_database(texts: Sequence[str]) -> list[str]:
+    """As :func:`to_text`, of times as PostgreSQL writes them in UTC (``2026-11-21 03:00:00.5+00``)."""
+    lines = "".join([text + "\n" for text in texts])
+    return lines.replace(" ", "T").replace("+00\n", "Z\n").splitlines()
 
 
 def to_text_or_none(moment: datetime | None) -> str | None:

@@ -16,7 +16,7 @@ from api.ngsild.paging import Page
 from api.ngsild.parameters import Parameters
 from api.ngsild.resource import location
 from broker.entity_maps import EntityMap, parse_lifetime
-from broker.history.temporal import TemporalQuery
+from broker.history.temporal import TemporalQuery, WrittenForm
 from broker.query import EntityQuery, Ordering
 from context_store.entities.maps import MAX_ENTRIES, EntityMapStore
 from context_store.entities.store import EntityPage, EntityStore
@@ -98,8 +98,10 @@ class EvolutionQuery:
     attributes: frozenset[str] | None
     ordering: Ordering | None
 
-    async def run(self, history: TemporalStore, tenant_id: int, page: Page) -> TemporalPage:
-        """One page of the answer."""
+    async def run(
+        self, history: TemporalStore, tenant_id: int, page: Page, *, form: WrittenForm | None = None
+    ) -> TemporalPage:
+        """One page of the answer; with ``form``, plain numbers may come as text."""
         return await history.query(
             tenant_id,
             self.entities,
@@ -109,6 +111,7 @@ class EvolutionQuery:
             offset=page.offset,
             count=page.count,
             ordering=self.ordering,
+            form=form,
         )
 
 

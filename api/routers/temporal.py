@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from api.http.negotiation import (
     existing_tenant,
     linked_terms,
     negotiate,
+    preferred_version,
     read_document,
 )
 from api.hub import Hub
@@ -29,6 +31,7 @@ from api.ngsild.evolutions import (
     evolution_of_parameters,
 )
 from api.ngsild.kept_answers import KeptAnswers, key_of
+from api.ngsild.kept_periods import KeptPeriods
 from api.ngsild.operation import LOOKUP, READING, Answer, found, operation
 from api.ngsild.paging import COUNT_HEADER, Page, count_header, page_links, read_page
 from api.ngsild.parameters import Parameters
@@ -38,12 +41,13 @@ from api.routers.bodies import entity_id_of
 from api.routers.temporal_provision import TemporalProvision
 from broker.contexts.jsonld import TermMap
 from broker.errors import OperationNotSupported, ResourceNotFound, TooComplexQuery, TooManyResults
-from broker.history.aggregation import represent_aggregated
-from broker.history.temporal import Cut, represent_temporal
+from broker.history.aggregation import AggregationMethod, represent_aggregated
+from broker.history.temporal import Cut, WrittenForm, represent_temporal
 from context_store.audiences.callers import current_caller
 from context_store.entities.maps import EntityMapStore
+from context_store.history.aggregates import together
 from context_store.history.evolution import EvolutionStore
-from context_store.history.temporal import TemporalEntity, TemporalStore
+from context_store.history.temporal import TemporalEntity, TemporalPage, TemporalStore
 from context_store.history.versions import HistoryVersions
 
 _EVOLUTION: Final = (
@@ -73,7 +77,17 @@ def _write(asked: EvolutionRequest, found: TemporalEntity, terms: TermMap) -> di
         cut_off=found.cut_off,
         deleted_at=found.deleted_at,
         superseded=found.superseded,
+        written=found.written,
     )
+
+
+def _written_form(request: Request, asked: EvolutionRequest) -> WrittenForm | None:
+    """The form in which the store may write plain numbers as text; None when more has to be told of each."""
+    if preferred_version(request) is not None:
+        return None
+    if asked.form.as_values:
+        return WrittenForm.VALUES
+    return None if asked.projection.representation.sys_attrs else WrittenForm.INSTANCES
 
 
 class TemporalEntities:
@@ -84,7 +98,9 @@ class TemporalEntities:
         self._store = store
         self._mapped = MappedEvolutions(maps, store)
         self._versions = HistoryVersions(hub.database)
-        self._kept = KeptAnswers(hub.settings.temporal_answers_mb * 1_000_000, time.monotonic)
+        kept_bytes = hub.settings.temporal_answers_mb * 1_000_000
+        self._periods = KeptPeriods(kept_bytes // 4, time.monotonic)
+        self._kept = KeptAnswers(kept_bytes - kept_bytes // 4, time.monotonic)
 
     @operation(
         RETRIEVE_PARAMETERS,
@@ -111,11 +127,12 @@ class TemporalEntities:
         asked = evolution_of_parameters(request, parameters, terms, media_type)
         tenant_id = await existing_tenant(request, self._hub.tenants)
         version = await self._versions.of(tenant_id, entity_id) if keep else None
-        page = await self._store.retrieve(tenant_id, entity_id, asked.query, asked.attributes)
+        page = await self._evolution(tenant_id, entity_id, version, asked, _written_form(request, asked))
         (found,) = page.entities
         payload = _write(asked, found, terms)
         if not payload or (
-            asked.attributes and not (found.instances or found.cut_off or found.periods or found.superseded)
+            asked.attributes
+            and not (found.instances or found.written or found.cut_off or found.periods or found.superseded)
         ):
             raise ResourceNotFound(f"Entity {entity_id} has nothing of what is asked for in this time")
         status, headers = _extent(page.cut)
@@ -126,6 +143,23 @@ class TemporalEntities:
             return response
         kept = self._kept.keep(key_of(request), (tenant_id, entity_id, version), terms, response)
         return response if kept is None else kept.response(request)
+
+    async def _evolution(
+        self, tenant_id: int, entity_id: str, version: str | None, asked: EvolutionRequest, form: WrittenForm | None
+    ) -> TemporalPage:
+        """What history has of the entity; periods of which all methods are known are not computed again."""
+        query = asked.query
+        if version is None or query.aggregation is None:
+            return await self._store.retrieve(tenant_id, entity_id, query, asked.attributes, form=form)
+        period = replace(query.aggregation, methods=())
+
+        async def compute(methods: tuple[AggregationMethod, ...]) -> TemporalPage:
+            wanted = replace(query, aggregation=replace(period, methods=methods))
+            return await self._store.retrieve(tenant_id, entity_id, wanted, asked.attributes)
+
+        question = tenant_id, entity_id, asked.attributes, replace(query, aggregation=period)
+        methods = query.aggregation.methods
+        return await self._periods.ask(question, version, methods, together(query.aggregation, query.start), compute)
 
     @operation(
         QUERY_PARAMETERS,
@@ -170,7 +204,8 @@ class TemporalEntities:
             result, entity_map, new = await self._mapped.query(tenant_id, selection, page, asked.entity_map)
             mapped = map_header(request, entity_map)
         else:
-            result, new = await selection.run(self._store, tenant_id, page), False
+            form = _written_form(request, asked)
+            result, new = await selection.run(self._store, tenant_id, page, form=form), False
         written = answering_terms(terms, media_type)
         payload = [_write(asked, item, written) for item in result.entities]
         status, headers = _extent(result.cut)

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +13,6 @@ from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, InvalidRequest
 from broker.representations import Representation, represent
-from broker.times import to_texts
 from schemas.terms import NO_DATASET
 
 _DURATION: Final = re.compile(
@@ -74,8 +72,9 @@ class AggregatedPeriod(NamedTuple):
     attribute: str
     dataset: str
     kind: str
-    start: datetime
-    end: datetime
+    start: str
+    end: str
+    """Times as they are written in JSON: in UTC, with Z."""
     values: tuple[Any, ...]
     """In the order of the methods."""
 
@@ -139,20 +138,15 @@ def represent_aggregated(
     return result
 
 
-def _with_texts(periods: Sequence[AggregatedPeriod]) -> Iterator[tuple[tuple[Any, ...], str, str]]:
-    """The values of each period with its begin and end."""
-    starts, ends = to_texts(period.start for period in periods), to_texts(period.end for period in periods)
-    return zip((period.values for period in periods), starts, ends, strict=True)
-
-
 def _series(
     kind: str, dataset: str, periods: Sequence[AggregatedPeriod], aggregation: Aggregation, named: str | None
 ) -> dict[str, Any]:
     """One attribute of one kind and dataset; ``named`` is its name when the request names it."""
     result: dict[str, Any] = {"type": kind}
-    texts = list(_with_texts(periods))
     for position, method in enumerate(aggregation.methods):
-        values = [(found[position], start, end) for found, start, end in texts if found[position] is not None]
+        values = [
+            (found[position], start, end) for _, _, _, start, end, found in periods if found[position] is not None
+        ]
         if values:
             result[method.value] = values
         elif named is not None:

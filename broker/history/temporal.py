@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from broker.contexts.jsonld import TermMap
 from broker.entities import VALUE_MEMBER, AttributeKind, ExpandedEntity, Instance
 from broker.errors import BadRequestData
@@ -75,6 +77,24 @@ class HistoricInstance(NamedTuple):
     def order(self) -> tuple[datetime, datetime, int]:
         """Where it stands among others; corrections of the same time as the hub learned of them."""
         return self.place, self.recorded_at, self.key
+
+
+class WrittenForm(StrEnum):
+    """How an attribute is written whose instances are all plain numbers: each one (4.5.6), or as pairs (4.5.9)."""
+
+    INSTANCES = "instances"
+    VALUES = "values"
+
+
+class WrittenSeries(NamedTuple):
+    """Plain numbers of one attribute as JSON: what is between the brackets of a list.
+
+    As values they are those of one ``dataset``; as instances of all, each with its own.
+    """
+
+    attribute: str
+    dataset: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +191,20 @@ def represent_temporal(
     cut_off: Iterable[HistoricInstance] = (),
     deleted_at: datetime | None = None,
     superseded: Iterable[HistoricInstance] = (),
+    written: Iterable[WrittenSeries] = (),
 ) -> dict[str, Any]:
     """The temporal representation of ``entity`` (clause 4.5.6), or with ``values_of`` the simplified one (4.5.9).
 
     ``values_of`` is the time property that goes with each value. Of ``entity`` only what is no attribute is taken.
     ``cut_off`` has one instance of each attribute that is all on other pages: it is written as empty. ``deleted_at``
     is when the entity was deleted, if it was. ``superseded`` are instances that are believed no longer.
+    ``written`` are attributes that are text already, each in the form of the others.
     """
-    options = replace(options, form=Form.NORMALIZED)
-    bare = replace(entity, attributes={}, scopes=())
+    if options.form is not Form.NORMALIZED:
+        options = replace(options, form=Form.NORMALIZED)
+    bare = ExpandedEntity(
+        entity.id, entity.types, {}, (), entity.created_at, entity.modified_at, entity.expires_at
+    )  # by hand: an answer may have a thousand of them, and replace() takes longer than all the rest
     result = represent(bare, terms, options)
     if deleted_at is not None and options.sys_attrs and options.writes("deletedAt"):
         result["deletedAt"] = to_text(deleted_at)
@@ -193,15 +218,34 @@ def represent_temporal(
             result[terms.compact_iri(attribute)] = [represent_historic(item, terms, options) for item in items]
         else:
             result[terms.compact_iri(attribute)] = _values(items, terms, options, values_of)
+    _add_written(result, written, terms, options, as_values=values_of is not None)
     for item in cut_off:
         if item.attribute not in by_attribute and is_wanted(item.attribute, options):
             kind = item.instance["type"]
             nothing = [] if values_of is None else {"type": kind, f"{VALUE_MEMBER[kind]}s": []}
             result[terms.compact_iri(item.attribute)] = nothing
-    corrections = _corrections(superseded, terms, options)
-    if corrections:
+    if corrections := _corrections(superseded, terms, options):
         result[SUPERSEDED] = [{"type": AttributeKind.JSON_PROPERTY.value, "json": corrections}]
     return result
+
+
+def _add_written(
+    result: dict[str, Any],
+    written: Iterable[WrittenSeries],
+    terms: TermMap,
+    options: Representation,
+    *,
+    as_values: bool,
+) -> None:
+    by_attribute: dict[str, list[Any]] = {}
+    for series in written:
+        if is_wanted(series.attribute, options):
+            items = orjson.Fragment(f"[{series.text}]")
+            named = {} if series.dataset == NO_DATASET else {"datasetId": series.dataset}
+            shown = {"type": AttributeKind.PROPERTY.value, "values": items, **named} if as_values else items
+            by_attribute.setdefault(terms.compact_iri(series.attribute), []).append(shown)
+    for name, several in by_attribute.items():
+        result[name] = several[0] if len(several) == 1 else several
 
 
 def _corrections(

@@ -11,18 +11,21 @@ the same digits; the statement here can do everything.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import compress
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection
 from psycopg.errors import NumericValueOutOfRange
+from psycopg.types.string import TextLoader
 
 from broker.errors import BadRequestData, TooManyResults
 from broker.history.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
+from broker.times import from_database
 from context_store.history.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
-from context_store.history.plain_aggregates import can_tell, plain_statement
+from context_store.history.plain_aggregates import can_tell, in_millionths, plain_statement
+from context_store.history.rollup_answers import METHODS as ROLLED_METHODS
 from context_store.history.rollup_answers import (
     NOTED,
     RETIRED,
@@ -122,6 +125,11 @@ _CALENDAR: Final[LiteralString] = f"""
 """
 
 
+LongNumbers: TypeAlias = set[tuple[int, int]]
+"""Entities (numbers) and attributes that were found to have more than six decimals: not worth to try it again."""
+_MOST_KNOWN: Final = 20_000
+
+
 @dataclass(frozen=True, slots=True)
 class Aggregated:
     """Periods by the number of their entity; ``is_lasting``: no instance that they are of expires by itself."""
@@ -137,24 +145,42 @@ async def aggregate(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
+    long_numbers: LongNumbers | None = None,
 ) -> Aggregated:
     """The periods of ``series`` by entity; attributes in their order, then time. The transaction has one snapshot.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
-    the bounds of the range. Raises :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
+    the bounds of the range. ``long_numbers`` is what the caller keeps from one question to the next. Raises
+    :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
     no numbers any more.
     """
     try:
-        rows, is_lasting = await _rows(connection, aggregation, series, values, axis)
+        known = set() if long_numbers is None else long_numbers
+        rows, is_lasting = await _rows(connection, aggregation, series, values, axis, known)
     except NumericValueOutOfRange as exc:
         raise BadRequestData("The values are too large for this method of aggregation") from exc
     if len(rows) > MAX_PERIODS:
         raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
     names = await terms.names({row[1] for row in rows} | {row[2] for row in rows})
+    starts, ends = from_database([row[4] for row in rows]), from_database([row[5] for row in rows])
     result: dict[int, list[AggregatedPeriod]] = {}
-    for row in rows:
-        result.setdefault(row[0], []).append(_from_row(row, names))
+    for row, start, end in zip(rows, starts, ends, strict=True):
+        owner, attribute, dataset, kind = row[:4]
+        dataset_name = NO_DATASET if dataset == NO_TERM else names[dataset]
+        period = AggregatedPeriod(names[attribute], dataset_name, KIND_NAME[kind], start, end, row[6:])
+        result.setdefault(owner, []).append(period)
     return Aggregated(result, is_lasting)
+
+
+def together(aggregation: Aggregation, start: datetime | None) -> tuple[AggregationMethod, ...]:
+    """The methods that are computed from ``start`` on with those of ``aggregation`` for little more.
+
+    Rollups do not count distinct values: this method by itself would have the others read from the instances.
+    """
+    rolled = replace(aggregation, methods=tuple(ROLLED_METHODS))
+    if start is None or not may_tell(rolled, start):
+        return tuple(AggregationMethod)
+    return rolled.methods if set(aggregation.methods) <= set(ROLLED_METHODS) else aggregation.methods
 
 
 async def _rows(
@@ -163,6 +189,7 @@ async def _rows(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
+    long_numbers: LongNumbers,
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Rows of periods in their order, and whether nothing of what they are of expires."""
     period = aggregation.period
@@ -187,11 +214,11 @@ async def _rows(
     if values.get("last_n") is None and not is_bounded(series):
         rows, left = await _from_rollups(connection, aggregation, places, axis)
         if left is places:
-            rows, left = await _from_plain_numbers(connection, aggregation, places, axis)
+            rows, left = await _from_plain_numbers(connection, aggregation, places, axis, long_numbers)
         places = left
     is_lasting = True
     if places["keys"]:
-        found = await (await connection.execute(_statement(aggregation, source), places)).fetchall()
+        found = await _fetched(connection, _statement(aggregation, source), places)
         is_lasting = all(row[-1] for row in found)
         rows += [(*row[:6], *_typed(row[6:-1], aggregation)) for row in found]
         rows.sort(key=lambda row: row[:5])
@@ -217,7 +244,7 @@ async def _from_rollups(
     statement = rollup_statement(where, _cut(aggregation.period), aggregation, ends, noted=bool(noted))
     # Planned for its values where instances are read, so that only partitions of their time are looked at.
     prepare = False if noted or any(ends) else None
-    found = await (await connection.execute(statement, values | noted_values(noted), prepare=prepare)).fetchall()
+    found = await _fetched(connection, statement, values | noted_values(noted), prepare=prepare)
     mixed = {row[:2] for row in found if row[-1]}
     if mixed:  # the instances can tell more, where they are there
         rows = await (await connection.execute(RETIRED, values)).fetchall()
@@ -227,18 +254,41 @@ async def _from_rollups(
 
 
 async def _from_plain_numbers(
-    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
+    connection: AsyncConnection,
+    aggregation: Aggregation,
+    places: dict[str, Any],
+    axis: LiteralString,
+    long_numbers: LongNumbers,
 ) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
     """The rows of attributes that are all plain numbers, and what is left to ask (of ``places``)."""
     slots = list(zip(places["owners"], places["attributes"], strict=True))
     if not can_tell(aggregation.period) or len(set(slots)) < len(slots):  # several lives may share a period
         return [], places
-    # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
-    statement = plain_statement(aggregation, axis)
-    found = await (await connection.execute(statement, places, prepare=False)).fetchall()
-    left = {row[:2] for row in found if not row[-1]}
-    told = sorted((row[:-1] for row in found if row[:2] not in left), key=lambda row: row[:5])
-    return told, _only(places, left)
+    rows: list[tuple[Any, ...]] = []
+    left = set(slots)
+    for millionths in (True, False) if in_millionths(aggregation) else (False,):
+        tried = left - long_numbers if millionths else left
+        if not tried:
+            continue
+        statement = plain_statement(aggregation, axis, millionths=millionths)
+        # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
+        found = await _fetched(connection, statement, _only(places, tried), prepare=False)
+        failed = {row[:2] for row in found if not row[-1]}
+        if millionths and len(long_numbers) < _MOST_KNOWN:
+            long_numbers |= failed
+        rows += [row[:-1] for row in found if row[:2] not in failed]
+        left = (left - tried) | failed
+    return sorted(rows, key=lambda row: row[:5]), _only(places, left)
+
+
+async def _fetched(
+    connection: AsyncConnection, statement: LiteralString, values: Mapping[str, Any], *, prepare: bool | None = None
+) -> list[tuple[Any, ...]]:
+    """The rows of a statement with times as the texts that PostgreSQL writes: they are only written again."""
+    async with connection.cursor() as cursor:
+        cursor.adapters.register_loader("timestamptz", TextLoader)
+        await cursor.execute(statement, values, prepare=prepare)
+        return await cursor.fetchall()
 
 
 def _only(places: dict[str, Any], slots: Collection[tuple[int, int]]) -> dict[str, Any]:
@@ -283,18 +333,6 @@ def _length(period: Period) -> dict[str, Any]:
         "seconds": period.microseconds / 1e6,
         "mean_seconds": period.seconds,
     }
-
-
-def _from_row(row: tuple[Any, ...], names: Mapping[int, str]) -> AggregatedPeriod:
-    _, attribute_id, dataset_id, kind, begins, ends = row[:6]
-    return AggregatedPeriod(
-        attribute=names[attribute_id],
-        dataset=NO_DATASET if dataset_id == NO_TERM else names[dataset_id],
-        kind=KIND_NAME[kind],
-        start=begins.astimezone(UTC),
-        end=ends.astimezone(UTC),
-        values=row[6:],
-    )
 
 
 def _typed(results: Sequence[Any], aggregation: Aggregation) -> Iterator[Any]:

@@ -19,8 +19,10 @@ from psycopg import AsyncConnection
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.entities import ExpandedEntity
+from broker.history.temporal import TemporalQuery
 from broker.quality.flags import QUALITY
 from broker.query import EntityQuery, attribute_names
+from context_store.history.instances import axis_of, bounds_of
 from context_store.queries.statements import ENTITY
 from schemas.terms import LOCATION, NO_DATASET
 
@@ -117,6 +119,21 @@ IDENTITY: Final = sa.Table(
     sa.Column("id", sa.Text),
     sa.Column("entity_key", sa.BigInteger),
 )
+_HISTORY: Final = sa.Table(
+    "attribute_instance",
+    sa.MetaData(),
+    sa.Column("entity_key", sa.BigInteger),
+    sa.Column("tenant_id", sa.Integer),
+    sa.Column("attribute_id", sa.Integer),
+    sa.Column("dataset_id", sa.Integer),
+    sa.Column("observed_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("recorded_at", sa.TIMESTAMP(timezone=True)),
+    sa.Column("has_observed_at", sa.Boolean),
+    sa.Column("removed", sa.Boolean),
+    sa.Column("superseded_at", sa.TIMESTAMP(timezone=True)),
+)
+
+_NOT_EXPIRED: Final = "(cast(attribute_instance.detail ->> 'expiresAt' as timestamptz) > now()) is not false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +207,36 @@ def entities_in_window(query: EntityQuery, numbers: Collection[int], bounds: Map
         attributes = sa.bindparam("window_attributes", sorted(numbers), ARRAY(sa.Integer))
         clause = clause.bindparams(attributes, only_observed=bounds["only_observed"])
     return clause.columns(*ENTITY.c).cte("entity")
+
+
+def has_instances(
+    tenant_id: int, query: TemporalQuery, attribute_ids: Sequence[int] | None, dataset_ids: Sequence[int] | None
+) -> sa.ColumnElement[bool]:
+    """Whether an entity has an instance that the temporal query finds."""
+    bounds = bounds_of(query)
+    columns = _HISTORY.c
+    axis = columns[axis_of(query)]
+    tenant = sa.literal(tenant_id, sa.Integer)
+    found: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+        IDENTITY.c.tenant_id == tenant,
+        IDENTITY.c.id == ENTITY.c.id,
+        columns.entity_key == IDENTITY.c.entity_key,
+        columns.tenant_id == tenant,
+    )
+    for column, numbers in ((columns.attribute_id, attribute_ids), (columns.dataset_id, dataset_ids)):
+        if numbers is not None:
+            found = found.where(column == sa.any_(sa.literal(list(numbers), ARRAY(sa.Integer))))
+    if query.start is not None:
+        found = found.where(axis >= query.start)
+    if query.end is not None:
+        found = found.where(axis < query.end)
+    if bounds["only_observed"]:
+        found = found.where(columns.has_observed_at)
+    if bounds["removed"] is not None:
+        found = found.where(columns.removed.is_(bounds["removed"]))
+    believed: sa.ColumnElement[bool] = columns.superseded_at.is_(None)
+    if query.as_known_at is not None:
+        believed = sa.or_(believed, columns.superseded_at > query.as_known_at)
+        found = found.where(columns.recorded_at <= query.as_known_at)
+    found = found.where(believed, sa.text(_NOT_EXPIRED))
+    return sa.exists(found)

@@ -38,12 +38,14 @@ _HEAD: Final[LiteralString] = """
      cross join lateral (
         select * from attribute_instance i
          where i.entity_key = wanted.entity_key and i.tenant_id = %(tenant_id)s
-           and i.attribute_id = wanted.attribute_id
+           and i.attribute_id = wanted.attribute_id"""
+WANTED: Final[LiteralString] = """
            and (i.has_observed_at or not %(only_observed)s)
            and not (i.removed and i.quality is not null)  -- moments without a value are none of NGSI-LD
            and (i.removed = %(removed)s::boolean or %(removed)s::boolean is null)
            and (i.dataset_id = any(%(datasets)s::int[]) or %(datasets)s::int[] is null)"""
-_IN_OBSERVED: Final[LiteralString] = """
+"""Which rows ``i`` count at all (:func:`bounds_of`)."""
+IN_OBSERVED: Final[LiteralString] = """
            and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz"""
 _IN_RECORDED: Final[LiteralString] = """
            and i.recorded_at >= %(start)s::timestamptz and i.recorded_at < %(end)s::timestamptz"""
@@ -84,8 +86,8 @@ def history_statement(
         **bounds_of(query),
     }
     by_observed = query.time_property is TimeProperty.OBSERVED_AT
-    statement = _HEAD + (_SUPERSEDED if superseded else BELIEVED) + NOT_EXPIRED
-    statement += _IN_OBSERVED if by_observed else _IN_RECORDED
+    statement = _HEAD + WANTED + (_SUPERSEDED if superseded else BELIEVED) + NOT_EXPIRED
+    statement += IN_OBSERVED if by_observed else _IN_RECORDED
     statement += _WITHIN if is_bounded(series) else ""
     statement += _LAST if last else _FIRST
     return statement.replace("AXIS", axis_of(query)), values

@@ -4,8 +4,9 @@
 Numbers count with their 15 significant digits, and are added exactly (see :mod:`context_store.history.aggregates`).
 What has at
 most six decimals is a whole number of millionths, and whole numbers below 2**53 are added exactly as ``float8`` in
-any order: five times faster than as ``numeric``. Each period tells whether it was all of that kind; attributes for
-which one says no are left to the statement that can do everything. Begins and ends are made of periods, not instances.
+any order: five times faster than as ``numeric``. Each period tells whether it was all of that kind; where one says no,
+the attribute is added as ``numeric``, and left to the statement that can do everything when it is not all plain
+numbers. Begins and ends are made of periods, not instances.
 """
 
 from __future__ import annotations
@@ -21,13 +22,18 @@ _TOTAL: Final[LiteralString] = f"sum(case when abs(i.number_value) < 1e9 then {_
 _METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
     AggregationMethod.TOTAL_COUNT: "count(*)",
     AggregationMethod.DISTINCT_COUNT: "count(distinct i.number_value)",
-    AggregationMethod.SUM: f"({_TOTAL} + 0) / 1e6::float8",
-    AggregationMethod.AVG: f"(greatest(least({_TOTAL}, 1e15), -1e15)::bigint * 0.000001 / count(*))::float8",
+    AggregationMethod.SUM: "sum(n.exact)::float8",
+    AggregationMethod.AVG: "(sum(n.exact) / count(*))::float8",
     AggregationMethod.MIN: "min(i.number_value)::numeric::float8",
     AggregationMethod.MAX: "max(i.number_value)::numeric::float8",
     AggregationMethod.STDDEV: "sqrt(greatest(count(*) * sum(n.exact * n.exact) - sum(n.exact) * sum(n.exact), 0)"
     " / (count(*)::numeric * count(*)))::float8",
     AggregationMethod.SUMSQ: "sum(n.exact * n.exact)::float8",
+}
+_OF_MILLIONTHS: Final[Mapping[AggregationMethod, LiteralString]] = {
+    **_METHODS,
+    AggregationMethod.SUM: f"({_TOTAL} + 0) / 1e6::float8",
+    AggregationMethod.AVG: f"(greatest(least({_TOTAL}, 1e15), -1e15)::bigint * 0.000001 / count(*))::float8",
 }
 # "offset 0": the cast, which costs most of it, is done once.
 _EXACT: Final[LiteralString] = " cross join lateral (select i.number_value::numeric as exact offset 0) n"
@@ -67,14 +73,23 @@ def can_tell(period: Period) -> bool:
     return not period.months
 
 
-def plain_statement(aggregation: Aggregation, axis: LiteralString) -> LiteralString:
-    """The statement. Its rows are those of the one that can do everything, in any order; last, whether they hold."""
-    methods = set(aggregation.methods)
+def in_millionths(aggregation: Aggregation) -> bool:
+    """Whether sums decide how long it takes, so that it is worth a try to add millionths."""
+    return not _SUMMED.isdisjoint(aggregation.methods) and _SQUARED.isdisjoint(aggregation.methods)
+
+
+def plain_statement(aggregation: Aggregation, axis: LiteralString, *, millionths: bool) -> LiteralString:
+    """The statement. Its rows are those of the one that can do everything, in any order; last, whether they hold.
+
+    With ``millionths`` they only hold for numbers of few decimals.
+    """
     whole = aggregation.period.is_whole_range
-    results: LiteralString = ", ".join([_METHODS[method] for method in aggregation.methods])
-    told: LiteralString = f"bool_and({_PLAIN}" + (_IN_MILLIONTHS if methods & _SUMMED else ")")
+    methods = _OF_MILLIONTHS if millionths else _METHODS
+    results: LiteralString = ", ".join([methods[method] for method in aggregation.methods])
+    told: LiteralString = f"bool_and({_PLAIN}" + (_IN_MILLIONTHS if millionths else ")")
     statement = _STATEMENT.replace("BEGINS", "w.origin" if whole else _PERIOD)
     statement = statement.replace("ENDS", "w.ending" if whole else f"{_PERIOD} + {_LENGTH}")
     statement = statement.replace("GROUPS", "i.dataset_id" if whole else f"i.dataset_id, {_PERIOD}")
     statement = statement.replace("RESULTS", results).replace("TOLD", told)
-    return statement.replace("EXACT", _EXACT if methods & _SQUARED else "").replace("AXIS", axis)
+    exact = not millionths and not (_SUMMED | _SQUARED).isdisjoint(aggregation.methods)
+    return statement.replace("EXACT", _EXACT if exact else "").replace("AXIS", axis)

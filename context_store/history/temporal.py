@@ -10,21 +10,30 @@ from typing import Any, Final, LiteralString
 
 import sqlalchemy as sa
 from psycopg import AsyncConnection
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from broker.entities import ExpandedEntity
 from broker.errors import ResourceNotFound, TooManyResults
 from broker.history.aggregation import AggregatedPeriod, Aggregation
-from broker.history.temporal import SCOPE, Cut, HistoricInstance, TemporalQuery, TimeProperty, cut_to_page, newest
+from broker.history.temporal import (
+    SCOPE,
+    Cut,
+    HistoricInstance,
+    TemporalQuery,
+    TimeProperty,
+    WrittenForm,
+    WrittenSeries,
+    cut_to_page,
+    newest,
+)
 from broker.query import EntityQuery, Ordering, ScopeTree
 from context_store.compiled import to_psycopg
 from context_store.database import Database
-from context_store.history.aggregates import aggregate
+from context_store.history.aggregates import LongNumbers, aggregate
 from context_store.history.identities import (
-    IDENTITY,
     Identity,
     entities_in_window,
     find_identities,
+    has_instances,
     window_attributes,
 )
 from context_store.history.instances import (
@@ -37,7 +46,8 @@ from context_store.history.instances import (
 )
 from context_store.history.scopes import scope_instances, spans_in_scope
 from context_store.history.terms import TermIds
-from context_store.queries.statements import ENTITY, count_entities, select_entities
+from context_store.history.written import PlainHistory, Written
+from context_store.queries.statements import count_entities, select_entities
 from schemas.terms import NO_DATASET
 
 # Which attributes an entity has in history, in a range if one is asked for: one step in the primary key for each,
@@ -63,22 +73,6 @@ _WITHIN: Final = _ATTRIBUTES.replace(
     "RANGE", "and i.observed_at >= %(start)s::timestamptz and i.observed_at < %(end)s::timestamptz"
 )
 
-_HISTORY: Final = sa.Table(
-    "attribute_instance",
-    sa.MetaData(),
-    sa.Column("entity_key", sa.BigInteger),
-    sa.Column("tenant_id", sa.Integer),
-    sa.Column("attribute_id", sa.Integer),
-    sa.Column("dataset_id", sa.Integer),
-    sa.Column("observed_at", sa.TIMESTAMP(timezone=True)),
-    sa.Column("recorded_at", sa.TIMESTAMP(timezone=True)),
-    sa.Column("has_observed_at", sa.Boolean),
-    sa.Column("removed", sa.Boolean),
-    sa.Column("superseded_at", sa.TIMESTAMP(timezone=True)),
-)
-
-_NOT_EXPIRED: Final = "(cast(attribute_instance.detail ->> 'expiresAt' as timestamptz) > now()) is not false"
-
 
 @dataclass(frozen=True, slots=True)
 class TemporalEntity:
@@ -95,6 +89,8 @@ class TemporalEntity:
     """In the place of the instances, when the query aggregates."""
     is_lasting: bool = True
     """Whether it is true until something is written: no part of it expires by itself."""
+    written: tuple[WrittenSeries, ...] = ()
+    """Attributes that are text already, in the place of their instances; only when the caller allows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +113,7 @@ class _Found:
     superseded: dict[int, list[HistoricInstance]] = field(default_factory=dict)
     periods: dict[int, list[AggregatedPeriod]] = field(default_factory=dict)
     is_lasting: bool = True
+    written: dict[int, list[WrittenSeries]] = field(default_factory=dict)
 
     def of(self, identity: Identity) -> TemporalEntity:
         """What was found of one entity."""
@@ -132,6 +129,7 @@ class _Found:
             tuple(self.superseded.get(key, ())),
             tuple(self.periods.get(key, ())),
             self.is_lasting,
+            tuple(self.written.get(key, ())),
         )
 
 
@@ -148,13 +146,22 @@ class TemporalStore:
     def __init__(self, database: Database, terms: TermIds, *, max_instances: int) -> None:
         self._database = database
         self._terms = terms
+        self._plain = PlainHistory(terms)
+        self._long_numbers: LongNumbers = set()
         self._max_instances = max_instances
 
     async def retrieve(
-        self, tenant_id: int, entity_id: str, query: TemporalQuery, attributes: Collection[str] | None = None
+        self,
+        tenant_id: int,
+        entity_id: str,
+        query: TemporalQuery,
+        attributes: Collection[str] | None = None,
+        *,
+        form: WrittenForm | None = None,
     ) -> TemporalPage:
         """The evolution of one entity, of all its attributes or of some (IRIs).
 
+        With ``form``, attributes of plain numbers may come as text that is :class:`WrittenSeries`.
         Raises :class:`ResourceNotFound` when there is no such entity.
         """
         async with self._database.transaction(tenant_id, snapshot=True) as connection:
@@ -162,7 +169,7 @@ class TemporalStore:
             if entity_id not in known:
                 raise ResourceNotFound(f"Entity {entity_id} does not exist")
             identity = known[entity_id]
-            found = await self._instances(connection, tenant_id, [identity], query, attributes)
+            found = await self._instances(connection, tenant_id, [identity], query, attributes, form=form)
         return TemporalPage((found.of(identity),), found.cut)
 
     async def query(
@@ -176,6 +183,7 @@ class TemporalStore:
         offset: int = 0,
         count: bool = False,
         ordering: Ordering | None = None,
+        form: WrittenForm | None = None,
     ) -> TemporalPage:
         """The evolution of one page of the entities that match and have instances in the range (clause 5.7.4.4)."""
         evolving, window = await self._evolving(tenant_id, entities, query, attributes)
@@ -196,7 +204,8 @@ class TemporalStore:
                 total = int((await _first_column(connection, counted))[0])
             known = await find_identities(connection, tenant_id, ids[:limit], known_at=query.as_known_at)
             identities = list(known.values())
-            found = await self._instances(connection, tenant_id, identities, query, attributes, entities.scope)
+            scope = entities.scope
+            found = await self._instances(connection, tenant_id, identities, query, attributes, scope, form=form)
         evolved = tuple(found.of(known[entity_id]) for entity_id in ids[:limit] if entity_id in known)
         return TemporalPage(evolved, found.cut, len(ids) > limit > 0, total)
 
@@ -222,9 +231,7 @@ class TemporalStore:
         self, tenant_id: int, entities: EntityQuery, query: TemporalQuery, attributes: Collection[str] | None
     ) -> tuple[sa.ColumnElement[bool], sa.CTE]:
         """The condition that an entity has instances in the range, and the entities as the range shows them."""
-        evolving = _has_instances(
-            tenant_id, query, await self._numbers(attributes), await self._numbers(query.datasets)
-        )
+        evolving = has_instances(tenant_id, query, await self._numbers(attributes), await self._numbers(query.datasets))
         numbers = await self._numbers(window_attributes(entities)) or ()
         return evolving, entities_in_window(entities, numbers, bounds_of(query), axis_of(query))
 
@@ -236,6 +243,8 @@ class TemporalStore:
         query: TemporalQuery,
         attributes: Collection[str] | None,
         scope: ScopeTree | None = None,
+        *,
+        form: WrittenForm | None = None,
     ) -> _Found:
         """The instances of these entities, all lives of one under the number of its newest."""
         series = await self._series(connection, tenant_id, identities, attributes, query)
@@ -243,13 +252,17 @@ class TemporalStore:
             series = await self._while_in_scope(connection, series, identities, scope, query.as_known_at)
         if query.aggregation is not None:
             return await self._aggregated(connection, tenant_id, series, query, query.aggregation)
-        instances = await self._read(connection, tenant_id, series, query)
+        written = await self._written(connection, tenant_id, series, query, form)
+        instances = await self._read(connection, tenant_id, written.left, query)
         if (attributes is None or SCOPE in attributes) and (query.datasets is None or NO_DATASET in query.datasets):
             owner_of = {key: identity.keys[-1] for identity in identities for key in identity.keys}
             by_observed = query.time_property is TimeProperty.OBSERVED_AT
             most = self._max_instances + 1
             scopes = await scope_instances(connection, list(owner_of), bounds_of(query), most, by_observed=by_observed)
             instances += [(owner_of[key], item) for key, item in scopes]
+        if written.size and written.size + len(instances) > self._max_instances:
+            # A page is cut between instances.
+            return await self._instances(connection, tenant_id, identities, query, attributes, scope)
         if query.last_n is not None:
             instances = newest(instances, query.last_n)
         kept, cut = cut_to_page(instances, query, self._max_instances)
@@ -260,7 +273,23 @@ class TemporalStore:
             superseded = _by_entity(await self._read(connection, tenant_id, series, shown, superseded=True))
         shown_now = [item for _, item in instances] + [item for several in superseded.values() for item in several]
         is_lasting = not any("expiresAt" in item.instance for item in shown_now)
-        return _Found(_by_entity(kept), _by_entity(instances) if cut else {}, cut, superseded, is_lasting=is_lasting)
+        read = _by_entity(instances) if cut else {}
+        return _Found(_by_entity(kept), read, cut, superseded, is_lasting=is_lasting, written=written.texts)
+
+    async def _written(
+        self,
+        connection: AsyncConnection,
+        tenant_id: int,
+        series: Sequence[Series],
+        query: TemporalQuery,
+        form: WrittenForm | None,
+    ) -> Written:
+        """Attributes of plain numbers as text, where the caller takes it, and those that are left."""
+        if form is None:
+            return Written({}, list(series), 0)
+        datasets = await self._numbers(query.datasets)
+        most = self._max_instances + 1
+        return await self._plain.read(connection, tenant_id, series, query, form, datasets, most)
 
     async def _read(
         self,
@@ -297,7 +326,9 @@ class TemporalStore:
     ) -> _Found:
         datasets = await self._numbers(query.datasets)
         values = {"tenant_id": tenant_id, "datasets": datasets, "last_n": query.last_n, **bounds_of(query)}
-        found = await aggregate(connection, self._terms, aggregation, series, values, axis_of(query))
+        found = await aggregate(
+            connection, self._terms, aggregation, series, values, axis_of(query), self._long_numbers
+        )
         return _Found({}, {}, None, periods=found.periods, is_lasting=found.is_lasting)
 
     async def _series(
@@ -349,36 +380,3 @@ def _shown(query: TemporalQuery, cut: Cut | None, kept: Sequence[tuple[int, Hist
     if cut is not None and query.last_n is None:
         return replace(query, end=end)
     return replace(query, start=start) if cut is None else replace(query, start=start, end=query.end)
-
-
-def _has_instances(
-    tenant_id: int, query: TemporalQuery, attribute_ids: Sequence[int] | None, dataset_ids: Sequence[int] | None
-) -> sa.ColumnElement[bool]:
-    """Whether an entity has an instance that the temporal query finds."""
-    bounds = bounds_of(query)
-    columns = _HISTORY.c
-    axis = columns[axis_of(query)]
-    tenant = sa.literal(tenant_id, sa.Integer)
-    found: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
-        IDENTITY.c.tenant_id == tenant,
-        IDENTITY.c.id == ENTITY.c.id,
-        columns.entity_key == IDENTITY.c.entity_key,
-        columns.tenant_id == tenant,
-    )
-    for column, numbers in ((columns.attribute_id, attribute_ids), (columns.dataset_id, dataset_ids)):
-        if numbers is not None:
-            found = found.where(column == sa.any_(sa.literal(list(numbers), ARRAY(sa.Integer))))
-    if query.start is not None:
-        found = found.where(axis >= query.start)
-    if query.end is not None:
-        found = found.where(axis < query.end)
-    if bounds["only_observed"]:
-        found = found.where(columns.has_observed_at)
-    if bounds["removed"] is not None:
-        found = found.where(columns.removed.is_(bounds["removed"]))
-    believed: sa.ColumnElement[bool] = columns.superseded_at.is_(None)
-    if query.as_known_at is not None:
-        believed = sa.or_(believed, columns.superseded_at > query.as_known_at)
-        found = found.where(columns.recorded_at <= query.as_known_at)
-    found = found.where(believed, sa.text(_NOT_EXPIRED))
-    return sa.exists(found)

@@ -166,7 +166,9 @@ class Story:
         aggregation = Aggregation(methods, parse_period(duration))
         periods = (await self._ask(_aggregating(query, aggregation))).periods
         computed = aggregated(expected, [str(method) for method in methods], start, _borders(start, end, duration))
-        assert [(period.start, period.end) for period in periods] == [(begins, ends) for begins, ends, _ in computed]
+        assert [(period.start, period.end) for period in periods] == [
+            (to_text(begins), to_text(ends)) for begins, ends, _ in computed
+        ]
         for period, (_, _, results) in zip(periods, computed, strict=True):
             assert list(period.values) == pytest.approx(results), asked
 
