@@ -20,6 +20,7 @@ PAGES: Final = {
     "/contacts": "staff/contacts.html",
     "/drills": "staff/drills.html",
     "/devices": "devices/index.html",
+    "/polls": "staff/polls.html",
     "/quarantine": "staff/quarantine.html",
     "/frames": "staff/frames.html",
 }

@@ -118,7 +118,8 @@ def _preview(router: APIRouter, hub: Hub, poller: Poller) -> None:
     async def preview(tenant_id: TenantId, poll_id: str, body: JsonObject) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             stored = next((one for one in await list_polls(connection, tenant_id) if one.poll_id == poll_id), None)
-        poll = _read(hub, poll_id, {**(stored.document if stored else {}), **body})
+            given = await _with_secrets(connection, tenant_id, poll_id, body)
+        poll = _read(hub, poll_id, {**(stored.document if stored else {}), **given})
         headers = poll.headers if "headers" in body or stored is None else stored.headers
         try:
             records, fetched = await poller.preview(poll, headers)

@@ -293,6 +293,13 @@ async def test_preview_shows_records_and_stores_nothing(client: httpx.AsyncClien
     assert (wrong.status_code, "there is nothing at x" in wrong.json()["detail"]) == (400, True)
 
 
+async def test_preview_of_what_is_shown_sends_the_secrets_that_it_hides(client: httpx.AsyncClient, city: City) -> None:
+    url = f"{city.receiver.url}/a.json"
+    shown = await put(client, "polls/shizuoka", url=url, format=FORMAT, headers={"X-Key": "s"})
+    response = await client.post("/api/v1/polls/shizuoka/preview", json=shown)
+    assert (response.status_code, city.receiver.received[-1].headers["x-key"]) == (200, "s")
+
+
 async def test_what_is_shown_can_be_given_back_and_keeps_its_secrets(client: httpx.AsyncClient, city: City) -> None:
     await put(client, "polls/shizuoka", url=city.receiver.url, format=FORMAT, headers={"X-Key": "s"})
     shown = (await client.get("/api/v1/polls/shizuoka")).json()

@@ -12,6 +12,7 @@ const PAGES = [
   ["contacts", "連絡先・当番", "Contacts"],
   ["drills", "訓練", "Drills"],
   ["devices", "機器", "Devices"],
+  ["polls", "定期取得", "Fetched documents"],
   ["quarantine", "隔離", "Quarantine"],
   ["frames", "試し読み", "Try a frame"],
 ];

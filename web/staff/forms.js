@@ -94,6 +94,14 @@ export function table(heads, lines, empty, name = "cards") {
   return el("table", { class: name }, head, el("tbody", {}, ...cells));
 }
 
+/** Draws anew without taking the focus away. @param {HTMLElement} place @param {() => void} draw */
+export function keepFocus(place, draw) {
+  const active = document.activeElement;
+  const index = active && place.contains(active) ? [...place.querySelectorAll("button")].indexOf(/** @type {any} */ (active)) : -1;
+  draw();
+  if (index >= 0) place.querySelectorAll("button")[index]?.focus();
+}
+
 /** Without what is null, undefined or an empty text. @param {Record<string, any>} document */
 export function compact(document) {
   return Object.fromEntries(Object.entries(document).filter(([, value]) => value !== null && value !== undefined && value !== ""));

@@ -79,7 +79,8 @@ STAFF = re.compile(
     r"|POST /api/v1/subscriptions/\{subscription_id\}/catch-up"
     r"|.* /api/v1/entities/\{entity_id:path\}/quality/.*"
     r"|POST /api/v1/forecasts|GET /api/v1/forecast-verification"
-    r"|GET /(metrics|rules|devices|alarms|contacts|drills|frames|quarantine)|POST /api/v1/decode|(GET|POST) /iot/.*"
+    r"|GET /(metrics|rules|devices|alarms|contacts|drills|frames|polls|quarantine)"
+    r"|POST /api/v1/decode|(GET|POST) /iot/.*"
 )
 EXAMPLES = {"entity_id": "urn:a%2Fb", "sequence": "12"}
 

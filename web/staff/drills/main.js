@@ -6,7 +6,7 @@ import { byId, el, setText } from "../../app/dom.js";
 import { formatDayTime, formatDuration, formatFull } from "../../app/format.js";
 import { t } from "../../app/i18n.js";
 import { stageName, stageOf } from "../../app/stages.js";
-import { button, check, compact, hubTime, table } from "../forms.js";
+import { button, check, compact, hubTime, keepFocus, table } from "../forms.js";
 import { ask, guarded, nameIn, on, openPage, poll, save, say } from "../page.js";
 
 const POLL = 3000; // milliseconds
@@ -36,14 +36,6 @@ function show() {
   ]);
   keepFocus(byId("drill-list"), () => byId("drill-list").replaceChildren(table(["drillName", "startedAt", "person", "deliveryState"].map((key) => t(key)), lines, t("none"))));
   if (known.report) showReport(known.report);
-}
-
-/** Draws anew without taking the focus away. @param {HTMLElement} place @param {() => void} draw */
-function keepFocus(place, draw) {
-  const active = document.activeElement;
-  const index = active && place.contains(active) ? [...place.querySelectorAll("button")].indexOf(/** @type {any} */ (active)) : -1;
-  draw();
-  if (index >= 0) place.querySelectorAll("button")[index]?.focus();
 }
 
 /** @param {string} id */
