@@ -202,7 +202,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("alert rules", alert_loop.run())
     parts.add("subscriptions", subscription_worker.run())
     parts.add("deliveries", delivery_worker.run())
-    contact_worker = ContactWorker(hub.database, poll_s=poll_s)
+    contact_worker = ContactWorker(hub.database, poll_s=poll_s, public_url=hub.settings.public_url)
     parts.wake_on(alert_channel.CHANNEL, contact_worker.wake)
     parts.health.add("contacts", contact_worker.check)
     parts.add("contacts", contact_worker.run())

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from psycopg import AsyncConnection
+
 from broker.errors import NonexistentTenant
 from context_store.database import ALL_TENANTS, Database
 
@@ -54,6 +56,14 @@ class Tenants:
                 raise NonexistentTenant(f"Tenant number {tenant_id} does not exist")
             self._names[tenant_id] = row[0]
         return self._names[tenant_id]
+
+
+async def tenant_name(connection: AsyncConnection, tenant_id: int) -> str:
+    """The name of a tenant that is there, within the caller's transaction."""
+    row = await (await connection.execute(_NAME, (tenant_id,))).fetchone()
+    if row is None:
+        raise NonexistentTenant(f"Tenant number {tenant_id} does not exist")
+    return str(row[0])
 
 
 async def hub_identity(database: Database) -> str:

@@ -27,9 +27,10 @@ class HttpSettings(BaseModel):
         None,
         "http",
         "Where clients find the hub, such as https://data.city.example/hub, when a proxy stands before it: for Link, "
-        "Location and the addresses of contexts. Empty: as the request says.",
+        "Location, the addresses of contexts and the links in messages. Empty: as the request says, and no links.",
         "プロキシの背後にある場合の、クライアントから見たハブの URL（例 https://data.city.example/hub）。"
-        "Link、Location、コンテキストの URL に使う。空ならリクエストから判断する。",
+        "Link、Location、コンテキストの URL、メッセージ中のリンクに使う。"
+        "空ならリクエストから判断し、メッセージにリンクは付けない。",
     )
     api_tokens_sha256: TokenHashes = setting(
         (),

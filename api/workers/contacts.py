@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
 
 from api.metrics import NOTICES
 from api.workers.repeating import RepeatingWorker
+from broker.alerts.states import in_unit
 from broker.contacts import (
     Contact,
     Roster,
@@ -33,6 +35,7 @@ from broker.contacts import (
 from broker.subscriptions import Sending
 from context_store.alerts.alarm_reads import AlarmStep, read_steps
 from context_store.alerts.audit import Actor, add_entry
+from context_store.alerts.trend import change_of
 from context_store.contacts.browsers import EnrolledBrowser, browsers_of, end_gone
 from context_store.contacts.documents import load_roster
 from context_store.contacts.notices import (
@@ -50,10 +53,13 @@ from context_store.contacts.notices import (
 )
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
+from context_store.tenants import DEFAULT_TENANT, tenant_name
 
 _STEPS_AT_ONCE: Final = 100
 _MINUTE: Final = timedelta(minutes=1)
 _PAUSE_AFTER_ERROR_S: Final = 1.0
+_OF_A_LEVEL: Final = frozenset({"raised", "escalated", "downgraded"})
+_SAME: Final = 1e-6
 _NO_WAY: Final = "the contact has no channel / 連絡手段がありません"
 _HUB: Final = Actor("minamo")
 
@@ -61,9 +67,11 @@ _HUB: Final = Actor("minamo")
 class ContactWorker(RepeatingWorker):
     """Tells people until cancelled."""
 
-    def __init__(self, database: Database, *, poll_s: float) -> None:
+    def __init__(self, database: Database, *, poll_s: float, public_url: str | None = None) -> None:
+        """``public_url``: where people find the hub's pages, for the links in messages."""
         super().__init__("contacts", rest_s=poll_s, pause_s=_PAUSE_AFTER_ERROR_S)
         self._database = database
+        self._public_url = public_url
 
     async def turn(self, now: datetime) -> bool:
         """Tell what is new, then what was held and is due; returns whether there was anything new."""
@@ -75,7 +83,7 @@ class ContactWorker(RepeatingWorker):
             rosters: dict[int, Roster] = {}
             for step in steps:
                 roster = await _roster(connection, rosters, step.tenant_id)
-                await _tell(connection, roster, step, now)
+                await _tell(connection, roster, step, now, self._public_url)
             if steps:
                 await move_cursor(connection, steps[-1].alarm_step_id)
             await _tell_held(connection, rosters, now)
@@ -90,7 +98,9 @@ async def _roster(connection: AsyncConnection, known: dict[int, Roster], tenant_
     return known[tenant_id]
 
 
-async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, now: datetime) -> None:
+async def _tell(
+    connection: AsyncConnection, roster: Roster, step: AlarmStep, now: datetime, public_url: str | None
+) -> None:
     """One step, to everybody whom it concerns."""
     if not roster.plans:
         return
@@ -101,11 +111,12 @@ async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, no
     recent, digesting = await last_minute(connection, step.tenant_id, names, now)
     browsers = await browsers_of(connection, step.tenant_id, names)
     deliveries: list[NewDelivery] = []
-    facts = {"step": step.document, "sequence": step.alarm_step_id}
+    document = await _informed(connection, step, public_url)
+    facts = {"step": document, "sequence": step.alarm_step_id}
     for name in names:
         contact = roster.contacts[name]
         held_for, due_at = _hold(contact, step, recent.get(name, 0), name in digesting, now)
-        words = words_of(step.document, contact.language, ZoneInfo(contact.time_zone))
+        words = words_of(document, contact.language, ZoneInfo(contact.time_zone))
         ways = ways_of(contact, browsers.get(name, ()))
         if not ways:
             await add_failed_notice(connection, _notice_of(step, contact, None), _NO_WAY, now)
@@ -116,6 +127,29 @@ async def _tell(connection: AsyncConnection, roster: Roster, step: AlarmStep, no
                 body = payload(way, words, facts, step.document["incidentId"], number)
                 deliveries.append(_delivery(notice, way, number, body))
     await insert_deliveries(connection, deliveries)
+
+
+async def _informed(connection: AsyncConnection, step: AlarmStep, public_url: str | None) -> dict[str, Any]:
+    """The step with where the level is going and where to answer (:mod:`broker.contacts.outlook`)."""
+    document = step.document
+    page = "" if public_url is None else await _page(connection, step.tenant_id, public_url)
+    if step.kind not in _OF_A_LEVEL or document.get("value") is None or document.get("bySilence"):
+        return {**document, "page": page}
+    found = await change_of(connection, step.tenant_id, document)
+    factor = None if found is None else in_unit(1.0, found.unit or document["unitCode"], document["unitCode"])
+    # What another dataset of the attribute, or a correction, says is not what the step is about.
+    if found is None or factor is None or found.unit != found.unit_before:
+        return {**document, "page": page}
+    if abs(found.value * factor - document["value"]) > _SAME:
+        return {**document, "page": page}
+    change = round((found.value - found.before) * factor, 6)
+    return {**document, "page": page, "trend": {"change": change, "seconds": found.seconds}}
+
+
+async def _page(connection: AsyncConnection, tenant_id: int, public_url: str) -> str:
+    name = await tenant_name(connection, tenant_id)
+    query = "" if name == DEFAULT_TENANT else f"?{urlencode({'tenant': name})}"
+    return f"{public_url.rstrip('/')}/alarms{query}"
 
 
 def ways_of(contact: Contact, browsers: Sequence[EnrolledBrowser]) -> list[Way]:

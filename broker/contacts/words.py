@@ -16,6 +16,7 @@ from broker.alerts.drills import EXERCISE_MARKS
 from broker.alerts.gateways import gateway_in
 from broker.alerts.messages import forecast_in, forecast_words, level_names, quantity, time_ja
 from broker.contacts.catalogues import Catalogue, catalogue_of
+from broker.contacts.outlook import next_lines, trend_lines
 from broker.contacts.people import Language
 from broker.times import parse_time
 from schemas.stages import NO_DATA, STAGE_BY_CODE
@@ -176,6 +177,7 @@ def _japanese(step: Step, zone: tzinfo) -> Words:
         threshold = step.get("threshold")
         beside = "" if threshold is None else f"（基準 {quantity(threshold, step['unitCode'])}）"
         lines.append(f"水位: {value}{beside}  {time_ja(parse_time(step['observedAt']).astimezone(zone))} 観測")
+    lines += trend_lines(step, "ja")
     lines.append(f"段階: {stage}" + (f"（前回 {_name(step['previousStage'])[0]}）" if _has_changed(step) else ""))
     if (ahead := _ahead(step)) is not None:
         lines.append(forecast_words(ahead, step["unitCode"], zone)[0])
@@ -188,6 +190,7 @@ def _japanese(step: Step, zone: tzinfo) -> Words:
     if step.get("suspect"):
         lines.append("この観測値には疑いがあります。現地や他の観測局で確かめてください。")
     lines += _by_people(step, "対応: {by}", "理由: {reason}")
+    lines += next_lines(step, "ja")
     lines.append(f"{time_ja(parse_time(step['at']).astimezone(zone))} 送信  番号 {step['alarmId']}")
     return Words(f"【{stage}】{station}：{_happening(step, _WHAT_JA, 'ja')}", "\n".join(lines))
 
@@ -200,10 +203,12 @@ def _easy(step: Step, zone: tzinfo) -> Words:
     if (value := _measured(step)) is not None:
         at = parse_time(step["observedAt"]).astimezone(zone)
         lines.append(f"水の 高さ: {value}（{at.month}月{at.day}日 {at:%H:%M}）")
+    lines += trend_lines(step, "ja-easy")
     if step["kind"] in ("raised", "escalated", "unacknowledged") and step["stage"] != NO_DATA:
         lines.append("川の 近くに 行かないで ください。")
     if step["kind"] == "silent" or step.get("unknown"):
         lines.append("安全か どうか わかりません。気を つけて ください。")
+    lines += next_lines(step, "ja-easy")
     return Words(f"{station}：{what}", "\n".join(lines))
 
 
@@ -217,6 +222,7 @@ def _english(step: Step, zone: tzinfo) -> Words:
         beside = "" if threshold is None else f" (threshold {quantity(threshold, step['unitCode'])})"
         at = parse_time(step["observedAt"]).astimezone(zone)
         lines.append(f"Level: {value}{beside}, observed {at:%Y-%m-%d %H:%M} {at.tzname()}")
+    lines += trend_lines(step, "en")
     lines.append(f"Stage: {stage}" + (f" (before: {_name(step['previousStage'])[1]})" if _has_changed(step) else ""))
     if (ahead := _ahead(step)) is not None:
         lines.append(forecast_words(ahead, step["unitCode"], zone)[1])
@@ -229,6 +235,7 @@ def _english(step: Step, zone: tzinfo) -> Words:
     if step.get("suspect"):
         lines.append("This reading is doubtful. Please look at the place or at other stations.")
     lines += _by_people(step, "By: {by}", "Reason: {reason}")
+    lines += next_lines(step, "en")
     sent = parse_time(step["at"]).astimezone(zone)
     lines.append(f"Sent {sent:%Y-%m-%d %H:%M} {sent.tzname()}, number {step['alarmId']}")
     return Words(f"[{stage}] {station}: {_happening(step, _WHAT_EN, 'en')}", "\n".join(lines))
@@ -244,6 +251,7 @@ def _catalogued(words: Catalogue, step: Step, zone: tzinfo) -> Words:
         beside = "" if threshold is None else words.line("threshold", value=quantity(threshold, step["unitCode"]))
         observed = words.line("observed", time=_moment(step["observedAt"], zone))
         lines.append(words.line("level", value=value) + beside + observed)
+    lines += trend_lines(step, words.language)
     before = words.line("before", stage=words.stages[step["previousStage"]]) if _has_changed(step) else ""
     lines.append(words.line("stage", stage=stage) + before)
     if (gateway := gateway_in(step.get("measures", ()))) is not None:
@@ -256,6 +264,7 @@ def _catalogued(words: Catalogue, step: Step, zone: tzinfo) -> Words:
     }
     lines += [words.line(name) for name, holds in is_so.items() if holds]
     lines += _by_people(step, words.lines["by"], words.lines["reason"])
+    lines += next_lines(step, words.language)
     lines.append(words.line("sent", time=_moment(step["at"], zone), number=step["alarmId"]))
     return Words(f"[{stage}] {station}: {_what(words, step)}", "\n".join(lines))
 

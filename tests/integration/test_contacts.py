@@ -116,6 +116,25 @@ async def test_an_alarm_reaches_the_mailbox_in_words(city: City, mailbox: Mailbo
     assert (notice["state"], notice["attempts"], notice["error"]) == ("delivered", 0, None)
 
 
+async def test_message_says_where_the_level_is_going_and_where_to_answer(city: City, mailbox: Mailbox) -> None:
+    for minute, level in ((0, 0.5), (30, 0.7), (60, 2.5)):
+        await city.rise(minute, level)
+    await ContactWorker(city.hub.database, poll_s=1, public_url="https://city.example.jp/minamo").turn(
+        datetime.now(UTC)
+    )
+    await delivered(city, 1)
+    text = mailbox.messages[0].get_content()
+    assert "傾向: 60分で +2.00 m（上昇中）" in text
+    assert "次にすること: 警報対応の画面で「確認」" in text and "画面: https://city.example.jp/minamo/alarms\n" in text
+
+
+async def test_nothing_is_said_of_where_a_level_is_going_when_nobody_knows(city: City, mailbox: Mailbox) -> None:
+    await city.rise(0, 0.5)
+    await city.rise(90, 2.5)
+    await delivered(city, 1)
+    assert "傾向" not in mailbox.messages[0].get_content()
+
+
 async def test_mails_of_one_incident_are_one_thread(city: City, mailbox: Mailbox) -> None:
     for minute, level in ((0, 1.5), (10, 2.5), (20, 0.5)):
         await city.rise(minute, level)
