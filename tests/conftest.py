@@ -6,6 +6,10 @@
     and once with TimescaleDB (skipped where that is not installed)
 ``empty_database_url``
     the same before any migration
+``hub``
+    the parts of a hub with the default settings on that database; ``client`` talks to its application
+``shared_url``
+    one database for all tests of a module
 ``cluster``
     the PostgreSQL cluster behind both: ``cluster.admin(name)`` connects as superuser
 ``mosquitto``
@@ -17,13 +21,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from support.cluster import Cluster, StoreMode, running_cluster
 from support.mqtt_broker import Broker, running_broker
 from support.receiver import Receiver
+
+if TYPE_CHECKING:
+    from api.hub import Hub
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +57,32 @@ def database_url(cluster: Cluster, store_mode: StoreMode) -> Iterator[str]:
     name = cluster.create_migrated(store_mode)
     yield cluster.url(name)
     cluster.drop(name)
+
+
+@pytest.fixture(scope="module")
+def shared_url(cluster: Cluster) -> Iterator[str]:
+    """One migrated database for all tests of a module, with native partitions."""
+    name = cluster.create_migrated("native")
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+async def hub(database_url: str) -> AsyncIterator[Hub]:
+    """A hub with the default settings; a module that wants others has a fixture of this name."""
+    from support.hub import hub_for  # late: unit tests do without the application
+
+    async with hub_for(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application on ``hub``."""
+    from support.hub import client_for
+
+    async with client_for(hub) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from api.hub import Hub
 from broker.alerts import ALERT_TYPE
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 from support.notifying import ENTITIES, create, running, set_level, subscribe
 from support.receiver import Receiver
 from support.waiting import eventually
@@ -31,12 +31,6 @@ RIVERS = 100
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, worker_poll_ms=20) as hub:
         yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 async def waiting(hub: Hub, priority: int) -> int:

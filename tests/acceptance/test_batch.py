@@ -12,7 +12,7 @@ import pytest
 
 from api.hub import Hub
 from schemas.terms import CORE_CONTEXT, ERROR_TYPE, JSON_LD
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 
 OPERATIONS = "/ngsi-ld/v1/entityOperations/"
 ENTITIES = "/ngsi-ld/v1/entities/"
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 @pytest.fixture
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, batch_max_entities=100) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
         yield opened
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from api.hub import Hub
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 from support.notifying import ENTITIES, create, running, set_level, subscribe
 from support.receiver import Received, Receiver
 from support.waiting import eventually
@@ -31,12 +31,6 @@ BATCH = "/ngsi-ld/v1/entityOperations"
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, worker_poll_ms=20, delivery_backoff_max_s=1) as hub:
         yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 @pytest.fixture

@@ -37,18 +37,6 @@ SIMPLE = {"Link": '<urn:ngsi-ld:jsonldContext:minamo-v1>; rel="http://www.w3.org
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
-
-
 @asynccontextmanager
 async def ingesting(hub: Hub, mosquitto: Broker) -> AsyncIterator[None]:
     pipeline, _ = make_pipeline(hub)

@@ -19,7 +19,7 @@ from broker.errors import LdContextNotAvailable
 from broker.times import parse_time
 from schemas.contexts import MINAMO_CONTEXT
 from schemas.terms import CORE_CONTEXT
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -33,12 +33,6 @@ REL = 'rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 @pytest.fixture
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, allow_private_endpoints=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
         yield opened
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -14,7 +13,6 @@ import pytest
 from api.hub import Hub
 from context_store.entities.maps import EntityMapStore
 from schemas.terms import ERROR_TYPE, GEO_JSON
-from support.hub import client_for, hub_for
 
 ENTITIES = "/ngsi-ld/v1/entities"
 MAPS = "/ngsi-ld/v1/entityMaps"
@@ -23,18 +21,6 @@ QUERY = "/ngsi-ld/v1/entityOperations/query"
 HEADER = "NGSILD-EntityMap"
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 async def create(client: httpx.AsyncClient, name: str, level: float, **members: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from api.hub import Hub
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 from support.notifying import ENTITIES, SUBSCRIPTIONS, create, levels, running, set_level, subscribe
 from support.receiver import Received, Receiver
 from support.waiting import eventually
@@ -25,12 +25,6 @@ SILENCE_S = 0.4  # how long nothing has to come until it is believed that nothin
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, worker_poll_ms=20, delivery_backoff_max_s=1) as hub:
         yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
@@ -17,12 +15,6 @@ NEEDED = (
 )
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with hub_for(database_url) as hub, client_for(hub) as opened:
-        yield opened
 
 
 async def put(client: httpx.AsyncClient, body: str, media_type: str = JSON) -> httpx.Response:

@@ -8,7 +8,6 @@ time, and with a gap of the station's own.
 from __future__ import annotations
 
 import csv
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,6 @@ import api
 from api.hub import Hub
 from broker.times import parse_time, to_text
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -48,18 +46,6 @@ def recorded(now: datetime) -> list[tuple[datetime, float]]:
     part = rows[gap - 40 : gap + 30]
     shift = now - part[-1][0]
     return [(moment + shift, level) for moment, level in part]
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 class Gauge:

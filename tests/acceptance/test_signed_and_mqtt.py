@@ -16,7 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api.hub import Hub
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 from support.mqtt_broker import Broker
 from support.notifying import SUBSCRIPTIONS, create, running, set_level, subscribe
 from support.receiver import Received, Receiver
@@ -33,12 +33,6 @@ TOPIC = "minamo/v1/gauge/receipts"
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, worker_poll_ms=20, delivery_backoff_max_s=1) as hub:
         yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from context_store.alerts.standing import AlertOutcome, StateKey
 from context_store.database import ALL_TENANTS
 from schemas.terms import ERROR_TYPE
 from support.cap import Cap
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -45,12 +45,6 @@ async def hub(database_url: str) -> AsyncIterator[Hub]:
         async with hub.database.transaction(1) as connection:
             await hub.alert_rules.put_rule(connection, 1, RULE, START)
         yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 async def count(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +10,6 @@ import httpx
 import pytest
 
 from broker.times import to_text
-from support.hub import client_for, hub_for
 
 RIVER = "urn:ngsi-ld:River:abe"
 ENTITIES = "/ngsi-ld/v1/entities"
@@ -19,12 +17,6 @@ EVOLUTIONS = "/ngsi-ld/v1/temporal/entities"
 ONE = f"{EVOLUTIONS}/{RIVER}"
 RANGE = {"timerel": "after", "timeAt": "2026-01-01T00:00:00Z"}
 SUPERSEDED = "urn:minamo:superseded"
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with hub_for(database_url) as hub, client_for(hub) as opened:
-        yield opened
 
 
 def level(value: Any, minute: int = 0, **members: Any) -> dict[str, Any]:

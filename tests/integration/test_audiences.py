@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,6 @@ from context_store.audiences.briefed_people import end_subscriptions
 from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
 from schemas.contexts import MINAMO_CONTEXT
-from support.cluster import Cluster
 from support.hub import client_for, hub_for
 from unit.api.test_audience_verdicts import BRIEFED, NGSI, PUBLIC
 
@@ -141,14 +140,6 @@ async def opened(database_url: str) -> AsyncIterator[Ways]:
             assert (await ways.ask("POST /api/v1/forecasts", STAFF_TOKEN, run)).status_code == 201
         assert (await ways.ask("PUT /api/v1/devices/d1", STAFF_TOKEN, DEVICE)).status_code == 201
         yield ways
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    """One database for the tests of this module."""
-    name = cluster.create_migrated("native")
-    yield cluster.url(name)
-    cluster.drop(name)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,6 @@ from adapters.web.context_source import SourceUnreachable
 from api.hub import Hub
 from broker.registrations.requests import SourceRequest
 from broker.times import to_text
-from support.cluster import Cluster
 from support.hub import hub_for
 from support.receiver import Receiver
 from support.served import served
@@ -76,14 +75,6 @@ class World:
         response = await self.client.get(path, headers=headers)
         assert response.status_code == status, response.text
         return response.json()
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    """One database for all tests of this module."""
-    name = cluster.create_migrated("native")
-    yield cluster.url(name)
-    cluster.drop(name)
 
 
 @pytest.fixture

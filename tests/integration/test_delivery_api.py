@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
@@ -12,24 +10,11 @@ from api.hub import Hub
 from api.workers.shares import RetryPolicy
 from api.workers.watch import measure_backlogs
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
 from support.notifications import DEAD_AT_ONCE, delivering, notify, subscribe
 from support.receiver import Receiver
 from support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
 
 
 async def status(client: httpx.AsyncClient, subscription: str) -> dict[str, object]:

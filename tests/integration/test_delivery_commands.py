@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from api.cli import main
 from api.hub import Hub
-from support.hub import client_for, hub_for
+from support.hub import client_for
 from support.notifications import DEAD_AT_ONCE, delivering, notify, subscribe
 from support.receiver import Receiver
 from support.served import served
@@ -21,12 +21,6 @@ from support.waiting import eventually
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
 Command = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as hub:
-        yield hub
 
 
 @pytest.fixture

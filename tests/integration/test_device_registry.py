@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,18 +34,6 @@ OLD = """
     values (1, 'old', 'old', 'Old', 'urn:x:1', '{urn:T}', '[{"field": "level", "attribute": "urn:level"}]',
             interval '10 minutes', '$7$1$YQ==$YQ==', now(), now())
 """
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 async def put(client: httpx.AsyncClient, device_id: str = "gauge", **members: Any) -> dict[str, Any]:

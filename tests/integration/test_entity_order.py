@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,18 +16,11 @@ from broker.query import EntityQuery, parse_ordering, parse_types
 from context_store.entities.store import EntityStore
 from context_store.queries import ordering as ordering_module
 from context_store.tenants import DEFAULT_TENANT
-from support.hub import hub_for
 
 TERMS = core_terms()
 THINGS = EntityQuery(types=parse_types("Thing", TERMS.expand_term))
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 class Things:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,19 +17,12 @@ from broker.expansion import EntityFragment, expand_entity
 from broker.operations import append_attributes, delete_entity, merge_entity
 from broker.query import EntityQuery, parse_types
 from context_store.entities.store import EntityStore
-from support.hub import hub_for
 
 TENANT = 1
 RIVER = "urn:ngsi-ld:River:abe"
 LEVEL = "https://uri.etsi.org/ngsi-ld/default-context/waterLevel"
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

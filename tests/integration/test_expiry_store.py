@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +19,6 @@ from broker.times import to_text
 from context_store.entities.batch import BatchItem, EntityBatch
 from context_store.entities.expiry import ExpiryStore
 from context_store.entities.store import EntityStore
-from support.hub import hub_for
 
 TENANT = 1
 RIVER = "urn:ngsi-ld:River:abe"
@@ -39,12 +37,6 @@ class Clock:
 
     def pass_s(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from api.hub import Hub
 from broker.history.rows import COLUMNS
-from support.hub import client_for, hub_for
 
 # Files are made by the same statements in both modes: one test reads both.
 NATIVE = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
@@ -23,18 +20,6 @@ GAUGE = "urn:ngsi-ld:WaterObserved:巴川"
 ROAD = "urn:ngsi-ld:RoadSegment:1"
 DATASET = "urn:ngsi-ld:Dataset:radar"
 TIMES = ("2025-08-31T23:50:00Z", "2025-09-01T00:00:00Z", "2025-09-01T00:10:00.25Z")
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as running:
-        yield running
 
 
 def level(value: Any, at: str, **members: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,6 @@ from context_store.database import ALL_TENANTS
 from context_store.events import ChangeFeed
 from context_store.forecasts.runs import remove_runs
 from schemas.contexts import MINAMO_CONTEXT
-from support.cluster import Cluster
 from support.hub import client_for, hub_for
 
 NUMBERS = itertools.count()
@@ -94,13 +93,6 @@ class City:
         }
         answer = await self.ask("PUT", "/api/v1/alert-rules/tomoe", rule)
         assert answer.is_success, answer.text
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    name = cluster.create_migrated("native")
-    yield cluster.url(name)
-    cluster.drop(name)
 
 
 def digest(token: str) -> tuple[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,18 +18,11 @@ from broker.errors import BadRequestData, ResourceNotFound
 from broker.expansion import EntityFragment, expand_entity, expand_fragment
 from broker.operations import UpdateOutcome, append_attributes, delete_entity, update_attributes
 from context_store.entities.store import EntityStore
-from support.hub import hub_for
 
 TENANT = 1
 LEVEL = "https://uri.etsi.org/ngsi-ld/default-context/waterLevel"
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,24 +14,11 @@ import pytest
 from api.hub import Hub
 from broker.history.rows import COLUMNS
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
 
 NATIVE = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 GAUGE = "urn:ngsi-ld:WaterObserved:gauge"
 HEAD = "entityId,type,attribute,observedAt,value,unitCode"
 T0, T1, T2 = "2019-09-01T00:00:00Z", "2019-09-01T00:15:00Z", "2019-09-01T00:30:00Z"
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as running:
-        yield running
 
 
 def row(at: str, value: Any, entity: str = GAUGE, attribute: str = "waterLevel") -> str:

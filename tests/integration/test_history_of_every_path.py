@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,6 @@ from context_store.entities.expiry import ExpiryStore
 from context_store.history.partitions import HYPERTABLE
 from context_store.intake.commits import PostgresReadingStore
 from support.cluster import StoreMode
-from support.hub import client_for, hub_for
 
 API = "/ngsi-ld/v1"
 RIVER = "urn:ngsi-ld:River:abe"
@@ -50,18 +49,6 @@ _UNLIKE_CURRENT = """
                           and coalesce(i.json_value, to_jsonb(i.number_value), to_jsonb(i.text_value))
                               = d.value -> 'value')
 """
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 def level(value: float, minute: int | None = None, **members: Any) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
 from api.hub import Hub
 from broker.devices.model import AttributeMapping, Device
@@ -19,7 +18,6 @@ from context_store.database import ALL_TENANTS
 from context_store.history.rollups import Rollups
 from context_store.history.versions import HistoryVersions
 from context_store.intake.commits import PostgresReadingStore
-from support.hub import client_for, hub_for
 
 API = "/ngsi-ld/v1"
 RIVER = "urn:ngsi-ld:River:abe"
@@ -32,18 +30,6 @@ HOURS = (
 )
 MAPPING = AttributeMapping("level", LEVEL)
 DEVICE = Device(1, "gauge", "gauge", "gauge", RIVER, ("urn:x:River",), (MAPPING,))
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 def level(value: Any, minute: float, **members: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +10,6 @@ import httpx
 import orjson
 import pytest
 
-from api.hub import Hub
 from broker.times import to_text
 from support.hub import client_for, hub_for
 
@@ -23,18 +21,6 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 T0, T1, T2 = (to_text(NOW - timedelta(minutes=minutes)) for minutes in (20, 10, 0))
 # As Orion 3 sends them: its version of a sensor that an IoT Agent feeds.
 ORION = {"User-Agent": "orion/3.12.0 libcurl/7.88.1", "Ngsiv2-AttrsFormat": "normalized", "Fiware-Service": "openiot"}
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 async def add_inbox(client: httpx.AsyncClient, **members: Any) -> dict[str, str]:

@@ -34,7 +34,6 @@ from context_store.listener import Listener
 from ingest.client import MqttAddress
 from support.certificates import make_certificates
 from support.folders import free_port, temporary_folder
-from support.hub import client_for, hub_for
 from support.mqtt_broker import Broker
 from support.waiting import eventually
 
@@ -168,18 +167,6 @@ async def mosquitto_of_the_city(folder: Path) -> AsyncIterator[MqttAccess]:
     finally:
         process.terminate()
         await process.wait()
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
 
 
 @once

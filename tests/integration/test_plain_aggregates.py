@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -20,7 +19,6 @@ from broker.times import to_text
 from context_store.history import aggregates
 from context_store.history.evolution import EvolutionStore
 from context_store.history.temporal import TemporalStore
-from support.hub import hub_for
 
 TENANT = 1
 LEVEL = "https://uri.etsi.org/ngsi-ld/default-context/waterLevel"
@@ -34,12 +32,6 @@ levels = st.one_of(
     st.integers(-100, 100),
 )
 others = st.sampled_from([True, "high", 2**60])
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 @settings(

@@ -42,12 +42,6 @@ async def hub(database_url: str) -> AsyncIterator[Hub]:
         yield opened
 
 
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
-        yield opened
-
-
 class City:
     """A city's server: a document with an ETag that it knows again."""
 

@@ -14,7 +14,7 @@ from api.hub import Hub
 from api.workers.housekeeping import remove_expired
 from broker.times import to_text
 from context_store.database import ALL_TENANTS
-from support.hub import client_for, hub_for
+from support.hub import hub_for
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -26,12 +26,6 @@ DEVICE: dict[str, Any] = {"entityId": ENTITY, "entityType": "WaterObserved", "at
 @pytest.fixture
 async def hub(database_url: str) -> AsyncIterator[Hub]:
     async with hub_for(database_url, quarantine_held_days=10, quarantine_resolved_days=2) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as opened:
         yield opened
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from broker.devices.model import AttributeMapping, Device
 from broker.devices.profile import DeviceProfile, ExpectedInterval
 from context_store.database import ALL_TENANTS
 from context_store.history.rollups import Rollups
-from support.hub import client_for, hub_for
 
 LEVEL = "https://smartdatamodels.org/dataModel.Environment/waterLevel"
 ENTITY = "urn:ngsi-ld:WaterObserved:gauge"
@@ -72,18 +71,6 @@ class Gauge:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as running:
-        yield running
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,6 @@ from api.ngsild.source_notifications import SourceNotifier
 from api.workers.source_subscriptions import notify_of_registrations
 from broker.times import to_text
 from context_store.registrations.rows import RegistrationStore
-from support.cluster import Cluster
 from support.hub import hub_for
 from support.served import served
 
@@ -72,13 +71,6 @@ class World:
     async def told(self) -> list[tuple[str, list[str]]]:
         """The reason of each notification, and the registrations in it."""
         return [(body["triggerReason"], [item["id"] for item in body["data"]]) for body in await self.notifications()]
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    name = cluster.create_migrated("native")
-    yield cluster.url(name)
-    cluster.drop(name)
 
 
 @pytest.fixture

@@ -30,18 +30,6 @@ TOKEN = "a token of the tests"
 
 
 @pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as hub:
-        yield hub
-
-
-@pytest.fixture
-async def client(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(hub) as client:
-        yield client
-
-
-@pytest.fixture
 async def address(hub: Hub) -> AsyncIterator[str]:
     async with served(hub) as address:
         yield address

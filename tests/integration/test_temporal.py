@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +19,6 @@ from broker.times import to_text
 from context_store.entities.store import EntityStore
 from context_store.history.instances import Series, history_statement
 from context_store.history.temporal import TemporalPage, TemporalStore
-from support.hub import hub_for
 
 TENANT = 1
 RIVER = "urn:ngsi-ld:River:abe"
@@ -28,12 +26,6 @@ NAMES = "https://uri.etsi.org/ngsi-ld/default-context/"
 LEVEL, FLOW = NAMES + "waterLevel", NAMES + "flow"
 START = datetime(2026, 6, 30, 23, 30, tzinfo=UTC)  # the readings cross the border of a partition
 STEP = timedelta(minutes=10)
-
-
-@pytest.fixture
-async def hub(database_url: str) -> AsyncIterator[Hub]:
-    async with hub_for(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

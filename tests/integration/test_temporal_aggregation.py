@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -14,18 +13,11 @@ import httpx
 import pytest
 
 from broker.times import to_text
-from support.hub import client_for, hub_for
 
 RIVER = "urn:ngsi-ld:River:abe"
 EVOLUTIONS = "/ngsi-ld/v1/temporal/entities"
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 METHODS = ("avg", "distinctCount", "max", "min", "stddev", "sum", "sumsq", "totalCount")
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with hub_for(database_url) as hub, client_for(hub) as opened:
-        yield opened
 
 
 async def store(client: httpx.AsyncClient, **attributes: Any) -> None:

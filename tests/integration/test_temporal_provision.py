@@ -3,24 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from support.hub import client_for, hub_for
-
 RIVER = "urn:ngsi-ld:River:abe"
 EVOLUTIONS = "/ngsi-ld/v1/temporal/entities"
 ONE = f"{EVOLUTIONS}/{RIVER}"
 RANGE = "timerel=after&timeAt=2026-01-01T00:00:00Z"
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with hub_for(database_url) as hub, client_for(hub) as opened:
-        yield opened
 
 
 def level(value: Any, minute: int, **members: Any) -> dict[str, Any]:

@@ -3,23 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from support.hub import client_for, hub_for
-
 EVOLUTIONS = "/ngsi-ld/v1/temporal/entities"
 RANGE = {"timerel": "after", "timeAt": "2026-06-01T00:00:00Z"}
 SAME_ROUTE = "/ngsi-ld/v1/temporal/entityOperations/query"
-
-
-@pytest.fixture
-async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with hub_for(database_url) as hub, client_for(hub) as opened:
-        yield opened
 
 
 def at(minute: int) -> str:
