@@ -18,6 +18,7 @@ from api.workers.clock import SteadyClock
 from broker.alerts import AlertRule, check_replacement, parse_rule, rule_document, warnings_of, withdraw
 from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, ResourceNotFound
+from broker.subscriptions import Sending
 from context_store.alerts.alarm_timers import look_again
 from context_store.alerts.audit import Actor, add_entry
 from context_store.alerts.standing import AlertRecord, StateKey
@@ -40,8 +41,20 @@ class Put:
 def make_evaluator(hub: Hub, clock: SteadyClock | None = None) -> AlertEvaluator:
     """What decides and publishes alerts, as the settings want it; ``clock`` says when it decides."""
     return AlertEvaluator(
-        hub.alerts, hub.alert_rules, hub.writer, cap_profile(hub), webhooks_of(hub), alarms=hub.alarms, clock=clock
+        hub.alerts,
+        hub.alert_rules,
+        hub.writer,
+        cap_profile(hub),
+        webhooks_of(hub),
+        _signing(hub),
+        alarms=hub.alarms,
+        clock=clock,
     )
+
+
+def _signing(hub: Hub) -> Sending | None:
+    secret = hub.settings.alert_webhook_secret
+    return None if secret is None else Sending(secret=secret.get_secret_value())
 
 
 def webhooks_of(hub: Hub) -> list[str]:

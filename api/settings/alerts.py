@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from api.settings.fields import HttpUrls, setting
 
@@ -13,6 +13,14 @@ class AlertSettings(BaseModel):
 
     alert_webhooks: HttpUrls = setting(
         (), "alerts", "URLs that get every alert by POST.", "すべての警報を POST で受け取る URL。"
+    )
+    alert_webhook_secret: SecretStr | None = setting(
+        None,
+        "alerts",
+        "Signs every alert to these URLs (Standard Webhooks, HMAC-SHA256); 16 to 256 characters.",
+        "これらの URL への警報に署名する鍵（Standard Webhooks、HMAC-SHA256）。16～256 文字。",
+        min_length=16,
+        max_length=256,
     )
     alert_silence_grace_s: float = setting(
         60,

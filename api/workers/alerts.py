@@ -37,6 +37,7 @@ from broker.alerts import (
 )
 from broker.alerts.drills import exercise_place
 from broker.alerts.gateways import LOOK_AGAIN, standing_for
+from broker.subscriptions import Sending
 from context_store.alerts.alarm_timers import due_states, forget
 from context_store.alerts.alarms import AlarmStore
 from context_store.alerts.drills import drill_recipients
@@ -74,6 +75,7 @@ class AlertEvaluator:
         writer: EntityWriter,
         cap: CapProfile,
         webhooks: Sequence[str] = (),
+        webhook_sending: Sending | None = None,
         alarms: AlarmStore | None = None,
         clock: SteadyClock | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class AlertEvaluator:
         self._alarms = AlarmKeeper(alarms or AlarmStore(), writer, cap_status=cap.status)
         self._cap = profile_document(cap)
         self._webhooks = tuple(webhooks)
+        self._webhook_sending = webhook_sending
         self._clock = clock or SteadyClock(timedelta())
         self._reissued_at = datetime.min.replace(tzinfo=UTC)
 
@@ -212,6 +215,7 @@ class AlertEvaluator:
                 sequence=event.alert_event_id,
                 body=orjson.dumps({**outcome.message, "sequence": event.alert_event_id}),
                 headers={"Content-Type": "application/json", "Minamo-Sequence": str(event.alert_event_id)},
+                sending=self._webhook_sending,
             )
             for outcome, event in zip(outcomes, recorded, strict=True)
             for url in exercises.get(outcome.key.tenant_id, self._webhooks)
