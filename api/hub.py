@@ -30,6 +30,7 @@ from context_store.history.partitions import CHANGES, HISTORY, Partitions
 from context_store.history.terms import TermIds
 from context_store.intake.quarantine import QuarantineStore
 from context_store.registrations.directory import RegistrationDirectory
+from context_store.sealing import Sealer, read_keys
 from context_store.tenants import Tenants
 
 # A claimed stream is worked on for a few seconds and one more attempt; its lease has to be longer.
@@ -59,6 +60,7 @@ class Hub:
     registrations: RegistrationDirectory
     source_client: SourceClient
     documents: DocumentFetcher
+    sealer: Sealer
 
 
 class Reach(TypedDict):
@@ -120,6 +122,7 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
             registrations=RegistrationDirectory(database),
             source_client=sources,
             documents=documents,
+            sealer=Sealer(read_keys(settings.secret_keys_file) if settings.secret_keys_file else ()),
         )
     finally:
         await http.aclose()

@@ -78,6 +78,12 @@ def migrate_to_timescale(undo: bool) -> None:
     _run("undo" if undo else "move")
 
 
+@store.command()
+def seal() -> None:
+    """Seal the secrets of others with the first key of secret_keys_file / 秘密を先頭の鍵で暗号化し直す."""
+    _run("seal_secrets")
+
+
 def _run(name: str, *arguments: Any) -> None:
     """Do what this function of :mod:`api.cli.store_work` does; it is loaded only for this."""
     try:

@@ -17,11 +17,13 @@ from api.embedded.postgres import EmbeddedPostgres
 from api.embedded.state import DataFolder
 from api.hub import Hub, open_hub
 from api.settings import Settings
+from broker.errors import Conflict
 from broker.history.retention import ALL_TYPES, Kept
 from context_store.database import ALL_TENANTS
 from context_store.history.retention import Retention, put_rule, read_rules
 from context_store.history.store_status import StoreStatus, store_status
 from context_store.history.to_timescale import move_to_timescale, undo_move
+from context_store.intake.polls import reseal
 from schemas.contexts import MINAMO_CONTEXT
 
 _TIERS: Final = ("raw", "10m", "1h", "1d")
@@ -177,3 +179,13 @@ async def undo() -> None:
         if undone
         else in_words("There is nothing to undo.", "取り消すものはありません。")
     )
+
+
+async def seal_secrets() -> None:
+    """Seal with the first key what is not, and what is with another one."""
+    async with _opened() as hub:
+        if not hub.sealer.has_keys:
+            raise Conflict("there are no keys: MINAMO_SECRET_KEYS_FILE is not set")
+        async with hub.database.transaction(ALL_TENANTS) as connection:
+            count = await reseal(connection, hub.sealer)
+    click.echo(in_words(f"headers of {count} polls are sealed", f"{count} 件の定期取得のヘッダーを暗号化しました"))

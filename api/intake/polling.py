@@ -121,13 +121,14 @@ class Poller:
         state: State = {**old, "lastAttemptAt": to_text(now)}
         excerpt = None
         try:
-            fetched = await self._hub.documents.fetch(poll.url, stored.headers, known)
+            headers = self._hub.sealer.open(stored.headers)
+            fetched = await self._hub.documents.fetch(poll.url, headers, known)
             if fetched.body is None:
                 state |= {"outcome": "unchanged", "httpStatus": 304}
                 return _well(stored, state, known, None, now)
             excerpt = fetched.body[:_EXCERPT].decode("utf-8", "replace")
             taken = await self._take(stored, poll, fetched, seen)
-        except (FetchFailed, UndecodablePayload) as exc:
+        except (FetchFailed, UndecodablePayload, Conflict) as exc:
             return _failed(stored, state, exc, excerpt)
         state |= {"outcome": "taken", "httpStatus": 200, "lastChangeAt": to_text(now)} | _told(stored, taken)
         return _well(stored, state, fetched.validators, taken.seen, now)
@@ -247,12 +248,12 @@ def _well(
 def _failed(stored: StoredPoll, state: State, error: Exception, excerpt: str | None) -> Finish:
     failures = int(state.get("failures", 0)) + 1
     fetch = error if isinstance(error, FetchFailed) else None
-    is_known = isinstance(error, FetchFailed | UndecodablePayload)
+    is_known = isinstance(error, FetchFailed | UndecodablePayload | Conflict)
     state |= {
         "outcome": "failed",
         "error": str(error) if is_known else f"{type(error).__name__}: {error}",
         "failures": failures,
-        "httpStatus": fetch.status if fetch else 200 if is_known else None,
+        "httpStatus": fetch.status if fetch else 200 if isinstance(error, UndecodablePayload) else None,
         "excerpt": excerpt,
     }
     log.warning("poll.failed", poll=stored.poll_id, tenant=stored.tenant, error=str(error), failures=failures)

@@ -62,8 +62,9 @@ def _definitions(router: APIRouter, hub: Hub) -> None:
     async def put(tenant_id: TenantId, poll_id: str, actor: RequestActor, body: JsonObject) -> Json:
         now = datetime.now(UTC)
         async with hub.database.transaction(tenant_id) as connection:
-            given = _read(hub, poll_id, await _with_secrets(connection, tenant_id, poll_id, body))
-            is_new = await put_poll(connection, tenant_id, given, now, keep_headers="headers" not in body)
+            given = _read(hub, poll_id, await _with_secrets(hub, connection, tenant_id, poll_id, body))
+            headers = hub.sealer.seal(given.headers) if "headers" in body else None
+            is_new = await put_poll(connection, tenant_id, given, now, headers)
             stored = await get_poll(connection, tenant_id, poll_id)
             await add_entry(connection, tenant_id, actor, "poll.put", poll_id, now, details=stored.document)
         return Json(poll_document(stored), status_code=201 if is_new else 200)
@@ -118,9 +119,9 @@ def _preview(router: APIRouter, hub: Hub, poller: Poller) -> None:
     async def preview(tenant_id: TenantId, poll_id: str, body: JsonObject) -> Json:
         async with hub.database.transaction(tenant_id) as connection:
             stored = next((one for one in await list_polls(connection, tenant_id) if one.poll_id == poll_id), None)
-            given = await _with_secrets(connection, tenant_id, poll_id, body)
+            given = await _with_secrets(hub, connection, tenant_id, poll_id, body)
         poll = _read(hub, poll_id, {**(stored.document if stored else {}), **given})
-        headers = poll.headers if "headers" in body or stored is None else stored.headers
+        headers = poll.headers if "headers" in body or stored is None else hub.sealer.open(stored.headers)
         try:
             records, fetched = await poller.preview(poll, headers)
         except (FetchFailed, UndecodablePayload) as exc:
@@ -148,13 +149,13 @@ def _preview(router: APIRouter, hub: Hub, poller: Poller) -> None:
 
 
 async def _with_secrets(
-    connection: AsyncConnection, tenant_id: int, poll_id: str, body: dict[str, Any]
+    hub: Hub, connection: AsyncConnection, tenant_id: int, poll_id: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     """``body`` without what is only shown; headers whose values are hidden in it have those that are stored."""
     given = {name: value for name, value in body.items() if name not in _SHOWN_ONLY}
     headers = given.get("headers")
     if isinstance(headers, dict) and _HIDDEN in headers.values():
-        known = (await get_poll(connection, tenant_id, poll_id)).headers
+        known = hub.sealer.open((await get_poll(connection, tenant_id, poll_id)).headers)
         given["headers"] = {name: known.get(name, "") if value == _HIDDEN else value for name, value in headers.items()}
     return given
 

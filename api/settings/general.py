@@ -31,6 +31,14 @@ class GeneralSettings(BaseModel):
         "connects by TLS: receivers, MQTT brokers, contexts.",
         "TLS 接続先（通知先、MQTT ブローカー、コンテキスト）で追加で信頼する認証局の証明書ファイル（PEM）。",
     )
+    secret_keys_file: Path | None = setting(
+        None,
+        "general",
+        "File with keys, one a line, that secrets of others are sealed with in the database (headers of polls): the "
+        "first seals, all open. Empty: they are stored as they are.",
+        "外部サービスの秘密（定期取得のヘッダー）をデータベース内で暗号化する鍵のファイル。一行に一つ、先頭の鍵で暗号化し、"
+        "どの鍵でも復号する。空なら暗号化しない。",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", "general", "Least severe log line that is written.", "出力するログの下限レベル。"
     )
@@ -67,4 +75,14 @@ class GeneralSettings(BaseModel):
         if value is None:
             return None
         http_context(value)
+        return value.expanduser().absolute()
+
+    @field_validator("secret_keys_file")
+    @classmethod
+    def _keys(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        from context_store.sealing import read_keys  # cryptography is loaded only where there are keys
+
+        read_keys(value)
         return value.expanduser().absolute()

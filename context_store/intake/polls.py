@@ -6,6 +6,7 @@ One process at a time fetches a document: it takes a lease, which ends by itself
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -18,6 +19,7 @@ from broker.errors import ResourceNotFound
 from broker.intake.polls import Poll
 from broker.sections import read_document, write_document
 from context_store.rows import row_of, rows_of
+from context_store.sealing import Sealer, Stored
 
 _COLUMNS: Final[LiteralString] = """
     p.tenant_id, t.name as tenant, p.poll_id, p.document, p.headers, p.paused, p.created_at, p.modified_at, p.next_due,
@@ -56,6 +58,12 @@ _LEASE_ONE: Final[LiteralString] = """
      where tenant_id = %(tenant_id)s and poll_id = %(poll_id)s and (lease_until is null or lease_until < %(now)s)
     returning tenant_id, poll_id
 """
+_HEADERS: Final[LiteralString] = """
+    select tenant_id, poll_id, headers from poll where headers <> '{}' order by tenant_id, poll_id for update
+"""
+_SET_HEADERS: Final[LiteralString] = """
+    update poll set headers = %s::jsonb where tenant_id = %s and poll_id = %s
+"""
 _SEEN: Final[LiteralString] = "select seen from poll where tenant_id = %s and poll_id = %s"
 _FINISH: Final[LiteralString] = """
     update poll set lease = null, lease_until = null, next_due = %(next_due)s, state = %(state)s::jsonb,
@@ -66,13 +74,14 @@ _FINISH: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class StoredPoll:
-    """A poll with how it goes; ``poll`` is its definition without the values of its headers."""
+    """A poll with how it goes; ``poll`` is its definition without the values of its headers, which may be sealed
+    (:mod:`context_store.sealing`)."""
 
     tenant_id: int
     tenant: str
     poll_id: str
     document: dict[str, Any]
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, Stored] = field(repr=False)
     paused: bool
     created_at: datetime
     modified_at: datetime
@@ -113,15 +122,15 @@ async def get_poll(connection: AsyncConnection, tenant_id: int, poll_id: str) ->
 
 
 async def put_poll(
-    connection: AsyncConnection, tenant_id: int, poll: Poll, now: datetime, *, keep_headers: bool
+    connection: AsyncConnection, tenant_id: int, poll: Poll, now: datetime, headers: Mapping[str, Stored] | None
 ) -> bool:
-    """Create or change a poll, due at once; tells whether it is new. ``keep_headers``: those that are there stay."""
+    """Create or change a poll, due at once; tells whether it is new. Without ``headers`` those that are there stay."""
     document = {name: value for name, value in write_document(poll).items() if name not in ("id", "headers")}
     values = {
         "tenant_id": tenant_id,
         "poll_id": poll.id,
         "document": orjson.dumps(document).decode(),
-        "headers": None if keep_headers else orjson.dumps(poll.headers).decode(),
+        "headers": None if headers is None else orjson.dumps(headers).decode(),
         "now": now,
     }
     row = await (await connection.execute(_PUT, values)).fetchone()
@@ -155,6 +164,15 @@ async def lease_one(
     """Take this one, due or not; False when another has it, or there is none."""
     values = {"lease": lease, "now": now, "until": until, "tenant_id": tenant_id, "poll_id": poll_id}
     return bool(await (await connection.execute(_LEASE_ONE, values)).fetchone())
+
+
+async def reseal(connection: AsyncConnection, sealer: Sealer) -> int:
+    """Seal the headers of all polls of all tenants anew; how many polls that were. Raises :class:`Conflict`."""
+    rows = await (await connection.execute(_HEADERS)).fetchall()
+    for tenant_id, poll_id, headers in rows:
+        sealed = orjson.dumps(sealer.seal(sealer.open(headers))).decode()
+        await connection.execute(_SET_HEADERS, (sealed, tenant_id, poll_id))
+    return len(rows)
 
 
 async def seen_stations(connection: AsyncConnection, tenant_id: int, poll_id: str) -> dict[str, str]:

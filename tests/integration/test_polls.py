@@ -12,11 +12,13 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from cryptography.fernet import Fernet
 
 from api.hub import Hub
 from api.workers.polls import PollWorker
 from broker.times import parse_time
 from context_store.database import ALL_TENANTS
+from context_store.intake.polls import reseal
 from support.hub import client_for, hub_for
 from support.receiver import Received, Receiver
 
@@ -285,6 +287,36 @@ async def test_preview_shows_records_and_stores_nothing(client: httpx.AsyncClien
         "/api/v1/polls/shizuoka/preview", json={"url": city.receiver.url, "format": {"records": "x"}}
     )
     assert (wrong.status_code, "there is nothing at x" in wrong.json()["detail"]) == (400, True)
+
+
+async def test_headers_are_sealed_in_the_database_and_sent_as_they_are(
+    database_url: str, city: City, tmp_path: Path
+) -> None:
+    keys, new = tmp_path / "keys", Fernet.generate_key().decode()
+    keys.write_text(Fernet.generate_key().decode())
+    url = f"{city.receiver.url}/a.json"
+
+    async def stored(hub: Hub) -> str:
+        async with hub.database.transaction(ALL_TENANTS) as connection:
+            row = await (await connection.execute("select headers::text from poll")).fetchone()
+        return str(row[0]) if row else ""
+
+    async with hub_for(database_url) as hub, client_for(hub) as client:
+        await put(client, "polls/shizuoka", url=url, format=FORMAT, headers={"X-Key": "geheim"})
+        assert "geheim" in await stored(hub)  # there is no key yet
+    async with hub_for(database_url, secret_keys_file=keys) as hub, client_for(hub) as client:
+        async with hub.database.transaction(ALL_TENANTS) as connection:
+            assert await reseal(connection, hub.sealer) == 1
+        assert "geheim" not in await stored(hub)
+        assert (await run(client))["outcome"] == "taken"
+        assert city.receiver.received[-1].headers["x-key"] == "geheim"
+    keys.write_text(new)
+    async with hub_for(database_url, secret_keys_file=keys) as hub, client_for(hub) as client:
+        state = await run(client)
+        assert (state["outcome"], state["error"][:30]) == ("failed", "X-Key is sealed with a key tha")
+        kept = await put(client, "polls/shizuoka", url=url, format=FORMAT, headers={"X-Key": "neu"})
+        assert kept["headers"] == {"X-Key": "***"}
+        assert "neu" not in await stored(hub)
 
 
 async def test_preview_of_what_is_shown_sends_the_secrets_that_it_hides(client: httpx.AsyncClient, city: City) -> None:
