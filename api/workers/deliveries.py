@@ -37,6 +37,8 @@ _LONGEST_PAUSE_OF_BULK_S: Final = 0.5
 _PACE_S: Final = 0.01
 _TAKEN_AT_MOST: Final = 3  # times the streams worked on at once that are claimed
 _LONGEST_WISH: Final = timedelta(minutes=15)  # of a receiver that wants to be left alone: alerts do not wait longer
+_CLOCK_EVERY_S: Final = 30.0
+_CLOCK_MARGIN_S: Final = 60.0
 _LONGEST_ATTEMPT_S: Final = 330.0  # longer than any sender waits: what hangs all the same holds a place no longer
 
 
@@ -100,6 +102,7 @@ class DeliveryWorker:
         self._claiming: asyncio.Future[list[ClaimedStream]] | None = None
         self._wake = asyncio.Event()
         self._is_stopping = False
+        self._clock_checked_at = time.monotonic()
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -170,9 +173,14 @@ class DeliveryWorker:
         return bool(outcomes)
 
     async def _tend(self) -> None:
-        """Let go on what waited for receivers that are back, give up what has waited too long for others, and end the
-        subscriptions of those that are gone.
+        """Let go on what waited for receivers that are back or for a clock that was put back, give up what has waited
+        too long for others, and end the subscriptions of those that are gone.
         """
+        if self._lane is Priority.ALERT and time.monotonic() - self._clock_checked_at >= _CLOCK_EVERY_S:
+            longest_s = max(self._policy.longest_s, _LONGEST_WISH.total_seconds()) + _CLOCK_MARGIN_S
+            if count := await self._store.bring_forward(self._lane, longest_s):
+                log.warning("deliveries.clock_put_back", streams=count)
+            self._clock_checked_at = time.monotonic()
         while self._returned:
             receiver = next(iter(self._returned))
             await self._store.resume(self._lane, receiver)

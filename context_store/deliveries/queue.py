@@ -176,6 +176,19 @@ _RESUME: Final[LiteralString] = """
          where priority = %(lane)s and receiver = %(receiver)s and due_at > now() and due_at < 'infinity' and stalled
          order by stream_key for update)
 """
+# Due later than anything can be: the clock was put back meanwhile. Endpoints of subscriptions may want longer pauses.
+_BRING_FORWARD: Final[LiteralString] = """
+    update delivery_stream
+       set due_at = least(due_at, now()),
+           claimed_until = case when claimed_until is not null
+                                then least(claimed_until, now() + make_interval(secs => %(lease_s)s)) end
+     where stream_key in (
+        select stream_key from delivery_stream
+         where priority = %(lane)s and subscription_key is null and due_at is not null and due_at < 'infinity'
+           and (due_at > now() + make_interval(secs => %(longest_s)s)
+                or claimed_until > now() + make_interval(secs => 2 * %(lease_s)s))
+         order by stream_key for update)
+"""
 # Streams whose receiver does not answer and that have deliveries older than can be delivered.
 _OVERDUE: Final[LiteralString] = """
     select stream_key from delivery_stream
@@ -300,6 +313,12 @@ class DeliveryStore:
         """What waits because ``receiver`` did not answer is due: it answers again."""
         async with self._database.transaction(ALL_TENANTS) as connection:
             await connection.execute(_RESUME, {"lane": int(lane), "receiver": receiver})
+
+    async def bring_forward(self, lane: Priority, longest_s: float) -> int:
+        """Let go on what waits longer than ``longest_s``, which nothing does unless the clock was put back."""
+        parameters = {"lane": int(lane), "longest_s": longest_s, "lease_s": self._lease_s}
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            return (await connection.execute(_BRING_FORWARD, parameters)).rowcount
 
     async def expire(self, lane: Priority, receiver: str, horizon: datetime, error: str) -> int:
         """Make dead letters of what waits for ``receiver``, which does not answer, since before ``horizon``."""

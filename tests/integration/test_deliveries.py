@@ -475,3 +475,30 @@ async def test_endless_answer_does_not_fill_the_memory(database: Database) -> No
 
 def judged(ok: bool, status: int | None = None) -> SendResult:
     return SendResult(ok, status)
+
+
+@pytest.mark.parametrize(("waits_s", "lets_go"), [(3600, 1), (600, 0)], ids=["an hour", "as retries do"])
+async def test_alert_does_not_wait_for_a_clock_that_was_put_back(
+    database: Database, receiver: Receiver, waits_s: int, lets_go: int
+) -> None:
+    await put(database, delivery(receiver.url, priority=Priority.ALERT))
+    async with database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("update delivery_stream set due_at = now() + make_interval(secs => %s)", (waits_s,))
+    store = DeliveryStore(database)
+    assert await store.bring_forward(Priority.ALERT, 960) == lets_go
+    assert len(await store.claim(10, 10, {}, lane=Priority.ALERT)) == lets_go
+
+
+async def test_stream_of_a_worker_that_died_before_the_clock_was_put_back_is_free_after_a_lease(
+    database: Database, receiver: Receiver
+) -> None:
+    await put(database, delivery(receiver.url, priority=Priority.ALERT))
+    async with database.transaction(ALL_TENANTS) as connection:
+        await connection.execute("update delivery_stream set claimed_until = now() + interval '1 hour'")
+    store = DeliveryStore(database, lease_s=0.01)
+    assert await store.bring_forward(Priority.ALERT, 960) == 1
+    await eventually(lambda: _is_claimed(store))
+
+
+async def _is_claimed(store: DeliveryStore) -> bool:
+    return bool(await store.claim(10, 10, {}, lane=Priority.ALERT))
