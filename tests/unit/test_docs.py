@@ -23,6 +23,10 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
 CODE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+QUOTED = re.compile(r"`([\w./*-]+)`")
+FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir())
+SOURCES = (".py", ".sql", ".js", ".html", ".css")
+WRITTEN_BY_THE_READER = "send.py"
 # Places that exist on one machine only.
 FORBIDDEN = [f"/{folder}/" for folder in ("work", "root", "home")]
 
@@ -60,6 +64,26 @@ def test_internal_links_lead_somewhere(path: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def is_ours(name: str) -> bool:
+    """Whether ``name`` is meant to be a file or folder of the project."""
+    is_source = name.endswith(SOURCES) and not name.startswith((".", "dist/", "/")) and name != WRITTEN_BY_THE_READER
+    return "..." not in name and (is_source or name.startswith(FOLDERS))
+
+
+@pytest.mark.parametrize("path", list(documents()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_exist(path: Path) -> None:
+    names = {name for name in QUOTED.findall(CODE.sub("", path.read_text(encoding="utf-8"))) if is_ours(name)}
+    assert [name for name in sorted(names) if not any(ROOT.glob(name)) and not any(path.parent.glob(name))] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in documents() if path.is_relative_to(DOCS)], ids=lambda path: path.name
+)
+def test_document_is_in_the_list_of_documents(path: Path) -> None:
+    listed = [(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall(text_of("docs/README.md"))]
+    assert path == DOCS / "README.md" or path in listed
 
 
 @pytest.mark.parametrize("path", list(documents()), ids=lambda path: str(path.relative_to(ROOT)))
