@@ -8,8 +8,9 @@ raises :class:`~broker.errors.BadRequestData` with the path.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from broker.contexts.jsonld import TermMap
@@ -20,6 +21,9 @@ from schemas.terms import NULL
 
 Document: TypeAlias = dict[str, Any]
 Read: TypeAlias = Callable[[Any, str, TermMap], Any]  # value, its path, the terms of the request
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 7230
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
 def read_members(
@@ -178,10 +182,15 @@ def read_pair(value: Any, path: str, _terms: TermMap) -> dict[str, str]:
     return {"key": value["key"], "value": value["value"]}
 
 
+def read_header(value: Any, path: str, terms: TermMap) -> dict[str, str]:
+    """A KeyValuePair that becomes an HTTP header."""
+    pair = read_pair(value, path, terms)
+    if not _HEADER_NAME.fullmatch(pair["key"]) or not _HEADER_VALUE.fullmatch(pair["value"]):
+        raise fault(path, f"{shown(pair)} is not an HTTP header (RFC 7230)")
+    return pair
+
+
 def merge(document: Document, fragment: Document) -> Document:
     """``document`` with the members of ``fragment`` in place of its own (clause 5.5.8)."""
     merged = {**document, **fragment}
     return {name: value for name, value in merged.items() if value != NULL}
-
-
-# Readers of single members.

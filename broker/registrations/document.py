@@ -25,9 +25,9 @@ from broker.document_members import (
     object_of,
     one_of,
     read_boolean,
+    read_header,
     read_id_pattern,
     read_name,
-    read_pair,
     read_positive,
     read_text,
     read_time,
@@ -50,8 +50,6 @@ _IDENTITY: Final = frozenset(("id", "@id", "type", "@type", "@context"))
 _READ_ONLY: Final = frozenset(
     ("createdAt", "modifiedAt", "status", "timesSent", "timesFailed", "lastSuccess", "lastFailure")
 )
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 7230
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 _VERSION: Final = re.compile(r"[1-9]\d{0,2}\.\d{1,3}")
 _ALIAS: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z:-]{1,200}")  # a pseudonym may look like a host with its port
 
@@ -176,10 +174,8 @@ def _interval(value: Any, path: str, terms: TermMap) -> Document:
 
 def _info_pair(value: Any, path: str, terms: TermMap) -> dict[str, str]:
     """A KeyValuePair that becomes an HTTP header, or one of those that clause 4.3.6.6 defines."""
-    pair = read_pair(value, path, terms)
+    pair = read_header(value, path, terms)
     key, content = pair["key"], pair["value"]
-    if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(content):
-        raise fault(path, f"{shown(pair)} is not an HTTP header (RFC 7230)")
     if content == TAKEN_FROM_REQUEST:
         return pair
     if key in ("accept", "contentType") and content not in (JSON, JSON_LD):

@@ -14,7 +14,6 @@ Clause 5.8.2 merges fragments of this form member by member.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from broker.document_members import (
     one_of,
     read_boolean,
     read_count,
+    read_header,
     read_id_pattern,
     read_ids,
     read_members,
@@ -64,8 +64,6 @@ _RESERVED_HEADERS: Final = frozenset(
     ("host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
      "trailer", "expect", "proxy-authorization", "proxy-connection", "link", "ngsild-tenant")
 )  # fmt: skip
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 7230
-_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 
 def expand_subscription(
@@ -137,10 +135,8 @@ def _coordinates(value: Any, path: str, _terms: TermMap) -> Any:
 
 def _header(value: Any, path: str, terms: TermMap) -> dict[str, str]:
     """A KeyValuePair that becomes an HTTP header (clause 6.3.8)."""
-    pair = read_pair(value, path, terms)
+    pair = read_header(value, path, terms)
     name = pair["key"].lower()
-    if not _HEADER_NAME.fullmatch(pair["key"]) or not _HEADER_VALUE.fullmatch(pair["value"]):
-        raise fault(path, f"{shown(pair)} is not an HTTP header (RFC 7230)")
     if name in _RESERVED_HEADERS or name.startswith("minamo-"):
         raise fault(f"{path}.key", f"the hub sets the header {pair['key']} itself")
     return pair
