@@ -234,11 +234,11 @@ def _changed(
     now: datetime,
 ) -> EntityChange:
     """The change with the fragment's types added (clauses 5.5.8, 5.5.12); ``after is before`` when nothing differs."""
-    types = tuple(dict.fromkeys((*stored.types, *fragment.types)))
+    types = tuple(dict.fromkeys((*stored.types, *fragment.types))) if fragment.types else stored.types
     expires_at = None if "expiresAt" in fragment.removed else fragment.expires_at or stored.expires_at
     if not changes and (types, scopes, expires_at) == (stored.types, stored.scopes, stored.expires_at):
         return EntityChange(stored, stored)
-    after = replace(stored, types=types, attributes=attributes, scopes=scopes, expires_at=expires_at, modified_at=now)
+    after = ExpandedEntity(stored.id, types, attributes, scopes, stored.created_at, now, expires_at)
     return EntityChange(stored, after, tuple(changes))
 
 

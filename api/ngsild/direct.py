@@ -57,11 +57,12 @@ class NgsiLdApplication:
 
 
 def _find(node: _Node, segments: list[bytes], position: int) -> Resource | None:
-    if position == len(segments):
-        return node.resource
-    for name in (segments[position], _ANY):
-        following = node.following.get(name)
-        found = _find(following, segments, position + 1) if following is not None else None
-        if found is not None:
-            return found
-    return None
+    for place in range(position, len(segments)):
+        named, other = node.following.get(segments[place]), node.following.get(_ANY)
+        if named is not None and other is not None:
+            return _find(named, segments, place + 1) or _find(other, segments, place + 1)
+        following = other if named is None else named
+        if following is None:
+            return None
+        node = following
+    return node.resource

@@ -17,24 +17,22 @@ class IndexedHeaders(Headers):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._values: dict[str, list[str]] = {}
-        for name, value in self._list:  # names are in lower case already (ASGI)
-            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        self._first: dict[bytes, bytes] = dict(reversed(self._list))  # names are in lower case already (ASGI)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The first value of a header."""
-        found = self._values.get(key.lower())
-        return default if found is None else found[0]
+        found = self._first.get(key.lower().encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
 
     def getlist(self, key: str) -> list[str]:
         """All values of a header."""
-        return list(self._values.get(key.lower(), ()))
+        return super().getlist(key) if key in self else []
 
     def __getitem__(self, key: str) -> str:
-        return self._values[key.lower()][0]
+        return self._first[key.lower().encode("latin-1")].decode("latin-1")
 
     def __contains__(self, key: Any) -> bool:
-        return isinstance(key, str) and key.lower() in self._values
+        return isinstance(key, str) and key.lower().encode("latin-1") in self._first
 
 
 class ApiRequest(Request):
