@@ -43,30 +43,29 @@ _NO_LOSS: Final = (
     psycopg.errors.ProgramLimitExceeded,
 )
 SET_TENANT: Final = "select set_config('minamo.tenant', %s, true)"
-# The begin of a transaction and its settings, in one message.
-_BEGIN: Final = "begin; select set_config('minamo.tenant', {tenant}, true)"
-_BEGIN_SNAPSHOT: Final = "begin isolation level repeatable read; select set_config('minamo.tenant', {tenant}, true)"
+# The begin of a transaction and its settings, in one message. Commands, since a question would have to be planned.
+_BEGIN: Final = "begin; set local minamo.tenant = {tenant}"
+_BEGIN_SNAPSHOT: Final = "begin isolation level repeatable read; set local minamo.tenant = {tenant}"
 # For what may be lost with the server: its commit does not wait for the disk.
-_UNSURE: Final = ", set_config('synchronous_commit', 'off', true)"
+_UNSURE: Final = "; set local synchronous_commit = off"
 # Plans are made once and not for each set of values. They use indexes, since a plan that was made while a table was
 # small would go on reading all of it.
-_BY_KEY: Final = (
-    ", set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
-)
+_BY_KEY: Final = "; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off"
 # The caller of a transaction, as the views of what it may see ask for it.
 _SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
 # Of writers of history that leave the marks of :mod:`context_store.history.versions` themselves.
-_MARKING: Final = ", set_config('minamo.marks_itself', 'on', true)"
+_MARKING: Final = "; set local minamo.marks_itself = on"
 
 
-@lru_cache(maxsize=16)
-def _begin(snapshot: bool, durable: bool, by_key: bool, marks_itself: bool) -> sql.SQL:
-    return sql.SQL(
+@lru_cache(maxsize=1024)
+def _begin(tenant_id: int, snapshot: bool, durable: bool, by_key: bool, marks_itself: bool) -> bytes:
+    text = sql.SQL(
         (_BEGIN_SNAPSHOT if snapshot else _BEGIN)
         + ("" if durable else _UNSURE)
         + (_BY_KEY if by_key else "")
         + (_MARKING if marks_itself else "")
     )
+    return text.format(tenant=sql.Literal(str(tenant_id))).as_bytes(None)
 
 
 def sqlalchemy_url(database_url: str) -> str:
@@ -177,10 +176,10 @@ class Database:
         """
         caller = _restricted(tenant_id)
         pool = self._seen if caller else self._aside if aside else self._pool
-        begin = _begin(snapshot, durable, by_key, marks_itself)
+        begin = _begin(tenant_id, snapshot, durable, by_key, marks_itself)
         with store_errors():
             async with pool.connection() as connection:
-                await connection.execute(begin.format(tenant=sql.Literal(str(tenant_id))))
+                await connection.execute(begin)
                 try:
                     if caller:
                         await connection.execute(_SET_CALLER, (str(int(caller.audience)), caller.name))

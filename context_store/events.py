@@ -30,8 +30,7 @@ CHANNEL: Final = "minamo_changes"
 _STALE_S: Final = 10.0
 _STALE_S_CHOOSING: Final = 1.0
 
-# Events of updates: identity and types come from the entity row. Numbers follow the order of the arrays.
-_INSERT_UPDATES: Final[LiteralString] = """
+INSERT_UPDATES: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id)
     select e.tenant_id, e.entity_key, e.id, e.types, 'updated', c.changes::json, c.source_id
       from unnest(%(keys)b::bigint[], %(changes)b::text[], %(sources)b::int[])
@@ -39,6 +38,7 @@ _INSERT_UPDATES: Final[LiteralString] = """
       join entity e using (entity_key)
      order by c.position
 """
+"""Events of updates: identity and types come from the entity row. Numbers follow the order of the arrays."""
 
 # One event of any operation.
 _INSERT_ONE: Final[LiteralString] = """
@@ -227,7 +227,7 @@ async def insert_updates(
     """Write events of operation ``updated`` for the entities ``keys`` in this order, and wake the readers."""
     if keys:
         columns = {"keys": bigints(keys), "changes": documents(changes), "sources": integers(sources)}
-        await cursor_for_arrays(connection).execute(_INSERT_UPDATES, columns)
+        await cursor_for_arrays(connection).execute(INSERT_UPDATES, columns)
         await connection.execute(NOTIFY)
 
 

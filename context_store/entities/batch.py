@@ -33,8 +33,9 @@ from context_store.entities.changes import (
     term_names,
     utc_now,
 )
+from context_store.entities.patches import Patches
 from context_store.entities.transient import forget_expired, removes_expired
-from context_store.events import insert_events
+from context_store.events import changes_json, insert_events
 from context_store.history.corrections import LOOK_UNTIL, hidden_until, past_rows, settle, supersede
 from context_store.history.partitions import Partitions
 from context_store.history.terms import TermIds
@@ -63,14 +64,6 @@ _INSERT: Final[LiteralString] = """
      order by r.id
         on conflict (tenant_id, id) do nothing
     returning id, entity_key
-"""
-
-# Attributes that changed, and nothing that is indexed: these updates stay HOT.
-_PATCH: Final[LiteralString] = """
-    update entity e set document = e.document || r.patch::jsonb, modified_at = r.modified_at
-      from unnest(%(keys)b::bigint[], %(patches)b::text[], %(moments)b::timestamptz[])
-           as r (entity_key, patch, modified_at)
-     where e.entity_key = r.entity_key
 """
 
 # Whole entities.
@@ -102,13 +95,14 @@ class _Row:
     """One row of the table: ``stored`` as it is there, ``entity`` as it shall be.
 
     ``look_until`` is that of the column; ``hidden`` is the newest observedAt that ``stored`` or what came after it told
-    of and ``entity`` does not.
+    of and ``entity`` does not. ``is_lasting``: it is known that nothing of ``entity`` expires.
     """
 
     key: int | None = None
     stored: ExpandedEntity | None = None
     entity: ExpandedEntity | None = None
     look_until: datetime | None = None
+    is_lasting: bool = False
     hidden: datetime | None = None
 
 
@@ -118,6 +112,11 @@ class _Write(NamedTuple):
     row: _Row
     change: EntityChange
     moment: datetime
+
+    @property
+    def is_update(self) -> bool:
+        """Whether the entity was there and stays."""
+        return self.change.before is not None and self.change.after is not None
 
 
 @dataclass(slots=True)
@@ -152,6 +151,8 @@ class _Plan:
         row = self.rows.get(entity_id)
         if row is None or row.entity is None:
             return _Row()
+        if row.is_lasting:
+            return row
         if row.key is not None and is_expired(row.entity, self.now):
             self._record(entity_id, row, delete_entity(row.entity))
             return _Row()
@@ -161,8 +162,10 @@ class _Plan:
         return row
 
     def _record(self, entity_id: str, row: _Row, change: EntityChange) -> None:
-        row.entity = change.after
-        row.hidden = max(filter(None, (row.hidden, hidden_until(change.attributes))), default=None)
+        row.entity, row.is_lasting = change.after, False
+        hidden = hidden_until(change.attributes)
+        if hidden is not None:
+            row.hidden = hidden if row.hidden is None else max(row.hidden, hidden)
         self.rows[entity_id] = row
         self.writes.append(_Write(row, change, self.now))
 
@@ -199,13 +202,14 @@ class EntityBatch:
                 if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
                     plan = await self._plan(connection, tenant_id, items)
                     outcomes = [plan.decide(item) for item in items]
-                await self._write(connection, tenant_id, plan, commit=True)
-        except REFUSED:
+                await self._write(connection, tenant_id, plan, at_once=True)
+        except (*REFUSED, psycopg.errors.UniqueViolation):
             return await self._one_by_one(tenant_id, items)
         return outcomes
 
     async def _one_by_one(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
-        """The same when PostgreSQL refuses a value of one of them: each is written behind a savepoint of its own."""
+        """The same when PostgreSQL refuses a value of one of them, or has its history already: each is written behind a
+        savepoint of its own."""
         async with self._database.transaction(tenant_id, marks_itself=True) as connection:
             plan = await self._plan(connection, tenant_id, items)
             return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
@@ -218,7 +222,10 @@ class EntityBatch:
         attributes: Collection[str] | None = None,
     ) -> _Plan:
         stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items}, attributes)
-        rows = {name: _Row(found.key, found.entity, found.entity, found.look_until) for name, found in stored.items()}
+        rows = {
+            name: _Row(found.key, found.entity, found.entity, found.look_until, found.is_lasting)
+            for name, found in stored.items()
+        }
         return _Plan(rows, self._clock, attributes is not None)
 
     async def _decide_and_write(
@@ -237,8 +244,11 @@ class EntityBatch:
             return BadRequestData(f"The entity has a value that cannot be stored: {reason}")
         return outcome
 
-    async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan, *, commit: bool = False) -> None:
-        """Write the plan's changes, if any, and ``commit``; its rows are then as they are in the table."""
+    async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan, *, at_once: bool = False) -> None:
+        """Write the plan's changes, if any; its rows are then as they are in the table.
+
+        ``at_once``: with the commit, and in fewer statements, which raise UniqueViolation for history that is there.
+        """
         if not plan.writes:
             return
         rows = list(dict.fromkeys(write.row for write in plan.writes))
@@ -248,16 +258,22 @@ class EntityBatch:
         await self._history.ensure({plan.now, *_times(plan)})
         ends, others = _split_history(tenant_id, plan, ids, source_id)
         superseded = settle(others, await past_rows(connection, others.look))
+        patches, whole = _updates(rows, has_whole=not plan.is_partial)
         async with connection.pipeline():
-            await _update_rows(connection, rows, has_whole=not plan.is_partial)
-            await ends.insert(connection, plan.now)
-            for row, change, moment in plan.writes if len(ends) else ():
-                await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, moment)
-            await others.insert(connection, plan.now)
+            if at_once and len(others) and not (ends or whole) and all(write.is_update for write in plan.writes):
+                events = [(write.row.key or 0, changes_json(write.change.attributes)) for write in plan.writes]
+                await patches.write_with(connection, others, events, source_id, plan.now)
+            else:
+                await patches.write(connection)
+                await _update_whole(connection, whole)
+                await ends.insert(connection, plan.now)
+                for row, change, moment in plan.writes if len(ends) else ():
+                    await forget_expired(connection, (tenant_id, row.key or 0), change.attributes, ids, moment)
+                await others.insert(connection, plan.now, repeats=not at_once)
+                changes = [(write.row.key or 0, write.change) for write in plan.writes]
+                await insert_events(connection, tenant_id, changes, source_id)
             await supersede(connection, superseded, plan.now)
-            events = [(write.row.key or 0, write.change) for write in plan.writes]
-            await insert_events(connection, tenant_id, events, source_id)
-            if commit:  # in the same message; when something before it fails, it is not done
+            if at_once:  # in the same message; when something before it fails, it is not done
                 await connection.execute("commit")
         for row in rows:
             row.stored = row.entity
@@ -296,29 +312,33 @@ async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequen
             new[entity_id].key = key
 
 
-async def _update_rows(connection: AsyncConnection, rows: Sequence[_Row], *, has_whole: bool) -> None:
-    """Write entities that are there; ``has_whole``: some may have to be written as a whole."""
+def _updates(rows: Sequence[_Row], *, has_whole: bool) -> tuple[Patches, list[_Row]]:
+    """What changes of the attributes of entities that are there, and those that have to be written as a whole.
+
+    There are some of these only with ``has_whole``.
+    """
+    patches = Patches()
     whole: list[_Row] = []
-    keys: list[int] = []
-    patches: list[str] = []
-    moments: list[datetime | None] = []
     for row in rows:
         if row.key is None or row.stored is None or row.entity is None:
             continue
         if has_whole and _has_whole_update(row):
             whole.append(row)
             continue
-        keys.append(row.key)
-        patches.append(orjson.dumps(_differing(row.stored.attributes, row.entity.attributes)).decode())
-        moments.append(row.entity.modified_at)
-    if keys:
-        await connection.execute(_PATCH, {"keys": keys, "patches": patches, "moments": moments})
-    if whole:
-        await connection.execute(_UPDATE, {"rows": _recordset(whole)})
-    hidden = [(row.hidden, row.key) for row in rows if row.hidden is not None and row.key is not None]
+        patch = orjson.dumps(_differing(row.stored.attributes, row.entity.attributes))
+        patches.add(row.key, patch, row.entity.modified_at, row.hidden)
+    return patches, whole
+
+
+async def _update_whole(connection: AsyncConnection, rows: Sequence[_Row]) -> None:
+    """Write entities that are there."""
+    if not rows:
+        return
+    await connection.execute(_UPDATE, {"rows": _recordset(rows)})
+    hidden = [(row.hidden, row.key) for row in rows if row.hidden is not None]
     if hidden:
-        moments_hidden, keys_hidden = zip(*hidden, strict=True)
-        await connection.execute(LOOK_UNTIL, {"keys": list(keys_hidden), "moments": list(moments_hidden)})
+        moments, keys = zip(*hidden, strict=True)
+        await connection.execute(LOOK_UNTIL, {"keys": list(keys), "moments": list(moments)})
 
 
 def _looked_at(items: Sequence[BatchItem]) -> set[str] | None:

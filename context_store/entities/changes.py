@@ -36,15 +36,26 @@ _COLUMNS: Final = "entity_key, id, types, document, scopes, created_at, modified
 # The entities of some ids, locked against other writers in the order of their ids.
 _LOCK: Final[LiteralString] = f"""
     select {_COLUMNS}, look_until
-      from entity where tenant_id = %s and id = any(%s) order by id for no key update
+      from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s) order by id for no key update
 """
 
 # The same with some attributes only, of entities of which nothing expires: their other attributes are not looked at.
+# Each look into a document unpacks all of it, which "offset 0" keeps from being done twice.
 _LOCK_PARTS: Final[LiteralString] = """
     select entity_key, id, types,
            case when coalesce(expires_at, attributes_expire_at) is not null then document
-                else coalesce((select jsonb_object_agg(name, document -> name)
-                                 from unnest(%(attributes)s::text[]) as name where document ? name), '{}') end,
+                else coalesce((select jsonb_object_agg(name, part)
+                                 from (select name, document -> name from unnest(%(attributes)s::text[]) as name
+                                       offset 0) as present (name, part)
+                                where part is not null), '{}') end,
+           scopes, created_at, modified_at, expires_at, look_until
+      from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s) order by id for no key update
+"""
+
+# The same with one attribute, in a column of its own.
+_LOCK_PART: Final[LiteralString] = """
+    select document -> %(attribute)s::text, entity_key, id, types,
+           case when coalesce(expires_at, attributes_expire_at) is not null then document end,
            scopes, created_at, modified_at, expires_at, look_until
       from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s) order by id for no key update
 """
@@ -91,11 +102,13 @@ class StoredEntity:
     """An entity and the number history knows it by.
 
     ``look_until``, of an entity that was locked: up to then, history may have more than the current values tell of.
+    ``is_lasting``: it is known that nothing of it expires.
     """
 
     key: int
     entity: ExpandedEntity
     look_until: datetime | None = None
+    is_lasting: bool = False
 
 
 def from_row(row: tuple[Any, ...]) -> StoredEntity:
@@ -110,13 +123,29 @@ async def lock_entities(
     connection: AsyncConnection, tenant_id: int, ids: Collection[str], attributes: Collection[str] | None = None
 ) -> dict[str, StoredEntity]:
     """The entities of ``ids`` that exist, locked until the transaction ends; with these ``attributes``, or all."""
+    values = {"tenant_id": tenant_id, "ids": list(ids)}
     if attributes is None:
-        cursor = await connection.execute(_LOCK, (tenant_id, list(ids)))
+        cursor = await connection.execute(_LOCK, values)
+    elif len(attributes) == 1:
+        (attribute,) = attributes
+        cursor = await connection.execute(_LOCK_PART, {**values, "attribute": attribute})
+        return {row[2]: _from_part(attribute, *row) for row in await cursor.fetchall()}
     else:
-        values = {"tenant_id": tenant_id, "ids": list(ids), "attributes": list(attributes)}
-        cursor = await connection.execute(_LOCK_PARTS, values)
-    rows = await cursor.fetchall()
-    return {stored.entity.id: stored for stored in map(from_row, rows)}
+        cursor = await connection.execute(_LOCK_PARTS, {**values, "attributes": list(attributes)})
+    return {stored.entity.id: stored for stored in map(from_row, await cursor.fetchall())}
+
+
+def _from_part(attribute: str, part: dict[str, Any] | None, *row: Any) -> StoredEntity:
+    """An entity from one attribute, if it has that, and the columns of :func:`from_row`.
+
+    The document is missing when nothing of the entity expires.
+    """
+    key, entity_id, types, document, scopes, created_at, modified_at, expires_at, look_until = row
+    is_lasting = document is None
+    if is_lasting:
+        document = {} if part is None else {attribute: part}
+    entity = ExpandedEntity(entity_id, tuple(types), document, tuple(scopes), created_at, modified_at, expires_at)
+    return StoredEntity(key, entity, look_until, is_lasting)
 
 
 async def get_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:

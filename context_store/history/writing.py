@@ -54,8 +54,7 @@ _LARGEST_HASH: Final = 2**63 - 1
 _PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
 _PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
 
-# Insert rows given as one array a column (binary), leaving out those that are already there.
-_INSERT: Final[LiteralString] = """
+INSERT_NEW: Final[LiteralString] = """
     insert into attribute_instance (
         entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, has_observed_at,
         removed, recorded_at, number_value, text_value, boolean_value, json_value, geometry_value, unit_code, detail,
@@ -75,8 +74,8 @@ _INSERT: Final[LiteralString] = """
       ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind,
               has_observed_at, removed, number_value, text_value, boolean_value, json_value, unit_code, detail,
               quality, recorded_at, superseded_at)
-    on conflict do nothing
 """
+"""Insert rows given as one array a column (binary; :meth:`InstanceRows.columns` and ``now``)."""
 
 # The same for plain numbers, the bulk of what sensors send.
 _INSERT_NUMBERS: Final[LiteralString] = """
@@ -311,14 +310,18 @@ class InstanceRows(_Rows):
         values = (None,) * 5  # and no unit
         self.rows.append((*place, hashed, KIND_NUMBER[kind], observed, True, *values, detail, number, *known))
 
-    async def insert(self, connection: AsyncConnection, recorded_at: datetime) -> int:
-        """Insert the rows within the caller's transaction; returns how many were new."""
+    def columns(self) -> dict[str, PackedArray]:
+        """The rows, of which there is at least one, column by column."""
+        gathered = zip(self._COLUMNS.items(), zip(*self.rows, strict=True), strict=True)
+        return {name: packed(column) for (name, packed), column in gathered}
+
+    async def insert(self, connection: AsyncConnection, recorded_at: datetime, *, repeats: bool = True) -> int:
+        """As :meth:`NumberRows.insert`."""
         if not self.rows:
             return 0
-        gathered = zip(self._COLUMNS.items(), zip(*self.rows, strict=True), strict=True)
-        columns = {name: packed(column) for (name, packed), column in gathered}
         cursor = cursor_for_arrays(connection)
-        await cursor.execute(_INSERT, {**columns, "now": recorded_at})
+        statement = INSERT_NEW + _OR_REPEATS if repeats else INSERT_NEW
+        await cursor.execute(statement, {**self.columns(), "now": recorded_at})
         return cursor.rowcount
 
 

@@ -100,6 +100,24 @@ async def test_concurrent_changes_of_one_entity_all_happen(store: EntityStore) -
     assert len((await store.get(TENANT, RIVER)).attributes) == 11
 
 
+@pytest.mark.parametrize("attributes", [None, (LEVEL,)], ids=["whole", "parts"])
+async def test_a_change_at_a_moment_that_history_has_is_made_all_the_same(
+    hub: Hub, attributes: tuple[str, ...] | None
+) -> None:
+    now = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    store = EntityStore(hub.database, hub.terms, hub.history, clock=lambda: now)  # a clock that was set back
+    await store.create(TENANT, river())
+    for value in (2, 1.5):
+        await store.change(
+            TENANT,
+            RIVER,
+            lambda stored, now, value=value: append_attributes(stored, level(value), now, overwrite=True),  # type: ignore[misc]
+            attributes=attributes,
+        )
+    assert (await store.get(TENANT, RIVER)).attributes[LEVEL]["@none"]["value"] == 1.5
+    assert (await count(hub, "attribute_instance"), await count(hub, "change_event")) == (2, 3)
+
+
 async def test_a_deleted_entity_is_gone_and_its_history_is_not(hub: Hub, store: EntityStore) -> None:
     await store.create(TENANT, river())
     await store.change(TENANT, RIVER, lambda stored, _now: delete_entity(stored))
