@@ -34,16 +34,25 @@ class Gathering(Generic[Item, Result]):
     ``lanes`` batches of a tenant run side by side: while the database works for one, this process works for the other.
     One beside another begins only for ``worth`` items, or when somebody has waited for :data:`PATIENCE_S`: each batch
     costs as much as several items in it.
+
+    Where the database is at work for as long as this process, a batch had better take its share of what is asked for,
+    but ``share`` at least, and leave the rest to the other lanes. Where it took all, they would have nothing, and since
+    clients that are answered together ask again together, it would stay so. Without ``share`` batches are as large as
+    can be.
     """
 
-    def __init__(self, work: Work[Item, Result], *, most: int, lanes: int = 1, worth: int = 1) -> None:
+    def __init__(
+        self, work: Work[Item, Result], *, most: int, lanes: int = 1, worth: int = 1, share: int | None = None
+    ) -> None:
         self._work = work
         self._most = most
         self._lanes = lanes
         self._worth = worth
+        self._least_share = most if share is None else share
         self._impatient: set[Group] = set()
         self._waiting: defaultdict[Group, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
-        self._running: Counter[Group] = Counter()
+        self._running: Counter[Group] = Counter()  # batches
+        self._busy: Counter[Group] = Counter()  # items in them
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, tenant_id: int, item: Item) -> Result:
@@ -52,12 +61,19 @@ class Gathering(Generic[Item, Result]):
         caller = current_caller()
         group = tenant_id, None if caller is STAFF else caller
         self._waiting[group].append((item, future))
-        running = self._running[group]
-        if not running or (running < self._lanes and self._is_worth_it(group)):
+        if not self._running[group]:
             self._start(group)
-        elif running < self._lanes:
-            self._be_patient(group)
+        else:
+            self._go_beside(group)
         return await future
+
+    def _go_beside(self, group: Group) -> None:
+        """Begin another batch for those that wait, now or when they have waited for long, if there is a lane for it."""
+        if self._running[group] < self._lanes:
+            if self._is_worth_it(group):
+                self._start(group)
+            else:
+                self._be_patient(group)
 
     def _is_worth_it(self, group: Group) -> bool:
         return len(self._waiting[group]) >= self._worth
@@ -84,17 +100,29 @@ class Gathering(Generic[Item, Result]):
         try:
             await asyncio.sleep(0)  # who has sent by now is in the first batch already
             while waiting := self._waiting[group]:
-                asked, self._waiting[group] = waiting[: self._most], waiting[self._most :]
-                await self._do(group[0], [entry for entry in asked if not entry[1].cancelled()])
+                count = self._share(group)
+                asked, self._waiting[group] = waiting[:count], waiting[count:]
+                self._busy[group] += len(asked)
+                if waiting[count:]:
+                    self._go_beside(group)
+                try:
+                    await self._do(group[0], [entry for entry in asked if not entry[1].cancelled()])
+                finally:
+                    self._busy[group] -= len(asked)
                 if self._running[group] > 1 and not self._is_worth_it(group):
                     self._be_patient(group)
                     break  # another lane is at work, and goes on with what waits
         finally:
             self._running[group] -= 1
             if not self._running[group]:  # nothing waits any more, or the process ends
-                del self._running[group]
+                del self._running[group], self._busy[group]
                 for _, future in self._waiting.pop(group):
                     future.cancel()
+
+    def _share(self, group: Group) -> int:
+        """How many of those that wait the next batch takes."""
+        asked_for = len(self._waiting[group]) + self._busy[group]
+        return min(self._most, max(self._least_share, -(-asked_for // self._lanes)))
 
     async def _do(self, tenant_id: int, asked: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         if not asked:

@@ -9,8 +9,7 @@ there no longer, whether or not they have been collected yet (clause 4.5.1).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -41,6 +40,7 @@ Outcome = TypeVar("Outcome", EntityChange, UpdateOutcome)
 _MOST_GETS: Final = 128  # in one statement
 _MOST_CHANGES: Final = 64  # in one transaction: others wait for its locks
 _WORTH: Final = 16  # items for a batch beside another
+_SHARE: Final = 32  # of changes: smaller batches cost more than is won by working side by side with PostgreSQL
 _LANES: Final = 2  # of each: with one the process waits while PostgreSQL works; with three the batches are too small
 _MOST_SHAPES: Final = 2048  # of queries, kept as statements of a few kilobytes each
 _COLUMNS: Final = ("entity_key", *ENTITY_COLUMNS)
@@ -66,7 +66,7 @@ class EntityStore:
         self._collations = Collations(database)
         self._batch = EntityBatch(database, terms, history, clock=clock)
         self._gets = Gathering(self._get_gathered, most=_MOST_GETS, lanes=_LANES, worth=_WORTH)
-        self._changes = Gathering(self._change_gathered, most=_MOST_CHANGES, lanes=_LANES, worth=_WORTH)
+        self._changes = Gathering(self._change_gathered, most=_MOST_CHANGES, lanes=_LANES, worth=_WORTH, share=_SHARE)
 
     async def create(self, tenant_id: int, entity: ExpandedEntity) -> None:
         """Clause 5.6.1; raises :class:`~broker.errors.AlreadyExists`."""
@@ -212,13 +212,23 @@ def _matching(stored: ExpandedEntity | None, entity_id: str, types: TypeTree | N
     return entity
 
 
-@contextmanager
-def store_refusals() -> Iterator[None]:
+class StoreRefusals:
+    """Turns what PostgreSQL refuses because of the request and not of the hub into the request's errors."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, exc: BaseException | None, _traceback: object) -> None:
+        if isinstance(exc, psycopg.errors.QueryCanceled):
+            raise TooComplexQuery("The query takes too long") from exc
+        if isinstance(exc, REFUSED):
+            reason = exc.diag.message_primary or str(exc)
+            raise BadRequestData(f"The request has a value that cannot be stored: {reason}") from exc
+
+
+_REFUSALS: Final = StoreRefusals()
+
+
+def store_refusals() -> StoreRefusals:
     """What PostgreSQL refuses because of the request and not of the hub."""
-    try:
-        yield
-    except psycopg.errors.QueryCanceled as exc:
-        raise TooComplexQuery("The query takes too long") from exc
-    except REFUSED as exc:
-        reason = exc.diag.message_primary or str(exc)
-        raise BadRequestData(f"The request has a value that cannot be stored: {reason}") from exc
+    return _REFUSALS

@@ -147,3 +147,43 @@ async def test_who_was_cancelled_while_waiting_is_left_out() -> None:
     work.gate.release()
     assert await asyncio.gather(*first, kept) == [2, 6]
     assert work.batches[1] == (TENANT, [3])
+
+
+async def test_batches_side_by_side_share_what_is_asked_for() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2, worth=2, share=2)
+    tasks = await started(gathering, *range(8))
+    work.gate.release()
+    work.gate.release()
+    await asyncio.gather(*tasks)
+    assert [items for _, items in work.batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+async def test_a_batch_takes_less_when_another_has_its_share() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2, worth=2, share=2)
+    tasks = await started(gathering, 1, 2)
+    tasks += await started(gathering, *range(3, 9))
+    for _ in range(4):
+        work.gate.release()
+    await asyncio.gather(*tasks)
+    assert [items for _, items in work.batches][:2] == [[1, 2], [3, 4, 5, 6]]
+
+
+async def test_a_share_has_a_least_size() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2, worth=2, share=4)
+    tasks = await started(gathering, *range(6))
+    work.gate.release()
+    work.gate.release()
+    await asyncio.gather(*tasks)
+    assert [items for _, items in work.batches] == [[0, 1, 2, 3], [4, 5]]
+
+
+async def test_without_shares_a_batch_takes_all_that_waits() -> None:
+    work = Work()
+    gathering = Gathering(work, most=10, lanes=2, worth=2)
+    tasks = await started(gathering, *range(8))
+    work.gate.release()
+    await asyncio.gather(*tasks)
+    assert [items for _, items in work.batches] == [[0, 1, 2, 3, 4, 5, 6, 7]]
