@@ -70,7 +70,7 @@ class Alarms:
             stop.set()  # and not cancelled: a crossing that nobody knows of would be missed with the next one
             await task
         deadline = time.monotonic() + _LAST_S
-        while len(self.came) < len(self.sent) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while not self.came.keys() >= self.sent.keys() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     def latencies(self) -> list[float]:
