@@ -270,9 +270,12 @@ def is_wanted(attribute: str, options: Representation) -> bool:
 
 def represent_historic(item: HistoricInstance, terms: TermMap, options: Representation) -> dict[str, Any]:
     """One instance of the temporal representation (clause 4.5.6)."""
-    recorded = to_text(item.recorded_at)
-    times = {"deletedAt": recorded} if item.removed else {"createdAt": recorded, "modifiedAt": recorded}
-    written: dict[str, Any] = represent_instance({**times, **_complete(item)}, item.dataset, terms, options)
+    instance = _complete(item)
+    recorded = to_text(item.recorded_at) if item.removed or options.sys_attrs else ""
+    if options.sys_attrs:
+        times = {"deletedAt": recorded} if item.removed else {"createdAt": recorded, "modifiedAt": recorded}
+        instance = {**times, **instance}
+    written: dict[str, Any] = represent_instance(instance, item.dataset, terms, options)
     if item.removed:
         written["deletedAt"] = recorded  # it is what the instance tells, wanted with sysAttrs or not (clause 4.5.7)
     written["instanceId"] = f"{INSTANCE_ID}{item.key}"
