@@ -135,6 +135,17 @@ def axis_of(query: TemporalQuery) -> LiteralString:
     return "observed_at" if query.time_property is TimeProperty.OBSERVED_AT else "recorded_at"
 
 
+def on_first_page(rows: Sequence[tuple[Any, ...]], most: int, *, by_observed: bool) -> Sequence[tuple[Any, ...]]:
+    """Those rows of :func:`history_statement` that decide where the page of the oldest ``most`` instances is cut: the
+    first of each attribute, and what is no later than the first instance that is too many."""
+    if len(rows) <= most:
+        return rows
+    place = 4 if by_observed else 7
+    limit = sorted([row[place] for row in rows])[most]
+    firsts = {row[:2]: row for row in reversed(rows)}
+    return [row for row in rows if row[place] <= limit or firsts[row[:2]] is row]
+
+
 def from_rows(
     rows: Sequence[tuple[Any, ...]], names: Mapping[int, str], *, by_observed: bool
 ) -> Iterator[HistoricInstance]:

@@ -43,6 +43,7 @@ from context_store.history.instances import (
     from_rows,
     history_statement,
     is_within_partitions,
+    on_first_page,
 )
 from context_store.history.scopes import scope_instances, spans_in_scope
 from context_store.history.terms import TermIds
@@ -307,12 +308,15 @@ class TemporalStore:
         most = self._max_instances + 1
         statement, values = history_statement(tenant_id, series, query, most, datasets, superseded=superseded)
         prepare = False if is_within_partitions(query) else None
-        rows = await (await connection.execute(statement, values, prepare=prepare)).fetchall()
+        cursor = await connection.execute(statement, values, prepare=prepare)
+        rows: Sequence[tuple[Any, ...]] = await cursor.fetchall()
         if superseded and len(rows) > self._max_instances:
             raise TooManyResults("There are too many corrections for one answer; ask for a shorter time")
+        by_observed = query.time_property is TimeProperty.OBSERVED_AT
+        if query.last_n is None and not superseded:
+            rows = on_first_page(rows, self._max_instances, by_observed=by_observed)
         names = await self._terms.names({row[1] for row in rows} | {row[2] for row in rows})
         owner_of = {item.key: item.owner for item in series}
-        by_observed = query.time_property is TimeProperty.OBSERVED_AT
         found = from_rows(rows, names, by_observed=by_observed)
         return [(owner_of[row[0]], item) for row, item in zip(rows, found, strict=True)]
 
