@@ -3,15 +3,17 @@
 
 While one batch is being committed the next one is decoded and gathers; by default there is no timer, so a single
 reading does not wait and a flood of them shares each commit. There are lanes, each with batches and commits of its own:
-while the database works for one, this process works for the other. All messages of a device go through one lane, so its
-readings keep their order. Memory is bounded: the broker sends no more than ``receive_maximum``
-messages that are not acknowledged yet.
+while the database works for one, this process works for the other. A lane may rest after a commit, as long as that
+took: under load commits are fewer and larger then. All messages of a device go through one lane, so its readings keep
+their order. Memory is bounded: the broker sends no more than ``receive_maximum`` messages that are not acknowledged
+yet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -43,6 +45,7 @@ T = TypeVar("T")
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_MAX_S: Final = 5.0
 _DECODED_AT_ONCE: Final = 40  # messages, a fraction of a millisecond: the commit under way has to go on
+_WORTH_A_COMMIT: Final = 100  # messages that end a rest; a commit costs as much as some fifty more of them in it
 
 
 class DeviceDirectory(Protocol):
@@ -84,6 +87,7 @@ class _Lane:
     def __init__(self) -> None:
         self.next = _Batch()
         self.decoded = asyncio.Event()
+        self.worth = asyncio.Event()
         self.full = asyncio.Event()
         self.taken = asyncio.Event()
 
@@ -91,6 +95,7 @@ class _Lane:
         """The batch; another one begins."""
         batch, self.next = self.next, _Batch()
         self.decoded.clear()
+        self.worth.clear()
         self.full.clear()
         self.taken.set()
         return batch
@@ -129,6 +134,7 @@ class Pipeline:
         lanes: int = 2,
         batch_max: int = 1000,
         batch_max_wait_s: float = 0.0,
+        longest_rest_s: float = 0.0,
         on_commit: Callable[[CommitSummary, float], None] | None = None,
         device_state: DeviceStateKeeper | None = None,
     ) -> None:
@@ -137,6 +143,8 @@ class Pipeline:
         self._store = store
         self._batch_max = batch_max
         self._batch_max_wait_s = batch_max_wait_s
+        self._longest_rest_s = longest_rest_s
+        self._worth = min(_WORTH_A_COMMIT, batch_max)
         self._on_commit = on_commit
         self._device_state = device_state
         self._waiting: deque[Message] = deque()
@@ -192,10 +200,11 @@ class Pipeline:
         while True:
             await lane.decoded.wait()
             if self._batch_max_wait_s:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._batch_max_wait_s):
-                        await lane.full.wait()
+                await _wait_at_most(lane.full, self._batch_max_wait_s)
+            began = time.monotonic()
             await self._process(lane.take(), acknowledger)
+            if self._longest_rest_s:
+                await _wait_at_most(lane.worth, min(time.monotonic() - began, self._longest_rest_s))
 
     def _take(self, most: int) -> list[Message]:
         waiting = self._waiting
@@ -226,8 +235,10 @@ class Pipeline:
                 batch.quarantined.append(fault)
             batch.messages.append(message)
             lane.decoded.set()
-            if len(batch.messages) >= self._batch_max:
-                lane.full.set()
+            if len(batch.messages) >= self._worth:
+                lane.worth.set()
+                if len(batch.messages) >= self._batch_max:
+                    lane.full.set()
 
     async def _process(self, batch: _Batch, acknowledger: Acknowledger) -> None:
         messages, quarantined = batch.messages, batch.quarantined
@@ -289,6 +300,12 @@ class Pipeline:
             if fault is not None:
                 answer.update(status="quarantined", reason=fault.reason.value, detail=fault.detail)
             acknowledger.respond(message, orjson.dumps(answer))
+
+
+async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def refused(message: Message, observations: list[Observation], error: UnstorableBatch) -> Quarantined:

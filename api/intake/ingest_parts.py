@@ -55,6 +55,7 @@ def make_pipeline(
         lanes=hub.settings.ingest_lanes,
         batch_max=hub.settings.batch_max_readings,
         batch_max_wait_s=hub.settings.batch_max_wait_ms / 1000,
+        longest_rest_s=hub.settings.batch_rest_ms / 1000,
         on_commit=on_commit or count_commit,
         device_state=make_state_keeper(hub.settings),
     )

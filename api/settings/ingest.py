@@ -45,6 +45,16 @@ class IngestSettings(BaseModel):
         ge=0,
         le=10_000,
     )
+    batch_rest_ms: int = setting(
+        100,
+        "ingest",
+        "Longest rest after a commit, which is as long as the commit took, so that more readings share the next one; "
+        "0: none. A reading that comes alone does not wait.",
+        "コミット後に休む最長時間（休むのはそのコミットにかかった時間）。高負荷時に一度にまとめるため。"
+        "0 なら休まない。単独で届いた測定値は待たない。",
+        ge=0,
+        le=1000,
+    )
     future_tolerance_s: int = setting(
         300,
         "ingest",

@@ -75,8 +75,9 @@ def reading(mid: int, gauge: str) -> Message:
 
 
 @asynccontextmanager
-async def running(store: Store, broker: Broker, lanes: int = 2) -> AsyncIterator[Pipeline]:
-    pipeline = Pipeline(Decoder(minamo_json.decode, Limits()), Directory(), store, lanes=lanes)
+async def running(store: Store, broker: Broker, lanes: int = 2, longest_rest_s: float = 0) -> AsyncIterator[Pipeline]:
+    decoder = Decoder(minamo_json.decode, Limits())
+    pipeline = Pipeline(decoder, Directory(), store, lanes=lanes, batch_max=3, longest_rest_s=longest_rest_s)
     task = asyncio.create_task(pipeline.run(broker))
     try:
         yield pipeline
@@ -111,6 +112,24 @@ async def test_a_commit_that_takes_long_holds_up_its_own_lane_only() -> None:
         gate.set()
         await turns()
         assert store.done == [quick, slow, slow]
+
+
+async def test_a_lane_that_rests_begins_again_when_enough_messages_wait() -> None:
+    gauge, _ = one_of_each_lane()
+    store, broker = Store(), Broker()
+    gate = store.gates[gauge] = asyncio.Event()
+    async with running(store, broker, longest_rest_s=60) as pipeline:
+        pipeline.put(reading(1, gauge))
+        await turns()
+        await asyncio.sleep(0.5)  # what the commit takes, and then as long the rest
+        gate.set()
+        pipeline.put(reading(2, gauge))
+        await turns()
+        assert store.done == [gauge]
+        pipeline.put(reading(3, gauge))
+        pipeline.put(reading(4, gauge))
+        await turns()
+        assert store.done == [gauge] * 4
 
 
 async def test_messages_are_acknowledged_in_the_order_in_which_they_came() -> None:
