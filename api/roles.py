@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
+from uuid import uuid4
 
 import structlog
 import uvicorn
@@ -190,7 +191,7 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
         settled = time.monotonic() - started >= hub.settings.alert_silence_grace_s
         await evaluator.time_passes(connection, clock.now(), judge_silence=settled)
 
-    feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events)
+    feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events, holder=uuid4().hex)
     alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s, time_passes=time_passes)
     subscription_worker = SubscriptionWorker(hub, poll_s)
     delivery_worker = make_delivery_worker(hub, sender)

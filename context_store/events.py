@@ -29,6 +29,7 @@ CHANNEL: Final = "minamo_changes"
 # How old a position may grow while there is nothing to do. One who passes events over looks at them again until then.
 _STALE_S: Final = 10.0
 _STALE_S_CHOOSING: Final = 1.0
+_AWAY_S: Final = 1.0  # one who has not gone on for so long may be followed by another
 
 INSERT_UPDATES: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id)
@@ -67,7 +68,9 @@ _POSITION: Final[LiteralString] = """
     select done_snapshot::text as done, window_snapshot::text as window, window_after as after, late_events as late,
            last_event_id as last, coalesce(c.system_identifier = here.system_identifier, true) as at_home,
            here.system_identifier as here, pg_current_snapshot()::text as now,
-           updated_at < now() - make_interval(secs => %s) as stale
+           updated_at < now() - make_interval(secs => %s) as stale,
+           c.holder is not null and updated_at > clock_timestamp() - make_interval(secs => %s) and c.holder <> %s
+               as elsewhere
       from change_consumer c, pg_control_system() as here
      where name = %s
 """
@@ -103,6 +106,17 @@ _READ_LATE: Final[LiteralString] = f"""
     select {_EVENT} from change_event where (event_id > %(after)s or event_id = any(%(late)s)) and {_UNSEEN}
      order by event_id limit %(limit)s
 """
+# What a consumer has read of the events behind a number.
+_READ_AGAIN: Final[LiteralString] = """
+    select e.event_id, e.tenant_id, e.entity_key, e.entity_id, e.entity_types, e.operation, e.changes, e.source_id,
+           e.recorded_at, e.entity
+      from change_event e cross join change_consumer c
+     where c.name = %(name)s and e.event_id > %(after)s
+       and ((c.done_snapshot is not null and pg_visible_in_snapshot(e.transaction_id, c.done_snapshot))
+            or (e.event_id <= c.window_after and e.event_id <> all(c.late_events)
+                and (c.window_snapshot is null or pg_visible_in_snapshot(e.transaction_id, c.window_snapshot))))
+     order by e.event_id limit %(limit)s
+"""
 _NOTHING: Final = "3:3:"  # the snapshot that shows no transaction: 3 is the first number there is
 
 _SAVE: Final[LiteralString] = """
@@ -111,7 +125,7 @@ _SAVE: Final[LiteralString] = """
            window_after = %(after)s, late_events = %(late)s,
            last_event_id = greatest(last_event_id, %(last)s,
                case when %(has_seen_all)s then (select max(event_id) from change_event) end),
-           system_identifier = %(here)s, updated_at = now()
+           system_identifier = %(here)s, updated_at = clock_timestamp(), holder = coalesce(%(holder)s, holder)
      where name = %(name)s
 """
 
@@ -183,6 +197,7 @@ class _Position:
     here: int
     now: str
     stale: bool
+    elsewhere: bool
 
     def advanced(self, events: list[ChangeEvent], window: str, limit: int) -> dict[str, Any]:
         """The parameters of the position after ``events``, the next ``limit`` of ``window``."""
@@ -281,13 +296,22 @@ def _last_state(entity: ExpandedEntity) -> str:
 class ChangeFeed:
     """The change events for one consumer (``alerts``, ``subscriptions``), each exactly once.
 
-    A consumer may want those of entities of one type ``only``, or all ``without`` a type.
+    A consumer may want those of entities of one type ``only``, or all ``without`` a type. One that keeps in memory what
+    it has learnt names itself (``holder``): where several are at work, the others leave it to the one that is.
     """
 
     def __init__(
-        self, database: Database, name: str, *, limit: int = 1000, only: str | None = None, without: str | None = None
+        self,
+        database: Database,
+        name: str,
+        *,
+        limit: int = 1000,
+        only: str | None = None,
+        without: str | None = None,
+        holder: str | None = None,
     ) -> None:
         self._database = database
+        self._holder = holder
         self._types = {"only": only, "without": without}
         self._name = name
         self._limit = limit
@@ -317,7 +341,7 @@ class ChangeFeed:
                 # One that passes events over has read them as well, once it is through what can be seen.
                 has_seen_all = self._chooses and advanced["window"] is None
                 saved = {**advanced, "name": self._name, "here": position.here, "has_seen_all": has_seen_all}
-                await connection.execute(_SAVE, saved)
+                await connection.execute(_SAVE, {**saved, "holder": self._holder})
 
     @property
     def _chooses(self) -> bool:
@@ -329,6 +353,8 @@ class ChangeFeed:
         if row is None or not row[0]:
             return None
         position = await self._position(connection)
+        if position.elsewhere:
+            return None
         if not position.at_home:
             await connection.execute(_HOLD_ALL)
             if (await connection.execute(_TRANSLATE)).rowcount:  # else another process has done it just now
@@ -338,7 +364,8 @@ class ChangeFeed:
 
     async def _position(self, connection: AsyncConnection) -> _Position:
         async with connection.cursor(row_factory=class_row(_Position)) as cursor:
-            await cursor.execute(_POSITION, (_STALE_S_CHOOSING if self._chooses else _STALE_S, self._name))
+            stale_s = _STALE_S_CHOOSING if self._chooses else _STALE_S
+            await cursor.execute(_POSITION, (stale_s, _AWAY_S, self._holder, self._name))
             position = await cursor.fetchone()
         if position is None:
             raise LookupError(f"there is no consumer {self._name} of change events")
@@ -370,6 +397,16 @@ class ChangeFeed:
         for event in events:
             _say_in_full(event.changes)
         return events
+
+
+async def read_counted(connection: AsyncConnection, consumer: str, after: int, limit: int) -> list[ChangeEvent]:
+    """What ``consumer`` has read already of the events numbered above ``after``; the first ``limit`` of them."""
+    async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
+        await cursor.execute(_READ_AGAIN, {"name": consumer, "after": after, "limit": limit})
+        events = await cursor.fetchall()
+    for event in events:
+        _say_in_full(event.changes)
+    return events
 
 
 async def consumer_lag(connection: AsyncConnection) -> dict[str, tuple[int, float]]:

@@ -49,6 +49,8 @@ def make_evaluator(hub: Hub, clock: SteadyClock | None = None) -> AlertEvaluator
         _signing(hub),
         alarms=hub.alarms,
         clock=clock,
+        write_after_s=hub.settings.alert_states_write_s,
+        most_states=hub.settings.alert_states_in_memory,
     )
 
 
@@ -209,12 +211,15 @@ async def _withdraw_where(
     now = datetime.now(UTC)
     alerts = await hub.alerts.list_alerts(connection, tenant_id, open_only=True, rule_id=rule_id, limit=10_000)
     entities = {StateKey(tenant_id, rule_id, alert.entity_key): alert.entity_id for alert in alerts if gone(alert)}
-    states = await hub.alerts.load_states(connection, list(entities))
+    if not entities:
+        return
+    evaluator = make_evaluator(hub)
+    states = await evaluator.standing(connection, entities)
     turns = []
     for key, state in states.items():
         states[key], decisions = withdraw(state, now)
         if decisions:
             turns.append(Turn(key, entities[key], rule, tuple(decisions), (), now))
     if turns:
-        await make_evaluator(hub).publish(connection, turns, now)
+        await evaluator.publish(connection, turns, now)
     await hub.alerts.save_states(connection, states)

@@ -38,6 +38,24 @@ class AlertSettings(BaseModel):
         ge=0,
         le=86_400,
     )
+    alert_states_write_s: float = setting(
+        10,
+        "alerts",
+        "How long what rules have of readings that decide nothing is only in the memory of the worker, before it is "
+        "written. A worker that starts counts those readings again.",
+        "何も判定しない測定値について、ルールの状態を書き込むまでの最長秒数（起動時にはその分を数え直す）。",
+        ge=0,
+        le=600,
+    )
+    alert_states_in_memory: int = setting(
+        50_000,
+        "alerts",
+        "How many states (of a rule for an entity) the worker keeps in memory: 1 kB each, up to 30 kB with conditions "
+        "over long windows.",
+        "ワーカーがメモリに置くルール状態（ルール×エンティティ）の最大数。1 件 1 kB、長い窓の条件では最大 30 kB。",
+        ge=0,
+        le=10_000_000,
+    )
     rules_replay_max_readings: int = setting(
         200_000,
         "alerts",

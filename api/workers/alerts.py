@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from adapters.cap.messages import CapProfile, profile_document
 from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
 from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
+from api.workers.alert_states import StateKeeper
 from api.workers.clock import SteadyClock
 from api.workers.gateways import behind_gateways
 from api.workers.rule_directory import RuleDirectory, Work
@@ -78,9 +79,13 @@ class AlertEvaluator:
         webhook_sending: Sending | None = None,
         alarms: AlarmStore | None = None,
         clock: SteadyClock | None = None,
+        *,
+        write_after_s: float = 10.0,
+        most_states: int = 50_000,
     ) -> None:
         self._store = store
         self._directory = RuleDirectory(rules)
+        self._states = StateKeeper(store, self._directory, write_after_s=write_after_s, most=most_states)
         self._writer = writer
         self._alarms = AlarmKeeper(alarms or AlarmStore(), writer, cap_status=cap.status)
         self._cap = profile_document(cap)
@@ -91,32 +96,57 @@ class AlertEvaluator:
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
-        await self._directory.refresh(connection)
         now = self._clock.now()
-        work = await self._directory.work_of(connection, events, self._clock.latest())
-        if not work:
-            return
-        before = await self._store.load_states(connection, list(dict.fromkeys(item.key for item in work)))
-        states = dict(before)
+        work, before = await self._work(connection, events, self._clock.latest())
+        states, first = dict(before), dict[StateKey, int]()
         turns: list[Turn] = []
         for item in work:
             if item.key not in states:  # the rule was deleted meanwhile
                 continue
+            first.setdefault(item.key, item.event_id)
             states[item.key], decisions = evaluate(item.rule, states[item.key], item.sample, item.series)
             if decisions:
                 turns.append(_turn(item, states[item.key], decisions))
         rules = {item.key: item.rule for item in work}
+        states = {key: state for key, state in states.items() if state is not before[key]}
         if turns:
             await self.publish(connection, turns, now)
         await self._store.update_peaks(connection, _peaks(work, before, states))
-        await self._store.save_states(connection, states, {key: due_at(rules[key], states[key]) for key in states})
+        await self._states.save(connection, states, {key: due_at(rules[key], states[key]) for key in states}, first)
+        await self._states.write_some(connection, max((event.event_id for event in events), default=0))
+
+    async def standing(self, connection: AsyncConnection, keys: Collection[StateKey]) -> dict[StateKey, RuleState]:
+        """Where rules stand for entities, whoever counts; the rules are held until the transaction ends."""
+        while True:
+            await self._directory.refresh(connection)
+            if (states := await self._states.load(connection, keys)) is not None:
+                return states
+
+    async def _work(
+        self, connection: AsyncConnection, events: list[ChangeEvent], latest: datetime
+    ) -> tuple[list[Work], dict[StateKey, RuleState]]:
+        """What is to be counted by the rules as they are, and where they stand."""
+        while True:
+            await self._directory.refresh(connection)
+            work = await self._directory.work_of(connection, events, latest)
+            states = await self._states.load(connection, dict.fromkeys(item.key for item in work))
+            if states is not None:
+                return work, states
 
     async def time_passes(self, connection: AsyncConnection, now: datetime, *, judge_silence: bool = True) -> None:
         """What is due by now: silence (when everything that has arrived was looked at), escalations, shelves."""
         await self._directory.refresh(connection)
-        if judge_silence:
-            await self._judge_silence(connection, now)
-        await self._alarms.time_passes(connection, now)
+        try:
+            if judge_silence:
+                await self._judge_silence(connection, now)
+            await self._states.write_some(connection)
+            await self._alarms.time_passes(connection, now)
+            await self._reissue(connection, now)
+        except BaseException:  # it is undone, maybe without the rest of the transaction
+            self._states.distrust()
+            raise
+
+    async def _reissue(self, connection: AsyncConnection, now: datetime) -> None:
         if abs(now - self._reissued_at) >= _REISSUE_EVERY:  # a clock may jump back
             self._reissued_at = now
             if count := await reissue(connection, now):
@@ -131,9 +161,12 @@ class AlertEvaluator:
             rule = self._directory.rule(key, entity_id) if entity_id is not None else None
             if rule is None:
                 await forget(connection, key)
+                self._states.forget(key)
             else:
                 rules[key] = rule
-        states = await self._store.load_states(connection, list(rules))
+        states = await self._states.load(connection, rules)
+        if states is None:  # a rule has just been changed: the next time
+            return
         waiting, standing = await behind_gateways(connection, rules, states, due, now)
         turns = []
         for key, state in states.items():
@@ -148,7 +181,7 @@ class AlertEvaluator:
         if turns:
             await self.publish(connection, turns, now)
         later = {key: now + LOOK_AGAIN if key in waiting else due_at(rules[key], states[key]) for key in states}
-        await self._store.save_states(connection, states, later)
+        await self._states.save(connection, states, later)
 
     async def publish(self, connection: AsyncConnection, turns: Sequence[Turn], now: datetime) -> None:
         """Write what ``turns`` mean for everybody: records, stream, alert entities, webhooks and alarms."""

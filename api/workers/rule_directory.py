@@ -23,7 +23,7 @@ FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A sample to be counted into a rule for an entity. ``since``: when it was committed."""
+    """A sample to be counted into a rule for an entity. ``since``: when it was committed, by the event ``event_id``."""
 
     key: StateKey
     entity_id: str
@@ -31,6 +31,7 @@ class Work:
     sample: Sample
     series: frozenset[Series]
     since: datetime
+    event_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +43,18 @@ class _Target:
 
 
 class RuleDirectory:
-    """All rules, by what they look at."""
+    """All rules, by what they look at, as of ``version`` of the table."""
 
     def __init__(self, rules: AlertRuleStore) -> None:
         self._store = rules
-        self._version = -1
+        self.version = -1
         self._rules: dict[tuple[int, str], AlertRule] = {}
         self._own: dict[tuple[int, str, str], list[AlertRule]] = {}
         self._foreign: dict[tuple[int, str, str, str], list[_Target]] = {}
 
     async def refresh(self, connection: AsyncConnection) -> None:
         """Load the rules anew when they have changed."""
-        if await version_of(connection, "alert_rules") == self._version:
+        if await version_of(connection, "alert_rules") == self.version:
             return
         loaded = await self._store.load_rules(connection)
         self._rules = {(tenant_id, rule.id): rule for tenant_id, rule in loaded.rules}
@@ -65,15 +66,20 @@ class RuleDirectory:
             for target in _targets(rule):
                 for series in sorted(s for s in target.rule.series() if s.entity is not None):
                     foreign[tenant_id, series.attribute, series.dataset, series.entity or ""].append(target)
-        self._own, self._foreign, self._version = dict(own), dict(foreign), loaded.version
+        self._own, self._foreign, self.version = dict(own), dict(foreign), loaded.version
 
     def rule(self, key: StateKey, entity_id: str) -> AlertRule | None:
         """The rule of ``key`` as it is for the entity."""
         rule = self._rules.get((key.tenant_id, key.rule_id))
         return None if rule is None else rule.for_entity(entity_id)
 
-    async def work_of(self, connection: AsyncConnection, events: Iterable[ChangeEvent], now: datetime) -> list[Work]:
-        """What is to be counted, in the order of the events."""
+    async def work_of(
+        self, connection: AsyncConnection, events: Iterable[ChangeEvent], now: datetime | None
+    ) -> list[Work]:
+        """What is to be counted, in the order of the events.
+
+        What was measured long after ``now`` (None: after the event was committed) is not.
+        """
         found: list[Work] = []
         foreign: list[tuple[int, _Target, ChangeEvent, dict[str, Any]]] = []
         scoped: set[int] = set()
@@ -93,24 +99,26 @@ class RuleDirectory:
             found = await _in_scope(connection, found, scoped)
         return found if not foreign else await self._with_foreign(connection, found, foreign, now)
 
-    def _own_work(self, rule: AlertRule, event: ChangeEvent, change: dict[str, Any], now: datetime) -> list[Work]:
+    def _own_work(
+        self, rule: AlertRule, event: ChangeEvent, change: dict[str, Any], now: datetime | None
+    ) -> list[Work]:
         effective = rule.for_entity(event.entity_id)
         plain = Series(change["attribute"], change["dataset"])
-        latest = now + FUTURE_TOLERANCE
+        latest = (now or event.recorded_at) + FUTURE_TOLERANCE
         is_own = plain == effective.own
         sample = sample_of(effective, change["after"], latest) if is_own else any_sample_of(change["after"], latest)
         if sample is None:
             return []
         series = frozenset({plain, plain._replace(entity=event.entity_id)})
         key = StateKey(event.tenant_id, rule.id, event.entity_key)
-        return [Work(key, event.entity_id, effective, sample, series, event.recorded_at)]
+        return [Work(key, event.entity_id, effective, sample, series, event.recorded_at, event.event_id)]
 
     async def _with_foreign(
         self,
         connection: AsyncConnection,
         found: list[Work],
         foreign: list[tuple[int, _Target, ChangeEvent, dict[str, Any]]],
-        now: datetime,
+        now: datetime | None,
     ) -> list[Work]:
         """``found`` with what other entities' values mean for the targets, each at its place."""
         wanted: dict[int, set[str]] = defaultdict(set)
@@ -119,13 +127,13 @@ class RuleDirectory:
         keys = {tenant_id: await entity_keys(connection, tenant_id, sorted(ids)) for tenant_id, ids in wanted.items()}
         placed: list[tuple[int, int, Work]] = [(place, 1, work) for place, work in enumerate(found)]
         for place, target, event, change in foreign:
-            sample = any_sample_of(change["after"], now + FUTURE_TOLERANCE)
+            sample = any_sample_of(change["after"], (now or event.recorded_at) + FUTURE_TOLERANCE)
             entity_key = keys[event.tenant_id].get(target.entity_id)
             if sample is None or entity_key is None:
                 continue
             series = frozenset({Series(change["attribute"], change["dataset"], event.entity_id)})
             key = StateKey(event.tenant_id, target.rule.id, entity_key)
-            work = Work(key, target.entity_id, target.rule, sample, series, event.recorded_at)
+            work = Work(key, target.entity_id, target.rule, sample, series, event.recorded_at, event.event_id)
             placed.append((place, 0, work))
         return [work for _, _, work in sorted(placed, key=lambda item: item[:2])]
 

@@ -3,7 +3,7 @@
 
 from broker.alerts.conditions import Condition, Series
 from broker.alerts.entities import ALERT_TYPE, alarm_attributes, alert_entity
-from broker.alerts.evaluation import evaluate, new_peaks, withdraw
+from broker.alerts.evaluation import decides_otherwise, evaluate, new_peaks, recount, withdraw
 from broker.alerts.lifecycle import Alarm, Step, Subject
 from broker.alerts.messages import JST, Place, alert_id, alert_message, level_names, place_of
 from broker.alerts.rule_documents import check_replacement, parse_rule, rule_document, warnings_of
@@ -45,6 +45,7 @@ __all__ = [
     "alert_message",
     "any_sample_of",
     "check_replacement",
+    "decides_otherwise",
     "due_at",
     "evaluate",
     "level_names",
@@ -53,6 +54,7 @@ __all__ = [
     "parse_rule",
     "parse_state",
     "place_of",
+    "recount",
     "rule_document",
     "sample_of",
     "state_document",

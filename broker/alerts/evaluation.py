@@ -65,6 +65,35 @@ def evaluate(
     return _decide(rule, remembered, at, value if state.newest_value is None else state.newest_value, None)
 
 
+def decides_otherwise(before: RuleState, after: RuleState) -> bool:
+    """Whether more than what was measured is different, or that is the first. :func:`recount` finds the rest again."""
+    if (before.newest is None) != (after.newest is None) or bool(before.memory) != bool(after.memory):
+        return True
+    return before.levels != after.levels or before.silent != after.silent or before.held != after.held
+
+
+def recount(rule: AlertRule, state: RuleState, sample: Sample, series: Collection[Series]) -> RuleState:
+    """Count ``sample`` in again that was counted before, without deciding; it may be in ``state`` already.
+
+    The levels of ``state`` are those after the last sample that changed any (:func:`decides_otherwise`); only what was
+    measured since is missing. Suspect samples change what is held back, so windows have them.
+    """
+    value = _value_of(sample)
+    is_own = rule.own in series
+    if (
+        value is None
+        or not rule.enabled
+        or (is_own and state.newest is not None and sample.observed_at <= state.newest)
+    ):
+        return state
+    counted = state
+    if rule.has_conditions and not sample.suspect:
+        counted = replace(_remembered(rule, state, sample, series), held=state.held)
+    if is_own:
+        return replace(counted, newest=sample.observed_at, newest_value=value)
+    return counted if counted.memory is not state.memory else state
+
+
 def _value_of(sample: Sample) -> float | None:
     """The number that is told where a sample decides; of a forecast its highest."""
     if isinstance(sample.value, Curve):

@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, tuple_row
 
 from broker.alerts import AlertDecision, RuleState, parse_state, state_document
+from context_store.arrays import PackedArray, bigints, cursor_for_arrays, documents, integers, texts, timestamps
 
 CHANNEL: Final = "minamo_alerts"
 
@@ -42,12 +43,19 @@ _LOAD_STATES: Final[LiteralString] = """
      order by tenant_id, rule_id, entity_key for update
 """
 
+# The same without locks, with the time at which silence is judged.
+_READ_STATES: Final[LiteralString] = """
+    select s.tenant_id, s.rule_id, s.entity_key, s.state, s.due_at
+      from unnest(%(tenants)b::int[], %(rules)b::text[], %(entities)b::bigint[]) as k (tenant_id, rule_id, entity_key)
+      join alert_state s using (tenant_id, rule_id, entity_key)
+"""
+
 # Write where rules stand.
 _SAVE_STATES: Final[LiteralString] = """
     insert into alert_state (tenant_id, rule_id, entity_key, state, observed_at, due_at)
     select s.tenant_id, s.rule_id, s.entity_key, s.state::jsonb, s.observed_at, s.due_at
-      from unnest(%(tenants)s::int[], %(rules)s::text[], %(entities)s::bigint[], %(states)s::text[],
-                  %(times)s::timestamptz[], %(due)s::timestamptz[])
+      from unnest(%(tenants)b::int[], %(rules)b::text[], %(entities)b::bigint[], %(states)b::text[],
+                  %(times)b::timestamptz[], %(due)b::timestamptz[])
            as s (tenant_id, rule_id, entity_key, state, observed_at, due_at)
     on conflict (tenant_id, rule_id, entity_key) do update
        set state = excluded.state, observed_at = excluded.observed_at, due_at = excluded.due_at
@@ -213,6 +221,18 @@ class AlertStore:
             states[StateKey(tenant_id, rule_id, entity_key)] = parse_state(state)
         return states
 
+    async def read_states(
+        self, connection: AsyncConnection, keys: Collection[StateKey]
+    ) -> dict[StateKey, tuple[RuleState, datetime | None]]:
+        """Where rules stand as the table has it, and when silence has to be judged next; those that are there.
+
+        Nothing is locked: the caller holds the rules, and nobody else counts.
+        """
+        cursor = cursor_for_arrays(connection)
+        cursor.row_factory = tuple_row
+        await cursor.execute(_READ_STATES, _key_columns(keys))
+        return {StateKey(*row[:3]): (parse_state(row[3]), row[4]) for row in await cursor.fetchall()}
+
     async def save_states(
         self,
         connection: AsyncConnection,
@@ -227,14 +247,12 @@ class AlertStore:
         if not rows:
             return
         parameters = {
-            "tenants": [key.tenant_id for key, _, _ in rows],
-            "rules": [key.rule_id for key, _, _ in rows],
-            "entities": [key.entity_key for key, _, _ in rows],
-            "states": [orjson.dumps(state_document(state)).decode() for _, state, _ in rows],
-            "times": [moment for _, _, moment in rows],
-            "due": [(due or {}).get(key) for key, _, _ in rows],
+            **_key_columns([key for key, _, _ in rows]),
+            "states": documents([orjson.dumps(state_document(state)) for _, state, _ in rows]),
+            "times": timestamps([moment for _, _, moment in rows]),
+            "due": timestamps([(due or {}).get(key) for key, _, _ in rows]),
         }
-        await connection.execute(_SAVE_STATES, parameters)
+        await cursor_for_arrays(connection).execute(_SAVE_STATES, parameters)
 
     async def record(
         self, connection: AsyncConnection, outcomes: Sequence[AlertOutcome], now: datetime
@@ -305,6 +323,14 @@ class AlertStore:
         """The number of the newest event, 0 when there is none: where to begin to follow what is new."""
         rows = await _fetch(connection, _LAST_EVENT, {"tenant_id": tenant_id})
         return int(rows[0][0])
+
+
+def _key_columns(keys: Collection[StateKey]) -> dict[str, PackedArray]:
+    return {
+        "tenants": integers([key.tenant_id for key in keys]),
+        "rules": texts([key.rule_id for key in keys]),
+        "entities": bigints([key.entity_key for key in keys]),
+    }
 
 
 def _list_statement(open_only: bool, is_next_page: bool) -> LiteralString:

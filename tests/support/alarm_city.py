@@ -68,6 +68,11 @@ class City:
 
     async def measure(self, entity_id: str, minute: float, value: float, **other: Any) -> None:
         """One reading, and all rules evaluated on it."""
+        await self.post_level(entity_id, minute, value, **other)
+        await self.work()
+
+    async def post_level(self, entity_id: str, minute: float, value: float, **other: Any) -> None:
+        """One reading."""
         entity = {
             "id": entity_id,
             "type": MODEL + "WaterObserved",
@@ -82,7 +87,6 @@ class City:
         }
         answer = await self.http.post("/ngsi-ld/v1/entityOperations/upsert?options=update", json=[entity])
         assert answer.status_code in (201, 204), answer.text
-        await self.work()
 
     async def work(self) -> None:
         """What a worker that has just started does until everything is read."""
