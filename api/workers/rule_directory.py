@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from broker.alerts import AlertRule, Sample, Series, any_sample_of, sample_of
+from broker.alerts import AlertRule, Sample, Series, any_sample_of, own_sample
 from context_store.alerts.alarm_timers import entity_keys, entity_scopes
 from context_store.alerts.rules import AlertRuleStore
 from context_store.alerts.standing import StateKey
@@ -88,30 +88,17 @@ class RuleDirectory:
                 if change.get("after") is None:
                     continue
                 where = (event.tenant_id, change["attribute"], change["dataset"])
-                for rule in self._own.get(where, ()):
-                    if rule.entities.matches(event.entity_id, tuple(event.entity_types)):
-                        found += self._own_work(rule, event, change, now)
-                        scoped |= {event.entity_key} if rule.entities.scope is not None else set()
+                types = tuple(event.entity_types)
+                rules = [rule for rule in self._own.get(where, ()) if rule.entities.matches(event.entity_id, types)]
+                found += _own_work(rules, event, change, now)
+                if any(rule.entities.scope is not None for rule in rules):
+                    scoped.add(event.entity_key)
                 for target in self._foreign.get((*where, event.entity_id), ()):
                     if target.entity_id != event.entity_id:  # its own values are counted already
                         foreign.append((len(found), target, event, change))
         if scoped:
             found = await _in_scope(connection, found, scoped)
         return found if not foreign else await self._with_foreign(connection, found, foreign, now)
-
-    def _own_work(
-        self, rule: AlertRule, event: ChangeEvent, change: dict[str, Any], now: datetime | None
-    ) -> list[Work]:
-        effective = rule.for_entity(event.entity_id)
-        plain = Series(change["attribute"], change["dataset"])
-        latest = (now or event.recorded_at) + FUTURE_TOLERANCE
-        is_own = plain == effective.own
-        sample = sample_of(effective, change["after"], latest) if is_own else any_sample_of(change["after"], latest)
-        if sample is None:
-            return []
-        series = frozenset({plain, plain._replace(entity=event.entity_id)})
-        key = StateKey(event.tenant_id, rule.id, event.entity_key)
-        return [Work(key, event.entity_id, effective, sample, series, event.recorded_at, event.event_id)]
 
     async def _with_foreign(
         self,
@@ -136,6 +123,26 @@ class RuleDirectory:
             work = Work(key, target.entity_id, target.rule, sample, series, event.recorded_at, event.event_id)
             placed.append((place, 0, work))
         return [work for _, _, work in sorted(placed, key=lambda item: item[:2])]
+
+
+def _own_work(
+    rules: Sequence[AlertRule], event: ChangeEvent, change: dict[str, Any], now: datetime | None
+) -> list[Work]:
+    """What a change of the entity that ``rules`` watch means for them; its value is looked at once."""
+    latest = (now or event.recorded_at) + FUTURE_TOLERANCE
+    measured = any_sample_of(change["after"], latest) if rules else None
+    if measured is None:
+        return []
+    plain = Series(change["attribute"], change["dataset"])
+    series = frozenset({plain, plain._replace(entity=event.entity_id)})
+    found = []
+    for rule in rules:
+        effective = rule.for_entity(event.entity_id)
+        sample = own_sample(effective, measured) if plain == effective.own else measured
+        if sample is not None:
+            key = StateKey(event.tenant_id, rule.id, event.entity_key)
+            found.append(Work(key, event.entity_id, effective, sample, series, event.recorded_at, event.event_id))
+    return found
 
 
 def _targets(rule: AlertRule) -> list[_Target]:

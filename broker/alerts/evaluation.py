@@ -55,7 +55,7 @@ def evaluate(
         return state, []
     remembered = _remembered(rule, state, sample, series or (rule.own,)) if rule.has_conditions else state
     if is_own:
-        now = replace(remembered, newest=sample.observed_at, newest_value=value, silent=False)
+        now = RuleState(sample.observed_at, value, state.levels, remembered.memory, remembered.held)
         returned = _returned(state, sample.observed_at, value)
         decided = _decide(rule, now, sample.observed_at, value, sample)
         return decided[0], returned + decided[1]
@@ -147,7 +147,7 @@ def _decide(
     decisions = _left_over(rule, state, after, at, value, has_value=sample is not None)
     decisions += _decisions("raised", raised, state.memory, at, value, suspect=suspect)
     decisions += reversed(_decisions("cleared", cleared, state.memory, at, value, suspect=suspect))
-    return replace(state, levels=after), decisions
+    return (replace(state, levels=after) if after or state.levels else state), decisions
 
 
 def _left_over(
@@ -171,8 +171,8 @@ def _left_over(
 
 def _returned(state: RuleState, at: datetime, value: float) -> list[AlertDecision]:
     """A raised station that was silent is heard again."""
-    raised = raised_levels(state.levels)
-    if not state.silent or not raised:
+    raised = raised_levels(state.levels) if state.silent else []
+    if not raised:
         return []
     return [_closed("returned", raised[-1], at, value, tuple(stage for stage, _ in raised))]
 

@@ -16,6 +16,8 @@ from broker.alerts.states import CALM, AlertDecision, LevelState, RuleState, rai
 
 def due_at(rule: AlertRule, state: RuleState) -> datetime | None:
     """When silence has to be judged next, if nothing is heard until then."""
+    if not state.levels and rule.no_data is None:
+        return None  # calm it is: nobody waits for anything
     return min((moment for moment in (no_data_at(rule, state), _unknown_at(rule, state)) if moment), default=None)
 
 

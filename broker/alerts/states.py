@@ -136,8 +136,15 @@ def sample_of(rule: AlertRule, instance: Instance, not_after: datetime | None = 
     Lengths are converted; a unit that cannot be compared with the rule's gives None.
     """
     sample = any_sample_of(instance, not_after)
-    if sample is None or isinstance(sample.value, Curve):
+    return None if sample is None else own_sample(rule, sample)
+
+
+def own_sample(rule: AlertRule, sample: Sample) -> Sample | None:
+    """``sample``, which is of the rule's attribute, in the rule's unit, or None: it is no level."""
+    if isinstance(sample.value, Curve):
         return None
+    if sample.unit is None:
+        return sample
     value = in_unit(float(sample.value), sample.unit, rule.unit_code)  # type: ignore[arg-type]
     return None if value is None else Sample(sample.observed_at, value, suspect=sample.suspect)
 
