@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, LiteralString
 
 import orjson
@@ -50,10 +51,11 @@ _INSERT_ONE: Final[LiteralString] = """
 # Events of any operation, numbered in the order of the array.
 _INSERT_MANY: Final[LiteralString] = """
     insert into change_event (tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, entity)
-    select %(tenant_id)s, e.entity_key, e.entity_id, e.entity_types, e.operation, e.changes, %(source_id)s, e.entity
+    select %(tenant_id)s, e.entity_key, e.entity_id, e.entity_types, e.operation, e.changes, e.source_id, e.entity
       from rows from (json_to_recordset(%(events)s::json) as (
-           entity_key bigint, entity_id text, entity_types text[], operation text, changes json, entity jsonb))
-           with ordinality as e (entity_key, entity_id, entity_types, operation, changes, entity, position)
+           entity_key bigint, entity_id text, entity_types text[], operation text, changes json, source_id int,
+           entity jsonb))
+           with ordinality as e (entity_key, entity_id, entity_types, operation, changes, source_id, entity, position)
      order by e.position
 """
 
@@ -268,9 +270,16 @@ async def insert_event(
 
 
 async def insert_events(
-    connection: AsyncConnection, tenant_id: int, changes: Sequence[tuple[int, EntityChange]], source_id: int
+    connection: AsyncConnection,
+    tenant_id: int,
+    changes: Sequence[tuple[int, EntityChange]],
+    source_id: int | Sequence[int],
 ) -> None:
-    """Write one event for each change of an entity (given with the entity's key), and wake the readers."""
+    """Write one event for each change of an entity (given with the entity's key), and wake the readers.
+
+    ``source_id`` is that of all, or one for each.
+    """
+    sources = repeat(source_id) if isinstance(source_id, int) else source_id
     events = [
         {
             "entity_key": key,
@@ -278,11 +287,12 @@ async def insert_events(
             "entity_types": change.entity.types,
             "operation": change.operation,
             "changes": orjson.Fragment(changes_json(change.attributes)),
+            "source_id": source,
             "entity": orjson.Fragment(_last_state(change.before)) if change.before and not change.after else None,
         }
-        for key, change in changes
+        for (key, change), source in zip(changes, sources, strict=False)
     ]
-    values = {"tenant_id": tenant_id, "source_id": source_id, "events": orjson.dumps(events).decode()}
+    values = {"tenant_id": tenant_id, "events": orjson.dumps(events).decode()}
     await connection.execute(_INSERT_MANY, values)
     await connection.execute(NOTIFY)
 

@@ -25,7 +25,7 @@ class DirectReadings:
     def __init__(self, hub: Hub) -> None:
         self._decoder = make_decoder(hub.settings)
         self._device_state = make_state_keeper(hub.settings)
-        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history)
         self._devices = hub.devices
 
     async def device(self, key: str, authorization: str) -> Device | None:

@@ -47,7 +47,7 @@ def make_pipeline(
 ) -> tuple[Pipeline, CachedDeviceDirectory]:
     """The pipeline on the hub's stores, and its copy of the device registry; by default commits are counted here."""
     directory = CachedDeviceDirectory(hub.database)
-    store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+    store = PostgresReadingStore(hub.database, hub.terms, hub.history)
     pipeline = Pipeline(
         make_decoder(hub.settings),
         directory,

@@ -77,7 +77,7 @@ class NotificationTaker:
         self._looked_at = -_LOOK_S
         self._batch = EntityBatch(hub.database, hub.terms, hub.history)
         self._evolution = EvolutionStore(hub.database, hub.terms, hub.history)
-        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history)
 
     async def take(
         self, inbox: StoredInbox, body: bytes, properties: Mapping[str, Any], received_at: datetime

@@ -71,7 +71,7 @@ class Poller:
         self._directory = CachedDeviceDirectory(hub.database)
         self._decoder = make_decoder(hub.settings)
         self._device_state = make_state_keeper(hub.settings)
-        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history)
 
     def lease_until(self, now: datetime) -> datetime:
         """How long a fetch that begins ``now`` may take at most."""

@@ -46,7 +46,7 @@ class _Again:
         self._hub = hub
         self.directory = CachedDeviceDirectory(hub.database)
         self._decoder = make_decoder(hub.settings)
-        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self._store = PostgresReadingStore(hub.database, hub.terms, hub.history)
         self._notifications = NotificationTaker(hub)
 
     async def one(self, tenant_id: int, quarantine_id: int) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Final, LiteralString, NamedTuple
 
 import orjson
 import psycopg
@@ -20,9 +20,8 @@ from psycopg import AsyncConnection
 
 from broker.entities import Attributes, EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, Conflict, NgsiLdError
-from broker.expiry import earliest_expiry, expire_attributes, is_expired
+from broker.expiry import expire_attributes, is_expired
 from broker.operations import UpdateOutcome, delete_entity
-from broker.query import indexed_geometry
 from context_store.database import Database
 from context_store.entities.changes import (
     API_SOURCE,
@@ -33,6 +32,7 @@ from context_store.entities.changes import (
     term_names,
     utc_now,
 )
+from context_store.entities.creations import entity_record, insert_new
 from context_store.entities.patches import Patches
 from context_store.entities.transient import forget_expired, removes_expired
 from context_store.events import changes_json, insert_events
@@ -51,20 +51,6 @@ REFUSED: Final = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _NEXT: Final = timedelta(microseconds=1)
 _TRIES: Final = 5  # how often a batch starts anew when others create the same entities at the same time
-
-# New entities in the order of their ids, as all writers create them; those that exist by now are left out.
-_INSERT: Final[LiteralString] = """
-    insert into entity (tenant_id, id, types, document, location, scopes, created_at, modified_at, expires_at,
-                        attributes_expire_at)
-    select %(tenant_id)s, r.id, r.types, r.document, st_setsrid(st_force2d(st_geomfromgeojson(r.location)), 4326),
-           r.scopes, r.created_at, r.modified_at, r.expires_at, r.attributes_expire_at
-      from json_to_recordset(%(rows)s::json) as r (
-           id text, types text[], document jsonb, location text, scopes text[], created_at timestamptz,
-           modified_at timestamptz, expires_at timestamptz, attributes_expire_at timestamptz)
-     order by r.id
-        on conflict (tenant_id, id) do nothing
-    returning id, entity_key
-"""
 
 # Whole entities.
 _UPDATE: Final[LiteralString] = """
@@ -304,11 +290,10 @@ async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequen
         await connection.execute(_DELETE, (gone,))
     new = {row.entity.id: row for row in rows if row.entity is not None and row.key is None}
     if new:
-        values = {"tenant_id": tenant_id, "rows": _recordset(list(new.values()))}
-        keys = await (await connection.execute(_INSERT, values)).fetchall()
+        keys = await insert_new(connection, tenant_id, [row.entity for row in new.values() if row.entity is not None])
         if len(keys) < len(new):
             raise _CreatedMeanwhile
-        for entity_id, key in keys:
+        for entity_id, key in keys.items():
             new[entity_id].key = key
 
 
@@ -365,19 +350,4 @@ def _differing(before: Attributes, after: Attributes) -> Attributes:
 
 
 def _recordset(rows: Sequence[_Row]) -> str:
-    return orjson.dumps([_record(row.key, row.entity) for row in rows if row.entity is not None]).decode()
-
-
-def _record(key: int | None, entity: ExpandedEntity) -> Mapping[str, Any]:
-    return {
-        "entity_key": key,
-        "id": entity.id,
-        "types": entity.types,
-        "document": entity.attributes,
-        "location": indexed_geometry(entity),
-        "scopes": entity.scopes,
-        "created_at": entity.created_at,
-        "modified_at": entity.modified_at,
-        "expires_at": entity.expires_at,
-        "attributes_expire_at": earliest_expiry(entity.attributes),
-    }
+    return orjson.dumps([entity_record(row.entity, row.key) for row in rows if row.entity is not None]).decode()

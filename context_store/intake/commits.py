@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final, LiteralString
 
 import orjson
@@ -22,8 +23,8 @@ from broker.errors import StoreUnavailable
 from broker.intake.readings import CommitSummary, Observation, Quarantined, UnstorableBatch
 from context_store.arrays import bigints, cursor_for_arrays, documents, integers, texts
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities.changes import EntityWriter, creation
-from context_store.events import NOTIFY, insert_updates
+from context_store.entities.creations import NewEntity, create_entities
+from context_store.events import insert_updates
 from context_store.history.corrections import past_rows, supersede
 from context_store.history.partitions import Partitions
 from context_store.history.terms import TermIds
@@ -59,13 +60,11 @@ class PostgresReadingStore:
         database: Database,
         terms: TermIds,
         history: Partitions,
-        writer: EntityWriter,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._terms = terms
         self._history = history
-        self._writer = writer
         self._clock = clock
 
     async def commit(self, observations: list[Observation], quarantined: list[Quarantined]) -> CommitSummary:
@@ -128,12 +127,11 @@ class PostgresReadingStore:
     ) -> dict[tuple[int, str], EntityState]:
         entities = await _lock(connection, wanted.attributes)
         missing = sorted(place for place in wanted.attributes if place not in entities)
-        for place in missing:
-            device = wanted.devices[place]
-            change = creation(device_entity(device, now))
-            await self._writer.write(connection, place[0], None, change, source=device.key, now=now)
+        for tenant_id, places in groupby(missing, key=lambda place: place[0]):
+            devices = [wanted.devices[place] for place in places]
+            new = [NewEntity(device_entity(device, now), device.key) for device in devices]
+            await create_entities(connection, self._terms, self._history, tenant_id, new, now)
         if missing:
-            await connection.execute(NOTIFY)
             entities.update(await _lock(connection, {place: wanted.attributes[place] for place in missing}))
         return entities
 

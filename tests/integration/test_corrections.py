@@ -54,7 +54,7 @@ class Story:
     def __init__(self, hub: Hub) -> None:
         clock = Clock()
         self.hub = hub
-        self.readings = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer, clock)
+        self.readings = PostgresReadingStore(hub.database, hub.terms, hub.history, clock)
         self.entities = EntityStore(hub.database, hub.terms, hub.history, clock=clock)
         self.batch = EntityBatch(hub.database, hub.terms, hub.history, clock=clock)
         self.evolution = EvolutionStore(hub.database, hub.terms, hub.history, clock=clock)

@@ -76,7 +76,7 @@ class Story:
         clock = self._clock
         self._entities = EntityStore(hub.database, hub.terms, hub.history, clock=clock)
         self._evolution = EvolutionStore(hub.database, hub.terms, hub.history, clock=clock)
-        self._readings = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer, clock)
+        self._readings = PostgresReadingStore(hub.database, hub.terms, hub.history, clock)
         self._temporal = TemporalStore(hub.database, hub.terms, max_instances=1000)
 
     def _clock(self) -> datetime:

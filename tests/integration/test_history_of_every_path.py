@@ -112,7 +112,7 @@ async def test_operations_of_the_api(hub: Hub, client: httpx.AsyncClient, store_
 
 async def test_readings(hub: Hub, store_mode: StoreMode) -> None:
     device = Device(1, "gauge", "gauge", "gauge", RIVER, (TYPE,), (AttributeMapping("level", LEVEL),))
-    store = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+    store = PostgresReadingStore(hub.database, hub.terms, hub.history)
     moment = datetime(2026, 6, 30, 12, tzinfo=UTC)
     for value in (1.0, 1.5):
         await store.commit([Observation(device, moment, ((device.attributes[0], value),))], [])

@@ -44,7 +44,7 @@ def reading(value: float | None, minute: int) -> Write:
         told = () if value is None else ((MAPPING, value),)
         missing = ((MAPPING, Reason.SENTINEL),) if value is None else ()
         observation = Observation(DEVICE, NOON + timedelta(minutes=minute), told, missing)
-        await PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer).commit([observation], [])
+        await PostgresReadingStore(hub.database, hub.terms, hub.history).commit([observation], [])
 
     return write
 

@@ -21,7 +21,6 @@ from broker.intake.readings import Observation
 from broker.quality import QUALITY, Checks, Reason
 from broker.times import parse_time
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities.changes import EntityWriter
 from context_store.history.partitions import CHANGES, HISTORY, Partitions
 from context_store.history.terms import TermIds
 from context_store.history.writing import QUALITY_NUMBER
@@ -62,7 +61,7 @@ class Store:
         self.database = database
         terms = TermIds(database)
         history = Partitions(database, HISTORY)
-        self.store = PostgresReadingStore(database, terms, history, EntityWriter(terms, history))
+        self.store = PostgresReadingStore(database, terms, history)
 
     async def commit(self, *observations: Observation) -> Any:
         return await self.store.commit(list(observations), [])

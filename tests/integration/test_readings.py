@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,6 @@ from broker.errors import StoreUnavailable
 from broker.intake.readings import Observation, Quarantined, Reason, UnstorableBatch
 from broker.quality import GOOD
 from context_store.database import ALL_TENANTS, Database
-from context_store.entities.changes import EntityWriter
 from context_store.events import ChangeFeed
 from context_store.history.partitions import CHANGES, HISTORY, Partitions
 from context_store.history.terms import TermIds
@@ -35,7 +35,7 @@ class Store:
         self.database = database
         terms = TermIds(database)
         history = Partitions(database, HISTORY)
-        self.store = PostgresReadingStore(database, terms, history, EntityWriter(terms, history))
+        self.store = PostgresReadingStore(database, terms, history)
 
     async def commit(self, *observations: Observation, quarantined: list[Quarantined] | None = None) -> Any:
         return await self.store.commit(list(observations), quarantined or [])
@@ -80,6 +80,19 @@ async def test_first_reading_makes_the_entity_with_its_place(store: Store) -> No
     rows = await store.ask("select id, types, st_x(location), st_y(location) from entity")
     assert rows == [("urn:ngsi-ld:W:1", ["urn:x:W"], 138.9, 35.1)]
     assert await store.level() == ("2026-11-21T08:00:00Z", 1.0)
+
+
+async def test_devices_that_report_first_together_have_an_entity_each_with_history_and_event_by_themselves(
+    store: Store,
+) -> None:
+    second = replace(GAUGE, key="second", name="second", entity_id="urn:ngsi-ld:W:2")
+    await store.commit(level(0, 1.0), level(0, 2.0, second))
+    made = await store.ask(
+        """select e.entity_id, s.name, count(i.*) from change_event e join term s on s.term_id = e.source_id
+             join attribute_instance i on i.entity_key = e.entity_key and i.source_id = e.source_id
+            where e.operation = 'created' group by 1, 2 order by 1"""
+    )
+    assert made == [("urn:ngsi-ld:W:1", GAUGE.key, 3), ("urn:ngsi-ld:W:2", "second", 3)]  # name, place and level
 
 
 async def test_newest_by_observed_at_is_current_whatever_comes_last(store: Store) -> None:

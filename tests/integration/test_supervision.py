@@ -49,7 +49,7 @@ class Watch:
         self.hub = hub
         self.client = client
         self.worker = SupervisionWorker(hub)
-        self.readings = PostgresReadingStore(hub.database, hub.terms, hub.history, hub.writer)
+        self.readings = PostgresReadingStore(hub.database, hub.terms, hub.history)
 
     async def heard(self, minutes_ago: float, value: float, *devices: Device) -> None:
         at = NOW - timedelta(minutes=minutes_ago)
