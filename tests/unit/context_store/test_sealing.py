@@ -33,7 +33,7 @@ def test_a_new_key_before_the_old_one_seals_and_both_open() -> None:
     assert Sealer([NEW]).open(both.seal(HEADERS)) == HEADERS
 
 
-@pytest.mark.parametrize("keys", [[], [NEW]])
+@pytest.mark.parametrize("keys", [[], [NEW]], ids=["none", "another"])
 def test_a_key_that_is_missing_is_said_without_the_secret(keys: list[str]) -> None:
     with pytest.raises(Conflict, match="X-Key is sealed with a key that this hub does not have"):
         Sealer(keys).open(Sealer([OLD]).seal(HEADERS))
@@ -45,7 +45,11 @@ def test_keys_are_read_from_lines(tmp_path: Path) -> None:
     assert read_keys(path) == [NEW, OLD]
 
 
-@pytest.mark.parametrize("text", ["", "# none\n", "short\n", f"{OLD[:-4]}\n", "鍵\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "# none\n", "short\n", f"{OLD[:-4]}\n", "鍵\n"],
+    ids=["empty", "comment", "short", "cut", "no base64"],
+)
 def test_a_file_without_keys_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys"
     path.write_text(text)
