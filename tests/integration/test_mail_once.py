@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from queue import SimpleQueue
 
 import pytest
 from test_contacts import RULE, City, delivered, delivering
@@ -13,7 +14,7 @@ from test_contacts import RULE, City, delivered, delivering
 from support.hub import client_for, hub_for
 from support.mail_server import Mailbox, running_mail_server
 from support.waiting import eventually
-from support.work_process import work_process
+from support.work_process import WorkProcess, work_process
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -77,8 +78,10 @@ async def test_mail_sent_again_after_a_kill_is_known_as_the_same(
 ) -> None:
     """SIGKILL between the mail server's yes and writing it down: what at least once means (12 s: the lease ends)."""
     settings = {"smtp_url": mailbox.url, "smtp_from": SENDER, "delivery_timeout_s": "1"}
+    begun: SimpleQueue[WorkProcess] = SimpleQueue()
+    mailbox.on_data = lambda: begun.get(timeout=30).kill()  # the mail may come before the worker says that it is ready
     async with work_process(database_url, **settings) as first:
-        mailbox.on_data = first.kill
+        begun.put(first)
         await eventually(lambda: len(mailbox.messages) == 1)
     mailbox.on_data = lambda: None
     async with work_process(database_url, **settings):
