@@ -28,22 +28,7 @@ CHANNEL: Final = "minamo_alerts"
 # The lock under which alert events are numbered, until the end of the transaction ("alrt" in ASCII).
 LOCK_EVENTS: Final[LiteralString] = "select pg_advisory_xact_lock(x'616c7274'::bigint)"
 
-# Which of these rules still exist; they cannot be deleted until the transaction ends.
-_HOLD_RULES: Final[LiteralString] = """
-    select tenant_id, rule_id from alert_rule
-     where (tenant_id, rule_id) in (select * from unnest(%(tenants)s::int[], %(rules)s::text[]))
-     order by tenant_id, rule_id for key share
-"""
-
-# Where rules stand for entities, locked in one order for all who do so.
-_LOAD_STATES: Final[LiteralString] = """
-    select tenant_id, rule_id, entity_key, state from alert_state
-     where (tenant_id, rule_id, entity_key) in (
-               select * from unnest(%(tenants)s::int[], %(rules)s::text[], %(entities)s::bigint[]))
-     order by tenant_id, rule_id, entity_key for update
-"""
-
-# The same without locks, with the time at which silence is judged.
+# Where rules stand for entities, and when silence is judged.
 _READ_STATES: Final[LiteralString] = """
     select s.tenant_id, s.rule_id, s.entity_key, s.state, s.due_at
       from unnest(%(tenants)b::int[], %(rules)b::text[], %(entities)b::bigint[]) as k (tenant_id, rule_id, entity_key)
@@ -206,21 +191,6 @@ class AlertEvent:
 class AlertStore:
     """States, alerts and events in PostgreSQL. Holds nothing itself; every method works in ``connection``."""
 
-    async def load_states(self, connection: AsyncConnection, keys: Collection[StateKey]) -> dict[StateKey, RuleState]:
-        """Where rules stand for entities, locked until the transaction ends; a new state where there is none.
-
-        Keys of rules that were deleted meanwhile are left out of the answer: there is nothing to evaluate.
-        """
-        if not keys:
-            return {}
-        tenants, rules, entities = (list(column) for column in zip(*keys, strict=True))
-        parameters = {"tenants": tenants, "rules": rules, "entities": entities}
-        existing = {(tenant_id, rule_id) for tenant_id, rule_id in await _fetch(connection, _HOLD_RULES, parameters)}
-        states = {key: RuleState() for key in keys if (key.tenant_id, key.rule_id) in existing}
-        for tenant_id, rule_id, entity_key, state in await _fetch(connection, _LOAD_STATES, parameters):
-            states[StateKey(tenant_id, rule_id, entity_key)] = parse_state(state)
-        return states
-
     async def read_states(
         self, connection: AsyncConnection, keys: Collection[StateKey]
     ) -> dict[StateKey, tuple[RuleState, datetime | None]]:
@@ -239,7 +209,7 @@ class AlertStore:
         states: Mapping[StateKey, RuleState],
         due: Mapping[StateKey, datetime | None] | None = None,
     ) -> None:
-        """Write where rules stand, for keys that :meth:`load_states` gave. States without a sample are not kept.
+        """Write where rules stand, for keys whose rules are held. States without a sample are not kept.
 
         ``due``: when silence has to be judged next.
         """
@@ -259,8 +229,7 @@ class AlertStore:
     ) -> list[RecordedEvent]:
         """Record raises and clears and write their events in this order; one answer for each of ``outcomes``.
 
-        Takes the lock that keeps the stream in order, so call it late in the transaction, after
-        :meth:`load_states`.
+        Takes the lock that keeps the stream in order, so call it late in the transaction, after the rules are held.
         """
         if not outcomes:
             return []

@@ -21,6 +21,7 @@ from context_store.database import ALL_TENANTS
 from schemas.terms import ERROR_TYPE
 from support.cap import Cap
 from support.hub import hub_for
+from support.rule_states import load_states
 
 pytestmark = pytest.mark.parametrize("store_mode", ["native"], indirect=True)
 
@@ -57,7 +58,7 @@ async def count(
     key = StateKey(1, RULE.id, 7)
     more: dict[str, Any] = {"cap": profile_document(CapProfile(status, "minamo@city.example.jp"))} if status else {}
     async with hub.database.transaction(ALL_TENANTS) as connection:
-        state = (await hub.alerts.load_states(connection, [key]))[key]
+        state = (await load_states(hub.alerts, connection, [key]))[key]
         outcomes = []
         for number, level in enumerate(levels):
             state, decisions = evaluate(RULE, state, Sample(START + timedelta(minutes=begin + 10 * number), level))

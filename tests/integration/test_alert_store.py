@@ -27,6 +27,7 @@ from broker.errors import BadRequestData, ResourceNotFound
 from context_store.alerts.rules import AlertRuleStore
 from context_store.alerts.standing import AlertKey, AlertOutcome, AlertStore, RecordedEvent, StateKey
 from context_store.database import ALL_TENANTS, Database
+from support.rule_states import load_states
 
 TENANT = 1
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -73,7 +74,7 @@ async def rule(database: Database) -> AlertRule:
 async def count(database: Database, rule: AlertRule, *values: float, begin: int = 0) -> list[RecordedEvent]:
     """Evaluate one value every ten minutes from minute ``begin`` on, in one transaction, as the worker does."""
     async with database.transaction(ALL_TENANTS) as connection:
-        before = state = (await ALERTS.load_states(connection, [KEY]))[KEY]
+        before = state = (await load_states(ALERTS, connection, [KEY]))[KEY]
         outcomes = []
         for index, value in enumerate(values):
             sample = Sample(START + timedelta(minutes=begin + 10 * index), value)
@@ -139,7 +140,7 @@ class TestRules:
 class TestStates:
     async def test_a_state_not_yet_there_is_new(self, database: Database, rule: AlertRule) -> None:
         async with database.transaction(ALL_TENANTS) as connection:
-            assert await ALERTS.load_states(connection, [KEY]) == {KEY: RuleState()}
+            assert await load_states(ALERTS, connection, [KEY]) == {KEY: RuleState()}
 
     async def test_states_are_read_as_they_were_saved(self, database: Database, rule: AlertRule) -> None:
         other = StateKey(TENANT, "tomoe", 8)
@@ -151,13 +152,13 @@ class TestStates:
             async with database.transaction(ALL_TENANTS) as connection:
                 await ALERTS.save_states(connection, states)
         async with database.transaction(ALL_TENANTS) as connection:
-            assert await ALERTS.load_states(connection, [other, KEY]) == states
+            assert await load_states(ALERTS, connection, [other, KEY]) == states
 
     async def test_a_deleted_rule_has_no_state(self, database: Database, rule: AlertRule) -> None:
         await count(database, rule, 0.5)
         async with database.transaction(ALL_TENANTS) as connection:
             await RULES.delete_rule(connection, TENANT, rule.id)
-            assert await ALERTS.load_states(connection, [KEY]) == {}
+            assert await load_states(ALERTS, connection, [KEY]) == {}
 
     async def test_a_rule_cannot_vanish_during_an_evaluation(self, database: Database, rule: AlertRule) -> None:
         async def delete() -> None:
@@ -165,7 +166,7 @@ class TestStates:
                 await RULES.delete_rule(connection, TENANT, rule.id)
 
         async with database.transaction(ALL_TENANTS) as connection:
-            await ALERTS.load_states(connection, [KEY])
+            await load_states(ALERTS, connection, [KEY])
             deletion = asyncio.create_task(delete())
             await asyncio.sleep(0.1)
             assert not deletion.done()
@@ -174,7 +175,7 @@ class TestStates:
 
     async def test_nothing_asked_nothing_done(self, database: Database) -> None:
         async with database.transaction(ALL_TENANTS) as connection:
-            assert await ALERTS.load_states(connection, []) == {}
+            assert await load_states(ALERTS, connection, []) == {}
             assert await ALERTS.record(connection, [], NOW) == []
             await ALERTS.save_states(connection, {KEY: RuleState()})
             await ALERTS.update_peaks(connection, {})
@@ -229,7 +230,7 @@ class TestAlerts:
     async def test_a_clear_is_recorded_with_the_time_of_its_raise(self, database: Database, rule: AlertRule) -> None:
         raised = await count(database, rule, 1.2)
         async with database.transaction(ALL_TENANTS) as connection:
-            _, decisions = withdraw((await ALERTS.load_states(connection, [KEY]))[KEY], NOW)
+            _, decisions = withdraw((await load_states(ALERTS, connection, [KEY]))[KEY], NOW)
             outcomes = [AlertOutcome(KEY, STATION, d, alert_message(d, rule, PLACE)) for d in decisions]
             later = NOW + timedelta(hours=1)
             (cleared,) = await ALERTS.record(connection, outcomes, later)
@@ -240,7 +241,7 @@ class TestAlerts:
     ) -> None:
         await count(database, rule, 1.2)
         async with database.transaction(ALL_TENANTS) as connection:
-            _, decisions = withdraw((await ALERTS.load_states(connection, [KEY]))[KEY], NOW)
+            _, decisions = withdraw((await load_states(ALERTS, connection, [KEY]))[KEY], NOW)
             outcomes = [AlertOutcome(KEY, STATION, d, alert_message(d, rule, PLACE)) for d in decisions]
             await ALERTS.record(connection, outcomes, NOW)
             await RULES.delete_rule(connection, TENANT, rule.id)
