@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Final, TypedDict
+from typing import Final
 
 from adapters.files.language_files import catalogue_files
 from adapters.polls.fetching import DocumentFetcher
 from adapters.web.context_loader import HttpContextLoader
 from adapters.web.context_source import SourceClient
+from adapters.web.guard import Reach
 from api.settings import Settings
 from broker.contacts import read_catalogues, use_catalogues
 from broker.contexts.jsonld import ContextLimits, ContextResolver
@@ -63,16 +63,8 @@ class Hub:
     sealer: Sealer
 
 
-class Reach(TypedDict):
-    """Where the hub connects to when somebody else names the address, and whose certificates it believes."""
-
-    allow_private: bool
-    allow_loopback: bool
-    ca_file: Path | None
-
-
 def reach_of(settings: Settings) -> Reach:
-    """As the settings want it."""
+    """Where the hub connects to when others name the address, as the settings want it."""
     return Reach(
         allow_private=settings.allow_private_endpoints,
         allow_loopback=settings.loopback_endpoints_allowed,
@@ -87,14 +79,16 @@ async def open_hub(settings: Settings, database_url: str) -> AsyncIterator[Hub]:
     database = Database(database_url, min_size=settings.database_pool_min, max_size=settings.database_pool_max)
     await database.open()
     reach = reach_of(settings)
-    http = HttpContextLoader(timeout_s=settings.context_fetch_timeout_s, max_bytes=settings.context_max_bytes, **reach)
+    http = HttpContextLoader(
+        timeout_s=settings.context_fetch_timeout_s, max_bytes=settings.context_max_bytes, reach=reach
+    )
     sources = SourceClient(
         timeout_s=settings.csource_timeout_s,
         max_bytes=settings.csource_max_bytes,
         concurrency=settings.csource_concurrency,
-        **reach,
+        reach=reach,
     )
-    documents = DocumentFetcher(timeout_s=settings.poll_timeout_s, max_bytes=settings.poll_max_bytes, **reach)
+    documents = DocumentFetcher(timeout_s=settings.poll_timeout_s, max_bytes=settings.poll_max_bytes, reach=reach)
     terms = TermIds(database)
     history = Partitions(database, HISTORY)
     loader = CachedContextLoader(database, http, refresh_after=timedelta(hours=settings.context_refresh_hours))

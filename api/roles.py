@@ -238,7 +238,7 @@ def make_sender(settings: Settings, database: Database | None = None) -> Senders
             sms_template=settings.sms_gateway_template,
             web_push=push_options(settings, database) if database is not None else None,
         ),
-        **reach_of(settings),
+        reach=reach_of(settings),
     )
 
 

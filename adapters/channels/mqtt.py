@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -24,7 +23,7 @@ from paho.mqtt.properties import Properties
 from adapters.channels.mqtt_connection import ConnectionKey, MqttConnection, MqttFailure
 from adapters.channels.signing import signature_headers
 from adapters.channels.webhook import MAX_ANSWER_CHARACTERS, SendResult
-from adapters.web.guard import AddressGuard, ForbiddenDestination
+from adapters.web.guard import ForbiddenDestination, Reach
 
 SCHEMES: Final = frozenset({"mqtt", "mqtts"})
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -86,15 +85,13 @@ class MqttSender:
         self,
         *,
         timeout_s: float,
-        allow_private: bool,
-        allow_loopback: bool = False,
+        reach: Reach,
         connections: int = 64,
         idle_s: float = 60.0,
-        ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._ca_file = ca_file
-        self._guard = AddressGuard(allow_private, allow_loopback)
+        self._ca_file = reach.ca_file
+        self._guard = reach.guard
         self._limit = connections
         self._idle_s = idle_s
         self._connections: dict[ConnectionKey, asyncio.Task[MqttConnection]] = {}

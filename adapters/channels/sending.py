@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,7 +14,7 @@ from adapters.channels.services import SCHEMES as SERVICE_SCHEMES
 from adapters.channels.services import ServiceOptions, Services
 from adapters.channels.signing import signature_headers
 from adapters.channels.webhook import HttpSender, SendResult
-from adapters.web.guard import check_url
+from adapters.web.guard import Reach, check_url
 from broker.subscriptions.sending import Sending
 
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
@@ -34,38 +33,24 @@ def check_destination(uri: str) -> None:
 class Senders:
     """Makes one attempt at a delivery, by whatever its destination speaks.
 
-    ``timeout_s`` bounds it; at most ``connections`` are kept by each of both ways; ``ca_file`` has authorities to
-    believe besides the well-known ones; ``services`` are those that reach people.
+    ``timeout_s`` bounds it; at most ``connections`` are kept by each of both ways; ``services`` are those
+    that reach people.
     """
 
     def __init__(
         self,
         *,
         timeout_s: float,
-        allow_private: bool,
-        allow_loopback: bool = False,
+        reach: Reach,
         connections: int = 64,
-        ca_file: Path | None = None,
         services: ServiceOptions | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._http = HttpSender(
-            timeout_s=timeout_s,
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
-            connections=connections,
-            ca_file=ca_file,
-        )
+        self._http = HttpSender(timeout_s=timeout_s, reach=reach, connections=connections)
         self._services = Services(
-            services or ServiceOptions(), timeout_s=timeout_s, ca_file=ca_file, outside=self._http
+            services or ServiceOptions(), timeout_s=timeout_s, ca_file=reach.ca_file, outside=self._http
         )
-        self._mqtt = MqttSender(
-            timeout_s=timeout_s,
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
-            connections=connections,
-            ca_file=ca_file,
-        )
+        self._mqtt = MqttSender(timeout_s=timeout_s, reach=reach, connections=connections)
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Senders:

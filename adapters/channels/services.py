@@ -18,6 +18,7 @@ from adapters.channels.sms import DEFAULT_TEMPLATE, SmsSender
 from adapters.channels.web_push import SCHEMES as PUSH_SCHEMES
 from adapters.channels.web_push import WebPushOptions, WebPushSender
 from adapters.channels.webhook import HttpSender, SendResult
+from adapters.web.guard import Reach
 
 SCHEMES: Final = frozenset({"mailto", "line", "sms"}) | PUSH_SCHEMES
 _MISSING: Final = {
@@ -56,7 +57,8 @@ class Services:
         ca_file: Path | None = None,
         outside: HttpSender | None = None,
     ) -> None:
-        self._http = HttpSender(timeout_s=timeout_s, allow_private=True, allow_loopback=True, ca_file=ca_file)
+        everywhere = Reach(allow_private=True, allow_loopback=True, ca_file=ca_file)
+        self._http = HttpSender(timeout_s=timeout_s, reach=everywhere)
         self._mail = self._line = self._sms = self._push = None
         if options.smtp_url:
             server = MailServer.of_url(options.smtp_url, options.smtp_from)

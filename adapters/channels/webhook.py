@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import aiohttp
 
-from adapters.web.guard import ForbiddenDestination, check_url
+from adapters.web.guard import ForbiddenDestination, Reach, check_url
 from adapters.web.http_post import BrokenAnswer, Poster
 
 MAX_ANSWER_CHARACTERS: Final = 300  # of a receiver's answer that is kept as the reason of a failure
@@ -52,15 +51,11 @@ class HttpSender:
         self,
         *,
         timeout_s: float,
-        allow_private: bool,
-        allow_loopback: bool = False,
+        reach: Reach,
         connections: int = 64,
-        ca_file: Path | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._poster = Poster(
-            allow_private=allow_private, allow_loopback=allow_loopback, connections=connections, ca_file=ca_file
-        )
+        self._poster = Poster(reach=reach, connections=connections)
 
     async def __aenter__(self) -> HttpSender:
         return self

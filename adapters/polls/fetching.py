@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
+from adapters.web.guard import Reach
 from adapters.web.guarded_get import GetFailed, GuardedGetter
 
 _ACCEPT: Final = "application/json, application/geo+json, text/csv, application/xml;q=0.9, */*;q=0.5"
@@ -59,18 +59,14 @@ class DocumentFetcher:
         *,
         timeout_s: float,
         max_bytes: int,
-        allow_private: bool,
-        allow_loopback: bool,
-        ca_file: Path | None = None,
+        reach: Reach,
     ) -> None:
         self._getter = GuardedGetter(
             accept=_ACCEPT,
             timeout_s=timeout_s,
             max_bytes=max_bytes,
             connections=4,
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
-            ca_file=ca_file,
+            reach=reach,
         )
 
     async def aclose(self) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from adapters.web.guard import Reach
 from adapters.web.guarded_get import GetFailed, GuardedGetter, TooManyRedirects
 from broker.errors import BadRequestData, LdContextNotAvailable
 
@@ -40,18 +40,14 @@ class HttpContextLoader:
         *,
         timeout_s: float,
         max_bytes: int,
-        allow_private: bool,
-        allow_loopback: bool,
-        ca_file: Path | None = None,
+        reach: Reach,
     ) -> None:
         self._getter = GuardedGetter(
             accept=_ACCEPT,
             timeout_s=timeout_s,
             max_bytes=max_bytes,
             connections=8,
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
-            ca_file=ca_file,
+            reach=reach,
             may_leave_tls=True,
         )
 

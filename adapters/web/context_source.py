@@ -5,13 +5,12 @@ network. Size and time are limited as a whole, redirects are not followed."""
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
-from adapters.web.guard import ForbiddenDestination, check_url
+from adapters.web.guard import ForbiddenDestination, Reach, check_url
 from adapters.web.guarded_session import GuardedSession, HttpAnswer, joined_headers, read_at_most
 from broker.registrations.requests import SourceRequest
 
@@ -34,18 +33,14 @@ class SourceClient:
         timeout_s: float,
         max_bytes: int,
         concurrency: int,
-        allow_private: bool,
-        allow_loopback: bool,
-        ca_file: Path | None = None,
+        reach: Reach,
     ) -> None:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._places = asyncio.Semaphore(concurrency)
         self._session = GuardedSession(
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
+            reach=reach,
             connections=concurrency,
-            ca_file=ca_file,
             decompress=True,
         )
 

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 
@@ -86,3 +87,20 @@ class AddressGuard:
             raise ForbiddenDestination(
                 f"{host} is {address}, an address of a private network; the setting allow_private_endpoints permits it"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Where the hub connects to when somebody else names the address, and whose certificates it believes there.
+
+    ``ca_file`` has authorities (PEM) to believe besides the well-known ones.
+    """
+
+    allow_private: bool = False
+    allow_loopback: bool = False
+    ca_file: Path | None = None
+
+    @property
+    def guard(self) -> AddressGuard:
+        """What checks the addresses."""
+        return AddressGuard(self.allow_private, self.allow_loopback)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -17,7 +16,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from adapters.web.guard import ForbiddenDestination, check_url
+from adapters.web.guard import ForbiddenDestination, Reach, check_url
 from adapters.web.guarded_session import AnswerTooLarge, GuardedSession, HttpAnswer, joined_headers, read_at_most
 
 MAX_REDIRECTS: Final = 3
@@ -46,9 +45,7 @@ class GuardedGetter:
         timeout_s: float,
         max_bytes: int,
         connections: int,
-        allow_private: bool,
-        allow_loopback: bool,
-        ca_file: Path | None = None,
+        reach: Reach,
         may_leave_tls: bool = False,
     ) -> None:
         # No encoding: a small answer cannot become a huge one.
@@ -57,10 +54,8 @@ class GuardedGetter:
         self._max_bytes = max_bytes
         self._may_leave_tls = may_leave_tls
         self._session = GuardedSession(
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
+            reach=reach,
             connections=connections,
-            ca_file=ca_file,
             decompress=True,
         )
 

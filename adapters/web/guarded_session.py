@@ -12,13 +12,12 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from adapters.web.guard import AddressGuard
+from adapters.web.guard import AddressGuard, Reach
 from adapters.web.trust import http_context
 
 _IDLE_S: Final = 60.0  # after which a connection is closed
@@ -49,23 +48,21 @@ class _GuardedResolver(AbstractResolver):
 class GuardedSession:
     """A session with at most ``connections`` to one origin, opened in the event loop that first asks for it.
 
-    Its requests raise :class:`adapters.web.guard.ForbiddenDestination` beside the errors of aiohttp. ``ca_file`` has
-    authorities to believe besides the well-known ones. Time is limited by who asks.
+    Its requests raise :class:`adapters.web.guard.ForbiddenDestination` beside the errors of aiohttp. Time is
+    limited by who asks.
     """
 
     def __init__(
         self,
         *,
-        allow_private: bool,
-        allow_loopback: bool,
+        reach: Reach,
         connections: int,
-        ca_file: Path | None = None,
         decompress: bool = False,
         traces: list[aiohttp.TraceConfig] | None = None,
     ) -> None:
-        self._guard = AddressGuard(allow_private, allow_loopback)
+        self._guard = reach.guard
         self._connections = connections
-        self._ca_file = ca_file
+        self._ca_file = reach.ca_file
         self._decompress = decompress
         self._traces = traces
 

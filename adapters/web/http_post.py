@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
+from adapters.web.guard import Reach
 from adapters.web.guarded_session import GuardedSession
 
 _MAX_ANSWER_BYTES: Final = 65_536  # that are read, so that the connection can be used again; more ends it
@@ -57,21 +57,14 @@ def sent_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Poster:
-    """Posts to any origin, at most ``connections`` at once to one; the others wait.
+    """Posts to any origin, at most ``connections`` at once to one; the others wait."""
 
-    ``ca_file`` has authorities to believe besides the well-known ones.
-    """
-
-    def __init__(
-        self, *, allow_private: bool, allow_loopback: bool, connections: int, ca_file: Path | None = None
-    ) -> None:
+    def __init__(self, *, reach: Reach, connections: int) -> None:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
         self._session = GuardedSession(
-            allow_private=allow_private,
-            allow_loopback=allow_loopback,
+            reach=reach,
             connections=connections,
-            ca_file=ca_file,
             traces=[trace],
         )
 

@@ -15,6 +15,7 @@ import pytest
 
 from adapters.channels.sending import Senders
 from adapters.channels.webhook import SendResult
+from adapters.web.guard import Reach
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker
 from api.workers.shares import RetryPolicy
 from context_store.database import ALL_TENANTS, Database
@@ -52,7 +53,7 @@ async def put(database: Database, *deliveries: NewDelivery) -> list[bytes]:
 async def working(database: Database, *, lease_s: float = 60.0, **options: Any) -> AsyncIterator[DeliveryLanes]:
     """A worker that runs for the block; ``options`` are the worker's, or the sender's ``timeout_s``."""
     timeout_s = options.pop("timeout_s", 5.0)
-    async with Senders(timeout_s=timeout_s, allow_private=False, allow_loopback=True) as sender:
+    async with Senders(timeout_s=timeout_s, reach=Reach(allow_loopback=True)) as sender:
         store = DeliveryStore(database, lease_s=lease_s)
         options = {"policy": QUICK, "poll_s": 0.02, "longest_pause_s": 0.2, **options}
         worker = DeliveryLanes([DeliveryWorker(store, sender, lane=lane, **options) for lane in Priority])
@@ -372,7 +373,7 @@ async def test_worker_that_is_stopped_gives_back_what_it_had(database: Database,
 
 async def test_worker_stopped_at_any_moment_leaves_nothing_claimed(database: Database, receiver: Receiver) -> None:
     chance = random.Random(1)
-    async with Senders(timeout_s=5, allow_private=False, allow_loopback=True) as sender:
+    async with Senders(timeout_s=5, reach=Reach(allow_loopback=True)) as sender:
         for _ in range(40):
             await put(database, *(delivery(receiver.url, f"stream {n}") for n in range(4)))
             worker = asyncio.create_task(DeliveryWorker(DeliveryStore(database), sender, policy=QUICK).run())

@@ -19,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from adapters.channels.mqtt import MqttOptions, MqttSender
 from adapters.channels.webhook import SendResult
+from adapters.web.guard import Reach
 from support.folders import free_port
 from support.mqtt_broker import Broker
 from support.waiting import eventually
@@ -65,7 +66,7 @@ async def listener(mosquitto: Broker) -> AsyncIterator[Listener]:
 
 @pytest.fixture
 async def sender() -> AsyncIterator[MqttSender]:
-    async with MqttSender(timeout_s=5, allow_private=False, allow_loopback=True) as sender:
+    async with MqttSender(timeout_s=5, reach=Reach(allow_loopback=True)) as sender:
         yield sender
 
 
@@ -150,7 +151,7 @@ async def test_broker_that_says_nothing_is_given_up() -> None:
 
     server = await asyncio.start_server(ignore, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with MqttSender(timeout_s=5, allow_private=False, allow_loopback=True) as sender:
+    async with MqttSender(timeout_s=5, reach=Reach(allow_loopback=True)) as sender:
         result = await sender.send(f"mqtt://127.0.0.1:{port}/t", BODY, HEADERS, MqttOptions(timeout_s=0.3))
     assert (result.ok, result.error) == (False, "no acknowledgement within 0.3 s")
     await left.wait()
@@ -173,7 +174,7 @@ async def send_and_be_reset() -> SendResult:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         broker = asyncio.create_task(reset_at_the_first_message(listening))
-        async with MqttSender(timeout_s=30, allow_private=False, allow_loopback=True) as sender:
+        async with MqttSender(timeout_s=30, reach=Reach(allow_loopback=True)) as sender:
             result = await sender.send(f"mqtt://127.0.0.1:{listening.getsockname()[1]}/{TOPIC}", BODY, HEADERS)
         await broker
     return result
@@ -189,6 +190,6 @@ def test_a_reset_connection_is_a_failure_at_once(new_loop: Callable[[], asyncio.
 
 
 async def test_loopback_is_forbidden_unless_allowed(mosquitto: Broker) -> None:
-    async with MqttSender(timeout_s=5, allow_private=True) as sender:
+    async with MqttSender(timeout_s=5, reach=Reach(allow_private=True)) as sender:
         result = await sender.send(uri(mosquitto), BODY, HEADERS, options(mosquitto))
     assert "the hub's own machine" in (result.error or "")

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from adapters.channels.sending import ID_HEADER, Senders
+from adapters.web.guard import Reach
 from adapters.web.trust import mqtt_context
 from api.settings import Settings
 from broker.errors import BadRequestData
@@ -92,7 +93,7 @@ def eventually_now(work: Callable[[], None]) -> None:
 
 
 def senders(ca_file: Path | None) -> Senders:
-    return Senders(timeout_s=5, allow_private=True, allow_loopback=True, ca_file=ca_file)
+    return Senders(timeout_s=5, reach=Reach(allow_private=True, allow_loopback=True, ca_file=ca_file))
 
 
 async def test_receiver_by_https(certificates: Path, https: str) -> None:

@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from adapters.channels.sending import Senders
+from adapters.web.guard import Reach
 from api.hub import Hub
 from api.workers.deliveries import DeliveryLanes, DeliveryWorker
 from api.workers.shares import RetryPolicy
@@ -67,7 +68,7 @@ async def notify(hub: Hub, subscription_id: str, count: int, *, entities: int = 
 @asynccontextmanager
 async def delivering(hub: Hub, policy: RetryPolicy = QUICK) -> AsyncIterator[None]:
     """Deliveries are made for the block."""
-    async with Senders(timeout_s=5.0, allow_private=False, allow_loopback=True) as sender:
+    async with Senders(timeout_s=5.0, reach=Reach(allow_loopback=True)) as sender:
         lanes = DeliveryLanes(
             [DeliveryWorker(hub.deliveries, sender, policy=policy, lane=lane, poll_s=0.02) for lane in Priority]
         )

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.web.context_loader import MAX_FRESH, HttpContextLoader, freshness
+from adapters.web.guard import Reach
 from broker.errors import BadRequestData, LdContextNotAvailable
 
 
@@ -76,7 +77,9 @@ def server() -> Iterator[str]:
 
 def loader(*, allow_loopback: bool = True, allow_private: bool = False, timeout_s: float = 2.0) -> HttpContextLoader:
     return HttpContextLoader(
-        timeout_s=timeout_s, max_bytes=4096, allow_private=allow_private, allow_loopback=allow_loopback
+        timeout_s=timeout_s,
+        max_bytes=4096,
+        reach=Reach(allow_private=allow_private, allow_loopback=allow_loopback),
     )
 
 

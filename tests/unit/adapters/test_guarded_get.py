@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from adapters.web.guard import Reach
 from adapters.web.guarded_get import GetFailed, GuardedGetter
 from support.certificates import make_certificates
 from support.receiver import Receiver
@@ -37,7 +38,7 @@ def make_getter(**options: Any) -> GuardedGetter:
         timeout_s=5,
         max_bytes=100,
         connections=1,
-        **{"allow_private": False, "allow_loopback": True, **options},
+        **{"reach": Reach(allow_loopback=True), **options},
     )
 
 
@@ -101,7 +102,7 @@ async def test_nothing_asked_for_by_tls_is_fetched_without_it_unless_that_is_all
         await writer.drain()
         writer.close()
 
-    getter = make_getter(ca_file=tmp_path / "ca.pem", may_leave_tls=may_leave_tls)
+    getter = make_getter(reach=Reach(allow_loopback=True, ca_file=tmp_path / "ca.pem"), may_leave_tls=may_leave_tls)
     async with await asyncio.start_server(send_on, "127.0.0.1", 0, ssl=context) as server:
         url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
         if outcome:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from adapters.web.guard import ForbiddenDestination
+from adapters.web.guard import ForbiddenDestination, Reach
 from adapters.web.http_post import BrokenAnswer, Poster, sent_headers
 from tests.support.waiting import eventually
 
@@ -60,7 +60,7 @@ async def serving(answers: Callable[[int], bytes | None]) -> AsyncIterator[Serve
 
 @pytest.fixture
 async def poster() -> AsyncIterator[Poster]:
-    poster = Poster(allow_private=True, allow_loopback=True, connections=2)
+    poster = Poster(reach=Reach(allow_private=True, allow_loopback=True), connections=2)
     yield poster
     await poster.aclose()
 
@@ -171,7 +171,7 @@ async def test_no_more_connections_than_allowed_go_to_one_receiver(poster: Poste
 
 async def test_own_machine_is_not_connected_to_unless_allowed() -> None:
     async with serving(lambda _: OK) as server:
-        poster = Poster(allow_private=True, allow_loopback=False, connections=1)
+        poster = Poster(reach=Reach(allow_private=True, allow_loopback=False), connections=1)
         for host in ("127.0.0.1", "localhost"):
             with pytest.raises(ForbiddenDestination):
                 await poster.post(server.url.replace("127.0.0.1", host), {}, b"x")
