@@ -40,6 +40,7 @@ from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.stations import Notice
 from api.settings import Settings
 from api.streams.numbered import Wakes
+from api.workers.ahead import make_ahead
 from api.workers.clock import SteadyClock
 from api.workers.contacts import ContactWorker
 from api.workers.delivery_policy import make_delivery_worker
@@ -192,7 +193,8 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
         await evaluator.time_passes(connection, clock.now(), judge_silence=settled)
 
     feed = events.ChangeFeed(hub.database, "alerts", limit=hub.settings.worker_batch_events, holder=uuid4().hex)
-    alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s, time_passes=time_passes)
+    ahead = make_ahead(hub.settings, feed, evaluator)
+    alert_loop = FeedLoop("alerts", feed, evaluator.process, poll_s=poll_s, time_passes=time_passes, ahead=ahead)
     subscription_worker = SubscriptionWorker(hub, poll_s)
     delivery_worker = make_delivery_worker(hub, sender)
     parts.wake_on(events.CHANNEL, alert_loop.wake)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
 from typing import Any, Final, LiteralString
 
 import orjson
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import class_row
 
 from broker.entities import AttributeChange, EntityChange, ExpandedEntity
@@ -77,7 +77,7 @@ _POSITION: Final[LiteralString] = """
      where name = %s
 """
 
-_EVENT: Final = """
+EVENT: Final[LiteralString] = """
     event_id, tenant_id, entity_key, entity_id, entity_types, operation, changes, source_id, recorded_at, entity
 """
 _UNSEEN: Final = """
@@ -90,22 +90,22 @@ _UNSEEN: Final = """
 # What became visible between two snapshots, in the order of writing: found by the numbers of the transactions. With
 # the bounds as values one plan is good for all of them, and making it takes longer than reading. It has to use the
 # index: a plan that was made while a partition was empty would go on reading all of it.
-_PLAN_ONCE: Final[LiteralString] = """
+PLAN_ONCE: Final[LiteralString] = """
     select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
 """
-_PLAN_AS_USUAL: Final[LiteralString] = """
+PLAN_AS_USUAL: Final[LiteralString] = """
     select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
 """
 _READ: Final[LiteralString] = f"""
-    select {_EVENT} from change_event where {_UNSEEN} order by event_id limit %(limit)s
+    select {EVENT} from change_event where {_UNSEEN} order by event_id limit %(limit)s
 """
 # The same behind an event: found by the number of the event.
 _READ_ON: Final[LiteralString] = f"""
-    select {_EVENT} from change_event where event_id > %(after)s and {_UNSEEN} order by event_id limit %(limit)s
+    select {EVENT} from change_event where event_id > %(after)s and {_UNSEEN} order by event_id limit %(limit)s
 """
 # The same with some before it, which happens after a restore only.
 _READ_LATE: Final[LiteralString] = f"""
-    select {_EVENT} from change_event where (event_id > %(after)s or event_id = any(%(late)s)) and {_UNSEEN}
+    select {EVENT} from change_event where (event_id > %(after)s or event_id = any(%(late)s)) and {_UNSEEN}
      order by event_id limit %(limit)s
 """
 # What a consumer has read of the events behind a number.
@@ -185,7 +185,7 @@ class ChangeEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Position:
+class Position:
     """Where a consumer stands: everything visible in ``done`` is read; of ``window``, what is numbered up to ``after``
     but for ``late``. ``here`` is the cluster's identifier, ``at_home`` whether the snapshots are of it.
     """
@@ -200,6 +200,10 @@ class _Position:
     now: str
     stale: bool
     elsewhere: bool
+
+    def beyond(self, window: str) -> Position:
+        """The position after all of ``window``."""
+        return replace(self, done=window, window=None, after=0, late=[])
 
     def advanced(self, events: list[ChangeEvent], window: str, limit: int) -> dict[str, Any]:
         """The parameters of the position after ``events``, the next ``limit`` of ``window``."""
@@ -329,14 +333,19 @@ class ChangeFeed:
         """Whether the last batch had everything that could be seen when it was read."""
 
     @asynccontextmanager
+    async def held(self) -> AsyncIterator[tuple[AsyncConnection, Position | None]]:
+        """A transaction in which nobody else reads for this consumer, and where that stands; None: somebody does."""
+        async with self._database.transaction(ALL_TENANTS) as connection:
+            yield connection, await self._claim(connection)
+
+    @asynccontextmanager
     async def batch(self, limit: int | None = None) -> AsyncIterator[tuple[AsyncConnection, list[ChangeEvent]]]:
         """The next events (at most ``limit``) and the transaction to put their effects into.
 
         The position moves on in the same transaction: when the block raises, the events come again; when it ends,
         they never do. The list is empty when there is nothing new or another process reads for this consumer.
         """
-        async with self._database.transaction(ALL_TENANTS) as connection:
-            position = await self._claim(connection)
+        async with self.held() as (connection, position):
             self.is_caught_up = position is not None
             if position is None or (position.window is None and position.done == position.now):
                 yield connection, []
@@ -344,7 +353,10 @@ class ChangeFeed:
             window = position.window or position.now
             limit = limit or self._limit
             events = await self._read(connection, position, window, limit)
-            self.is_caught_up = len(events) < limit
+            if not events and position.window is not None:  # that was all of it: go on with what came since
+                position, window = position.beyond(window), position.now
+                events = await self._read(connection, position, window, limit)
+            self.is_caught_up = len(events) < limit and window == position.now
             yield connection, events
             if events or position.window is not None or position.done is None or position.stale:
                 advanced = position.advanced(events, window, limit)
@@ -357,7 +369,7 @@ class ChangeFeed:
     def _chooses(self) -> bool:
         return any(self._types.values())
 
-    async def _claim(self, connection: AsyncConnection) -> _Position | None:
+    async def _claim(self, connection: AsyncConnection) -> Position | None:
         """The consumer's position, held until the transaction ends; None when another process holds it."""
         row = await (await connection.execute(_HOLD, (self._name,))).fetchone()
         if row is None or not row[0]:
@@ -372,8 +384,8 @@ class ChangeFeed:
             position = await self._position(connection)
         return position
 
-    async def _position(self, connection: AsyncConnection) -> _Position:
-        async with connection.cursor(row_factory=class_row(_Position)) as cursor:
+    async def _position(self, connection: AsyncConnection) -> Position:
+        async with connection.cursor(row_factory=class_row(Position)) as cursor:
             stale_s = _STALE_S_CHOOSING if self._chooses else _STALE_S
             await cursor.execute(_POSITION, (stale_s, _AWAY_S, self._holder, self._name))
             position = await cursor.fetchone()
@@ -382,7 +394,7 @@ class ChangeFeed:
         return position
 
     async def _read(
-        self, connection: AsyncConnection, position: _Position, window: str, limit: int
+        self, connection: AsyncConnection, position: Position, window: str, limit: int
     ) -> list[ChangeEvent]:
         done = position.done or _NOTHING
         parameters = {
@@ -400,23 +412,25 @@ class ChangeFeed:
                 await cursor.execute(_READ_LATE if position.late else _READ_ON, parameters)
             else:
                 async with connection.pipeline():
-                    await connection.execute(_PLAN_ONCE)
+                    await connection.execute(PLAN_ONCE)
                     await cursor.execute(_READ, parameters)
-                    await connection.execute(_PLAN_AS_USUAL)
-            events = await cursor.fetchall()
-        for event in events:
-            _say_in_full(event.changes)
-        return events
+                    await connection.execute(PLAN_AS_USUAL)
+            return await fetch_events(cursor)
+
+
+async def fetch_events(cursor: AsyncCursor[ChangeEvent]) -> list[ChangeEvent]:
+    """The events that ``cursor`` has found."""
+    events = await cursor.fetchall()
+    for event in events:
+        _say_in_full(event.changes)
+    return events
 
 
 async def read_counted(connection: AsyncConnection, consumer: str, after: int, limit: int) -> list[ChangeEvent]:
     """What ``consumer`` has read already of the events numbered above ``after``; the first ``limit`` of them."""
     async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
         await cursor.execute(_READ_AGAIN, {"name": consumer, "after": after, "limit": limit})
-        events = await cursor.fetchall()
-    for event in events:
-        _say_in_full(event.changes)
-    return events
+        return await fetch_events(cursor)
 
 
 async def consumer_lag(connection: AsyncConnection) -> dict[str, tuple[int, float]]:

@@ -56,6 +56,15 @@ class AlertSettings(BaseModel):
         ge=0,
         le=10_000_000,
     )
+    alert_fresh_s: float = setting(
+        60,
+        "alerts",
+        "Readings measured within so many seconds overtake older ones that the alert rules have still to look at; "
+        "0: none do.",
+        "警報ルールの処理が遅れているとき、この秒数以内に観測された値を先に判定する（0 は順番どおり）。",
+        ge=0,
+        le=3600,
+    )
     rules_replay_max_readings: int = setting(
         200_000,
         "alerts",

@@ -64,6 +64,8 @@ class StateKeeper:
         self._written_until = 0
         self._read_until = 0
         self._looked_at = 0.0
+        self.begun = 0
+        """How often the states were read anew: what was counted ahead of its turn may be forgotten then."""
 
     async def load(self, connection: AsyncConnection, keys: Collection[StateKey]) -> dict[StateKey, RuleState] | None:
         """Where rules stand; a new state where there is none. Rules are held until the transaction ends.
@@ -86,11 +88,12 @@ class StateKeeper:
         states: Mapping[StateKey, RuleState],
         due: Mapping[StateKey, datetime | None],
         events: Mapping[StateKey, int] | None = None,
+        decided: Collection[StateKey] = (),
     ) -> None:
         """Keep ``states`` that :meth:`load` gave and that have changed; write those that must not be lost.
 
         ``due``: when silence has to be judged next. ``events``: the first event that was counted into each; without
-        them all are written.
+        them all are written. ``decided``: something was, even if all is again as it was before.
         """
         if not states:
             return
@@ -100,7 +103,8 @@ class StateKeeper:
             kept, moment = self._kept[key], due[key]
             event = events[key] if events is not None else 0
             is_late = event <= self._written_until  # it would not be looked at again
-            if is_late or decides_otherwise(kept.state, state) or _is_sooner(moment, kept.written_due):
+            is_told = key in decided or decides_otherwise(kept.state, state)
+            if is_late or is_told or _is_sooner(moment, kept.written_due):
                 urgent.append(key)
             else:
                 self._fall_behind(key, event, time.monotonic())
@@ -152,8 +156,9 @@ class StateKeeper:
             self._ahead.pop(key, None)
 
     async def _move_on(self, connection: AsyncConnection) -> None:
-        """Say how far the table is now."""
+        """Say how far the table is now. What was counted ahead of its turn will be read again in any case."""
         until = min((self._kept[key].ahead_from - 1 for key in self._ahead), default=self._read_until)
+        until = min(until, self._read_until)
         if until > self._written_until:
             self._counted_in = await mark_counted(connection)
             await mark_written(connection, until)
@@ -175,6 +180,7 @@ class StateKeeper:
 
     async def _begin(self, connection: AsyncConnection, mark: Mark) -> None:
         """Read anew: the table may be behind by what was read of the events above ``written_until``."""
+        self.begun += 1
         self.distrust()
         self._kept.clear()
         self._ahead.clear()

@@ -48,6 +48,7 @@ from context_store.alerts.standing import AlertKey, AlertOutcome, AlertStore, Re
 from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
 from context_store.entities.changes import EntityWriter, creation, get_entities, lock_entities
 from context_store.events import ChangeEvent
+from context_store.events_ahead import Ahead
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,10 @@ class _Decided:
     rule: AlertRule
     decision: AlertDecision
     since: datetime
+
+
+class StatesForgotten(Exception):
+    """The states of rules were read anew, without what was counted ahead of its turn."""
 
 
 class AlertEvaluator:
@@ -92,12 +97,32 @@ class AlertEvaluator:
         self._webhooks = tuple(webhooks)
         self._webhook_sending = webhook_sending
         self._clock = clock or SteadyClock(timedelta())
+        self._ahead_of = 0  # the ``begun`` of the states when something was counted ahead of its turn
         self._reissued_at = datetime.min.replace(tzinfo=UTC)
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
+        await self._count(connection, *await self._work(connection, events))
+        await self._states.write_some(connection, max((event.event_id for event in events), default=0))
+
+    async def look_ahead(self, connection: AsyncConnection, ahead: Ahead) -> None:
+        """Evaluate fresh events before their turn, as far as that decides the same as in their turn.
+
+        That is for rules that look at one series only, at entities of which nothing older waits: their state has the
+        newest sample, so that the same event decides nothing when its turn comes. Raises :class:`StatesForgotten`.
+        """
+        work, before = await self._work(connection, ahead.events)
+        if not ahead.is_first and self._states.begun != self._ahead_of:
+            raise StatesForgotten("what was counted ahead of its turn is not known any more")
+        self._ahead_of = self._states.begun
+        work = [item for item in work if item.key.entity_key in ahead.in_turn and item.rule.has_own_series_only]
+        await self._count(connection, work, before)
+
+    async def _count(
+        self, connection: AsyncConnection, work: Sequence[Work], before: Mapping[StateKey, RuleState]
+    ) -> None:
+        """Count ``work`` in and write what follows."""
         now = self._clock.now()
-        work, before = await self._work(connection, events, self._clock.latest())
         states, first = dict(before), dict[StateKey, int]()
         turns: list[Turn] = []
         for item in work:
@@ -112,8 +137,8 @@ class AlertEvaluator:
         if turns:
             await self.publish(connection, turns, now)
         await self._store.update_peaks(connection, _peaks(work, before, states))
-        await self._states.save(connection, states, {key: due_at(rules[key], states[key]) for key in states}, first)
-        await self._states.write_some(connection, max((event.event_id for event in events), default=0))
+        due = {key: due_at(rules[key], states[key]) for key in states}
+        await self._states.save(connection, states, due, first, {turn.key for turn in turns})
 
     async def standing(self, connection: AsyncConnection, keys: Collection[StateKey]) -> dict[StateKey, RuleState]:
         """Where rules stand for entities, whoever counts; the rules are held until the transaction ends."""
@@ -123,9 +148,10 @@ class AlertEvaluator:
                 return states
 
     async def _work(
-        self, connection: AsyncConnection, events: list[ChangeEvent], latest: datetime
+        self, connection: AsyncConnection, events: list[ChangeEvent]
     ) -> tuple[list[Work], dict[StateKey, RuleState]]:
         """What is to be counted by the rules as they are, and where they stand."""
+        latest = self._clock.latest()
         while True:
             await self._directory.refresh(connection)
             work = await self._directory.work_of(connection, events, latest)

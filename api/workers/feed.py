@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 from psycopg import AsyncConnection
@@ -25,6 +25,20 @@ _ALONE_AFTER_ERROR: Final = 1000  # events that are taken one by one after a bat
 
 Process = Callable[[AsyncConnection, list[ChangeEvent]], Awaitable[None]]
 TimePasses = Callable[[AsyncConnection], Awaitable[None]]
+
+
+class Looking(Protocol):
+    """What looks at the newest events while older ones wait (:mod:`api.workers.ahead`)."""
+
+    async def look(self, *, is_behind: bool) -> None:
+        """Look, before the next batch; ``is_behind``: more waits than one batch."""
+        ...
+
+    def read(self, events: Sequence[ChangeEvent]) -> None:
+        """A batch is committed."""
+        ...
+
+
 _TIME_EVERY_S: Final = 0.5
 # From the beginning of a batch to that of the next, unless more is known to wait: under load fewer and larger ones.
 _PACE_S: Final = 0.02
@@ -38,17 +52,25 @@ class FeedLoop:
     those behind it matter more. Meanwhile :meth:`check` says that the part is down.
 
     ``time_passes`` is called in the same way twice a second, but only when all that can be seen was processed: it may
-    rely on there being nothing newer.
+    rely on there being nothing newer. ``ahead`` looks before each batch at what waits behind it.
     """
 
     def __init__(
-        self, name: str, feed: ChangeFeed, process: Process, *, poll_s: float, time_passes: TimePasses | None = None
+        self,
+        name: str,
+        feed: ChangeFeed,
+        process: Process,
+        *,
+        poll_s: float,
+        time_passes: TimePasses | None = None,
+        ahead: Looking | None = None,
     ) -> None:
         self._name = name
         self._feed = feed
         self._process = process
         self._poll_s = poll_s
         self._time_passes = time_passes
+        self._ahead = ahead
         self._time_at = 0.0
         self._wake = asyncio.Event()
         self._error: str | None = None
@@ -87,6 +109,8 @@ class FeedLoop:
 
     async def step(self) -> int:
         """One batch; returns how many events it had."""
+        if self._ahead is not None and not self._alone:
+            await self._ahead.look(is_behind=not self._feed.is_caught_up)
         async with self._feed.batch(1 if self._alone else None) as (connection, events):
             if events and self._failures >= _TRIES:
                 self._pass_over(events)
@@ -94,6 +118,8 @@ class FeedLoop:
                 await self._process(connection, events)
             if self._feed.is_caught_up and not self._failures:
                 await self._let_time_pass(connection)
+        if self._ahead is not None:
+            self._ahead.read(events)
         self._alone = max(0, self._alone - len(events))
         return len(events)
 

@@ -187,6 +187,11 @@ class AlertRule:
         """Whether some level has a condition in the place of its threshold."""
         return any(level.when is not None for level in self.levels)
 
+    @property
+    def has_own_series_only(self) -> bool:
+        """Whether it looks at nothing but the values that are compared with thresholds, for this entity."""
+        return all(term.series == self.own for condition in self.conditions() for term in terms_of(condition))
+
     def looks_ahead(self, stage: str) -> bool:
         """Whether a forecast has a say in raising ``stage``."""
         asked = (level.when for level in self.levels if level.stage == stage and level.when is not None)
