@@ -9,7 +9,7 @@ the items are written one by one, each behind a savepoint of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, LiteralString, NamedTuple
@@ -25,6 +25,8 @@ from broker.operations import UpdateOutcome, delete_entity
 from context_store.database import Database
 from context_store.entities.changes import (
     API_SOURCE,
+    Locking,
+    StoredEntity,
     add_instances,
     indexed_differs,
     instance_time,
@@ -36,6 +38,7 @@ from context_store.entities.creations import entity_record, insert_new
 from context_store.entities.patches import Patches
 from context_store.entities.transient import forget_expired, removes_expired
 from context_store.events import changes_json, insert_events
+from context_store.exchange import COMMIT, exchange
 from context_store.history.corrections import LOOK_UNTIL, hidden_until, past_rows, settle, supersede
 from context_store.history.partitions import Partitions
 from context_store.history.terms import TermIds
@@ -181,12 +184,14 @@ class EntityBatch:
         raise Conflict("Other requests keep creating the same entities; try again")
 
     async def _attempt(self, tenant_id: int, items: Sequence[BatchItem]) -> list[Outcome]:
+        attributes = _looked_at(items)
+        locking = Locking(tenant_id, {item.entity_id for item in items}, attributes)
         try:
-            async with self._database.transaction(tenant_id, marks_itself=True) as connection:
-                plan = await self._plan(connection, tenant_id, items, _looked_at(items))
+            async with self._database.marking_transaction(tenant_id, locking.statement) as (connection, (rows,)):
+                plan = self._plan(locking.stored(rows), is_partial=attributes is not None)
                 outcomes = [plan.decide(item) for item in items]
                 if plan.is_partial and any(_has_whole_update(row) for row in plan.rows.values()):
-                    plan = await self._plan(connection, tenant_id, items)
+                    plan = await self._plan_whole(connection, tenant_id, items)
                     outcomes = [plan.decide(item) for item in items]
                 await self._write(connection, tenant_id, plan, at_once=True)
         except (*REFUSED, psycopg.errors.UniqueViolation):
@@ -197,22 +202,19 @@ class EntityBatch:
         """The same when PostgreSQL refuses a value of one of them, or has its history already: each is written behind a
         savepoint of its own."""
         async with self._database.transaction(tenant_id, marks_itself=True) as connection:
-            plan = await self._plan(connection, tenant_id, items)
+            plan = await self._plan_whole(connection, tenant_id, items)
             return [await self._decide_and_write(connection, tenant_id, plan, item) for item in items]
 
-    async def _plan(
-        self,
-        connection: AsyncConnection,
-        tenant_id: int,
-        items: Sequence[BatchItem],
-        attributes: Collection[str] | None = None,
-    ) -> _Plan:
-        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items}, attributes)
+    async def _plan_whole(self, connection: AsyncConnection, tenant_id: int, items: Sequence[BatchItem]) -> _Plan:
+        stored = await lock_entities(connection, tenant_id, {item.entity_id for item in items})
+        return self._plan(stored, is_partial=False)
+
+    def _plan(self, stored: Mapping[str, StoredEntity], *, is_partial: bool) -> _Plan:
         rows = {
             name: _Row(found.key, found.entity, found.entity, found.look_until, found.is_lasting)
             for name, found in stored.items()
         }
-        return _Plan(rows, self._clock, attributes is not None)
+        return _Plan(rows, self._clock, is_partial)
 
     async def _decide_and_write(
         self, connection: AsyncConnection, tenant_id: int, plan: _Plan, item: BatchItem
@@ -233,7 +235,7 @@ class EntityBatch:
     async def _write(self, connection: AsyncConnection, tenant_id: int, plan: _Plan, *, at_once: bool = False) -> None:
         """Write the plan's changes, if any; its rows are then as they are in the table.
 
-        ``at_once``: with the commit, and in fewer statements, which raise UniqueViolation for history that is there.
+        ``at_once``: with the commit, and without asking for history that is there, which raises UniqueViolation.
         """
         if not plan.writes:
             return
@@ -245,11 +247,12 @@ class EntityBatch:
         ends, others = _split_history(tenant_id, plan, ids, source_id)
         superseded = settle(others, await past_rows(connection, others.look))
         patches, whole = _updates(rows, has_whole=not plan.is_partial)
-        async with connection.pipeline():
-            if at_once and len(others) and not (ends or whole) and all(write.is_update for write in plan.writes):
-                events = [(write.row.key or 0, changes_json(write.change.attributes)) for write in plan.writes]
-                await patches.write_with(connection, others, events, source_id, plan.now)
-            else:
+        is_plain = not (ends or whole or superseded) and all(write.is_update for write in plan.writes)
+        if at_once and len(others) and is_plain:
+            events = [(write.row.key or 0, changes_json(write.change.attributes)) for write in plan.writes]
+            await exchange(connection, patches.written_with(others, events, source_id, plan.now), COMMIT)
+        else:
+            async with connection.pipeline():
                 await patches.write(connection)
                 await _update_whole(connection, whole)
                 await ends.insert(connection, plan.now)
@@ -258,9 +261,9 @@ class EntityBatch:
                 await others.insert(connection, plan.now, repeats=not at_once)
                 changes = [(write.row.key or 0, write.change) for write in plan.writes]
                 await insert_events(connection, tenant_id, changes, source_id)
-            await supersede(connection, superseded, plan.now)
-            if at_once:  # in the same message; when something before it fails, it is not done
-                await connection.execute("commit")
+                await supersede(connection, superseded, plan.now)
+                if at_once:  # in the same message; when something before it fails, it is not done
+                    await connection.execute("commit")
         for row in rows:
             row.stored = row.entity
         plan.writes.clear()

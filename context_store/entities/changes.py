@@ -21,8 +21,10 @@ from broker.entities import AttributeChange, EntityChange, ExpandedEntity
 from broker.errors import AlreadyExists
 from broker.expiry import earliest_expiry
 from broker.query import indexed_geometry
+from context_store.arrays import texts
 from context_store.entities.transient import forget_expired
 from context_store.events import NOTIFY, insert_event
+from context_store.exchange import Rows, Statement
 from context_store.history.corrections import hidden_until, insert_believed, may_correct
 from context_store.history.partitions import Partitions
 from context_store.history.terms import TermIds
@@ -59,6 +61,8 @@ _LOCK_PART: Final[LiteralString] = """
            scopes, created_at, modified_at, expires_at, look_until
       from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s) order by id for no key update
 """
+
+_LOCKING, _LOCKING_PARTS, _LOCKING_PART = map(Statement, (_LOCK, _LOCK_PARTS, _LOCK_PART))
 
 GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
 """The rows, for :func:`from_row`, of the entities of a tenant with some ids."""
@@ -119,19 +123,28 @@ def from_row(row: tuple[Any, ...]) -> StoredEntity:
     return StoredEntity(key, entity, *look_until)
 
 
-async def lock_entities(
-    connection: AsyncConnection, tenant_id: int, ids: Collection[str], attributes: Collection[str] | None = None
-) -> dict[str, StoredEntity]:
-    """The entities of ``ids`` that exist, locked until the transaction ends; with these ``attributes``, or all."""
-    values = {"tenant_id": tenant_id, "ids": list(ids)}
-    if attributes is None:
-        cursor = await connection.execute(_LOCK, values)
-    elif len(attributes) == 1:
-        (attribute,) = attributes
-        cursor = await connection.execute(_LOCK_PART, {**values, "attribute": attribute})
-        return {row[2]: _from_part(attribute, *row) for row in await cursor.fetchall()}
-    else:
-        cursor = await connection.execute(_LOCK_PARTS, {**values, "attributes": list(attributes)})
+class Locking:
+    """A statement that locks the entities of ``ids`` that exist until the transaction ends, and reads these
+    ``attributes`` of them, or all."""
+
+    def __init__(self, tenant_id: int, ids: Collection[str], attributes: Collection[str] | None = None) -> None:
+        wanted = list(attributes or ())
+        self._attribute = wanted[0] if len(wanted) == 1 else None
+        statement = _LOCKING if attributes is None else _LOCKING_PARTS if self._attribute is None else _LOCKING_PART
+        self.statement: Final = statement.of(
+            {"tenant_id": tenant_id, "ids": texts(list(ids)), "attributes": texts(wanted), "attribute": self._attribute}
+        )
+
+    def stored(self, rows: Rows) -> dict[str, StoredEntity]:
+        """What it found, by id."""
+        if self._attribute is not None:
+            return {row[2]: _from_part(self._attribute, *row) for row in rows}
+        return {stored.entity.id: stored for stored in map(from_row, rows)}
+
+
+async def lock_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
+    """The entities of ``ids`` that exist, locked until the transaction ends."""
+    cursor = await connection.execute(_LOCK, {"tenant_id": tenant_id, "ids": list(ids)})
     return {stored.entity.id: stored for stored in map(from_row, await cursor.fetchall())}
 
 
@@ -309,6 +322,7 @@ __all__ = [
     "API_SOURCE",
     "GET",
     "EntityWriter",
+    "Locking",
     "StoredEntity",
     "creation",
     "from_row",

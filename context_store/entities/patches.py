@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 
 from context_store.arrays import PackedArray, bigints, cursor_for_arrays, documents, integers, timestamps
 from context_store.events import INSERT_UPDATES, NOTIFY
+from context_store.exchange import Bound, Statement
 from context_store.history.writing import INSERT_NEW, InstanceRows
 
 # Attributes that changed, and nothing that is indexed: these updates stay HOT.
@@ -27,9 +28,9 @@ _PATCH: Final[LiteralString] = """
            as r (entity_key, patch, modified_at, hidden)
      where e.entity_key = r.entity_key
 """
-_WRITE: Final[LiteralString] = f"""
+_WRITE: Final = Statement(f"""
     with patched as ({_PATCH}), kept as ({INSERT_NEW}), told as ({INSERT_UPDATES}) {NOTIFY}
-"""
+""")
 
 
 @dataclass(slots=True)
@@ -54,19 +55,14 @@ class Patches:
         if self.keys:
             await cursor_for_arrays(connection).execute(_PATCH, self._columns())
 
-    async def write_with(
-        self,
-        connection: AsyncConnection,
-        history: InstanceRows,
-        events: Sequence[tuple[int, bytes]],
-        source_id: int,
-        now: datetime,
-    ) -> None:
-        """Write the state with its ``history``, all of which has to be new, and the ``events`` (key and changes)."""
+    def written_with(
+        self, history: InstanceRows, events: Sequence[tuple[int, bytes]], source_id: int, now: datetime
+    ) -> Bound:
+        """The statement that writes the state with its ``history``, all of which has to be new, and the ``events`` (key
+        and changes)."""
         keys, changes = zip(*events, strict=True)
         told = {"keys": bigints(keys), "changes": documents(changes), "sources": integers([source_id] * len(keys))}
-        values = {**self._columns(), **history.columns(), **told, "now": now}
-        await cursor_for_arrays(connection).execute(_WRITE, values)
+        return _WRITE.of({**self._columns(), **history.columns(), **told, "now": now})
 
     def _columns(self) -> dict[str, PackedArray]:
         return {
