@@ -8,7 +8,7 @@ because a replay of the whole message later does no harm (a reading is stored on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -35,6 +35,7 @@ from broker.units import conversion
 from ingest.topics import FIWARE, Route, route_of
 
 _STATE_NAMES: Final = frozenset(STATE_ATTRIBUTES)
+_TOLD: Final = 20  # names that an error lists
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -67,9 +68,10 @@ WantsState = Callable[[Device, Mapping[str, Any], datetime, datetime], bool]
 class _Fault(Exception):
     """Why a message cannot be taken as it is."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, readable: Sequence[Measurement] = ()) -> None:
         self.reason = reason
         self.detail = detail
+        self.readable = readable  # what is right in a payload that as a whole is not
         super().__init__(detail)
 
 
@@ -77,7 +79,7 @@ class Explanation(NamedTuple):
     """What a message would become: its measurements before the mapping, the observations, which fields have no value
     and why, and what is wrong."""
 
-    measurements: list[Measurement]
+    measurements: Sequence[Measurement]
     observations: list[Observation]
     missing: list[tuple[str, str]]
     fault: Quarantined | None
@@ -108,37 +110,49 @@ class Decoder:
         device = find_by(route, find_device) if route else None
         observations: list[Observation] = []
         try:
-            self._decode(message, route, device, observations, wants_state)
+            route = self._taken_route(message, route)
+            if device is None:
+                raise _Fault(Reason.UNKNOWN_DEVICE, _not_registered(route, find_device))
+            # What a device says of commands is no reading, and nobody has to mend anything.
+            if not route.is_command:
+                self._decode(message, route, device, observations, wants_state)
         except _Fault as fault:
             return observations, _quarantined(message, _key(route, device), device, fault)
         return observations, None
 
-    def _decode(
-        self,
-        message: Message,
-        route: Route | None,
-        device: Device | None,
-        observations: list[Observation],
-        wants_state: WantsState | None,
-    ) -> None:
+    def _taken_route(self, message: Message, route: Route | None) -> Route:
+        """The route of a message that is looked at."""
         if route is None:
             detail = f"the topic {message.topic} is not minamo/v1/<device key>/readings or one of the other known ones"
             raise _Fault(Reason.UNKNOWN_TOPIC, detail)
-        if route.is_command and device is not None:
-            return  # what a device says of commands is no reading, and nobody has to mend anything
         if len(message.payload) > self._limits.payload_bytes:
             detail = f"the payload has {len(message.payload)} bytes; at most {self._limits.payload_bytes} are taken"
             raise _Fault(Reason.TOO_LARGE, detail)
-        if device is None:
-            raise _Fault(Reason.UNKNOWN_DEVICE, f"no device with the key {route.addresses[-1]} is registered")
-        fault: _Fault | None = None
-        for measurement in self.measurements(message, route, device):
+        return route
+
+    def _decode(
+        self,
+        message: Message,
+        route: Route,
+        device: Device,
+        observations: list[Observation],
+        wants_state: WantsState | None,
+    ) -> None:
+        found, fault = self._readable(message, route, device)
+        for measurement in found:
             try:
                 self._observe(message, device, measurement, observations, wants_state)
             except _Fault as exc:
                 fault = fault or exc
         if fault is not None:
             raise fault
+
+    def _readable(self, message: Message, route: Route, device: Device) -> tuple[Sequence[Measurement], _Fault | None]:
+        """What can be read of the payload, and what is wrong with the rest."""
+        try:
+            return self.measurements(message, route, device), None
+        except _Fault as fault:
+            return fault.readable, fault
 
     def measurements(self, message: Message, route: Route, device: Device) -> list[Measurement]:
         """What the payload says, before the mapping; the fault is that the payload cannot be read."""
@@ -150,16 +164,13 @@ class Decoder:
             frame = Frame(message.topic, message.payload, message.received_at, route.attribute)
             return self._formats(frame, _profile(device.format, route, message.payload))
         except UndecodablePayload as exc:
-            raise _Fault(Reason.UNDECODABLE, str(exc)) from exc
+            raise _Fault(Reason.UNDECODABLE, str(exc), exc.readable) from exc
 
     def explain(self, message: Message, device: Device) -> Explanation:
         """What ``message`` would become, were it of ``device``; nothing is changed by it."""
         observations, fault = self.decode(message, lambda _: device)
         route = route_of(message.topic)
-        try:
-            found = self.measurements(message, route, device) if route and not route.is_command else []
-        except _Fault:
-            found = []
+        found = self._readable(message, route, device)[0] if route and not route.is_command else []
         return Explanation(found, observations, list(_missing(found, device)), fault)
 
     def _observe(
@@ -206,8 +217,7 @@ class Decoder:
         if not values and not any(name in by_field for name in quantities):
             if state and all(name in STATE_QUANTITIES or name in state for name in quantities):
                 return
-            expected = ", ".join(sorted(by_field))
-            raise _Fault(Reason.NO_MAPPED_QUANTITY, f"none of the quantities is mapped; the device has: {expected}")
+            raise _Fault(Reason.NO_MAPPED_QUANTITY, _not_mapped(quantities, by_field))
 
     def _check_time(self, observed_at: datetime, received_at: datetime, device: Device) -> None:
         if observed_at - received_at > self._limits.future:
@@ -219,13 +229,26 @@ class Decoder:
             raise _Fault(Reason.NOT_IN_SERVICE, _out_of_service(device, observed_at))
 
 
+def _not_mapped(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> str:
+    there = ", ".join(list(quantities)[:_TOLD]) or "nothing"
+    more = f" and {len(quantities) - _TOLD} more" if len(quantities) > _TOLD else ""
+    return f"the message has {there}{more}; mapped are {', '.join(sorted(mapped))}"
+
+
+def _not_registered(route: Route, find_device: Callable[[str], Device | None]) -> str:
+    found = find_device(route.addresses[-1]) if len(route.addresses) > 1 else None
+    if found is None:
+        return f"no device with the key {route.addresses[-1]} is registered"
+    return f"the device {found.key} is registered with another address than {route.addresses[0]}"
+
+
 def _out_of_service(device: Device, observed_at: datetime) -> str:
     since, until = (to_text_or_none(time) for time in (device.service_from, device.service_until))
     span = " ".join(filter(None, (since and f"from {since}", until and f"until {until}")))
     return f"measured at {to_text(observed_at)}; the device serves its station {span}"
 
 
-def _missing(measurements: list[Measurement], device: Device) -> Iterator[tuple[str, str]]:
+def _missing(measurements: Sequence[Measurement], device: Device) -> Iterator[tuple[str, str]]:
     for measurement in measurements:
         for mapping in device.attributes:
             if mapping.field not in measurement.values:

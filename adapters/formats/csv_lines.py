@@ -8,33 +8,30 @@ called ``time`` (or as ``timeField`` says) is the time; without one the time of 
 from __future__ import annotations
 
 from adapters.formats.device_times import read_time
-from adapters.formats.documents import MAX_RECORDS, csv_lines, plain_value
+from adapters.formats.documents import check_count, csv_lines, plain_value
 from broker.intake.formats import FormatProfile, Frame
-from broker.intake.readings import Measurement, UndecodablePayload
+from broker.intake.readings import Measurement, UndecodablePayload, read_each
 
 
 def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     """The measurements of the lines in their order; raises :class:`UndecodablePayload`."""
-    found = []
-    for number, cells in enumerate(csv_lines(frame.payload, profile.encoding, profile.separator), 1):
-        if any(cells) and tuple(cells) != profile.columns:
-            found.append(_measurement(cells, number, frame, profile))
-        if len(found) > MAX_RECORDS:
-            raise UndecodablePayload(f"there are more than {MAX_RECORDS} lines")
-    if not found:
+    lines = enumerate(csv_lines(frame.payload, profile.encoding, profile.separator), 1)
+    wanted = [(number, cells) for number, cells in lines if any(cells) and tuple(cells) != profile.columns]
+    check_count(len(wanted), "lines")
+    if not wanted:
         raise UndecodablePayload("there is no line with values")
-    return found
+    return read_each(wanted, lambda cells: _measurement(cells, frame, profile), "line")
 
 
-def _measurement(cells: list[str], number: int, frame: Frame, profile: FormatProfile) -> Measurement:
+def _measurement(cells: list[str], frame: Frame, profile: FormatProfile) -> Measurement:
     if len(cells) != len(profile.columns):
-        raise UndecodablePayload(f"line {number} has {len(cells)} cells; the profile names {len(profile.columns)}")
+        raise UndecodablePayload(f"there are {len(cells)} cells; the profile names {len(profile.columns)}")
     values = {name: cell for name, cell in zip(profile.columns, cells, strict=True) if cell}
     time = values.pop(profile.time_field or "time", None)
     if time is not None:
         observed_at = read_time(time, profile.time_zone)
     elif (profile.time_field or "time") in profile.columns:
-        raise UndecodablePayload(f"line {number} has no time")
+        raise UndecodablePayload("the time is missing")
     else:
         observed_at = frame.received_at
     return Measurement(observed_at, {name: plain_value(cell) for name, cell in values.items()})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from codecs import BOM_UTF8
 from typing import Any, Final
 
 import orjson
@@ -22,7 +23,7 @@ def load(payload: bytes, encoding: str = "utf-8") -> Any:
     try:
         if encoding != "utf-8":
             payload = payload.decode(encoding).encode()
-        return orjson.loads(payload)
+        return orjson.loads(payload.removeprefix(BOM_UTF8))
     except (ValueError, LookupError) as exc:
         raise UndecodablePayload(f"the payload is not JSON: {exc}") from exc
 
@@ -33,7 +34,8 @@ def csv_lines(payload: bytes, encoding: str, separator: str, *, what: str = "pay
         text = payload.decode(encoding).removeprefix("\ufeff")
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (ValueError, LookupError, csv.Error) as exc:
-        raise UndecodablePayload(f"the {what} is not CSV in {encoding}: {exc}") from exc
+        hint = "; where it is Shift_JIS, encoding has to be cp932" if encoding == "utf-8" else ""
+        raise UndecodablePayload(f"the {what} is not CSV in {encoding}: {exc}{hint}") from exc
     return [[cell.strip() for cell in line] for line in lines]
 
 

@@ -15,7 +15,7 @@ from adapters.formats.device_times import read_time
 from adapters.formats.documents import as_object, check_count, flatten, load, plain_value
 from adapters.formats.ultralight import TIME_INSTANT
 from broker.intake.formats import FormatProfile, Frame
-from broker.intake.readings import Measurement, UndecodablePayload
+from broker.intake.readings import Measurement, UndecodablePayload, read_each
 
 
 def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
@@ -27,10 +27,11 @@ def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     if not groups:
         raise UndecodablePayload("the array of measures is empty")
     check_count(len(groups), "measures", said="the array has")
-    return [_measurement(as_object(group, "a group of measures"), frame, profile) for group in groups]
+    return read_each(enumerate(groups, 1), lambda group: _measurement(group, frame, profile), "group")
 
 
-def _measurement(group: dict[str, Any], frame: Frame, profile: FormatProfile) -> Measurement:
+def _measurement(given: Any, frame: Frame, profile: FormatProfile) -> Measurement:
+    group = as_object(given, "a group of measures")
     time = group.pop(TIME_INSTANT, None)
     observed_at = frame.received_at if time is None else read_time(time, profile.time_zone)
     return Measurement(observed_at, flatten(group))

@@ -12,11 +12,12 @@ number, a text, a boolean, or null for "no value". Which quantity feeds which at
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Any, Final
 
 import orjson
 
-from broker.intake.readings import Measurement, UndecodablePayload
+from broker.intake.readings import Measurement, UndecodablePayload, read_each
 from broker.times import parse_time
 
 MAX_READINGS: Final = 10_000  # in one message; far above what fits a sensible payload limit
@@ -25,27 +26,27 @@ MAX_READINGS: Final = 10_000  # in one message; far above what fits a sensible p
 def decode(payload: bytes) -> list[Measurement]:
     """The measurements of ``payload`` in their order; raises :class:`UndecodablePayload` with what is wrong."""
     try:
-        document = orjson.loads(payload)
+        document = orjson.loads(payload.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as exc:
         raise UndecodablePayload(f"the payload is not JSON: {exc}") from exc
     if isinstance(document, dict):
-        return [_measurement(document, "")]
+        return [_measurement(document)]
     if not isinstance(document, list):
         raise UndecodablePayload("the payload is neither a JSON object nor an array of objects")
     if not document:
         raise UndecodablePayload("the array of readings is empty")
     if len(document) > MAX_READINGS:
         raise UndecodablePayload(f"the array has {len(document)} readings; at most {MAX_READINGS} are taken at once")
-    return [_measurement(reading, f"reading {number}: ") for number, reading in enumerate(document)]
+    return read_each(enumerate(document, 1), _measurement, "reading")
 
 
-def _measurement(reading: Any, where: str) -> Measurement:
+def _measurement(reading: Any) -> Measurement:
     if not isinstance(reading, dict):
-        raise UndecodablePayload(f"{where}a reading has to be an object, not {type(reading).__name__}")
+        raise UndecodablePayload(f"a reading has to be an object, not {type(reading).__name__}")
     time = reading.pop("time", None)
     if not isinstance(time, str):
-        raise UndecodablePayload(f'{where}"time" is missing or not a text')
+        raise UndecodablePayload('"time" is missing or not a text')
     try:
         return Measurement(parse_time(time), reading)
     except ValueError as exc:
-        raise UndecodablePayload(f'{where}"time": {exc}') from exc
+        raise UndecodablePayload(f'"time": {exc}') from exc

@@ -39,11 +39,11 @@ def decode(frame: Frame, _profile: FormatProfile) -> list[Measurement]:
     records = [as_object(record, "a SenML record") for record in pack]
     base: dict[str, Any] = {"short": len({r["bn"] for r in records if isinstance(r.get("bn"), str)}) <= 1}
     found: dict[datetime, Measurement] = {}
-    for number, record in enumerate(records):
+    for number, record in enumerate(records, 1):
         try:
             _resolve(record, base, frame.received_at, found)
         except (UndecodablePayload, ValueError, OverflowError) as exc:
-            raise UndecodablePayload(f"record {number}: {exc}") from exc
+            raise UndecodablePayload(f"record {number}: {exc}", list(found.values())) from exc
     if not found:
         raise UndecodablePayload("the pack holds no value")
     return list(found.values())

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from adapters.formats import (
     chirpstack,
@@ -23,7 +23,7 @@ from adapters.formats.expression import ExpressionError, Uplink, compiled
 from broker.devices.state import state_of
 from broker.errors import BadRequestData
 from broker.intake.formats import MINAMO_JSON, FormatProfile, Frame
-from broker.intake.readings import FormatDecoder, Measurement
+from broker.intake.readings import FormatDecoder, Measurement, UndecodablePayload
 
 
 def _minamo_json(frame: Frame, _profile: FormatProfile) -> list[Measurement]:
@@ -55,15 +55,19 @@ _WITH_CODEC: Final = ("bytes", "things-stack", "chirpstack", "loriot", "thingpar
 
 def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
     """The measurements in ``frame``; the profile's ``zeros`` are filled in. Raises :class:`UndecodablePayload`."""
-    found = FORMATS[profile.name](frame, profile)
-    for measurement in found:
-        _fill_in(measurement.values, profile.zeros)
+    try:
+        found = FORMATS[profile.name](frame, profile)
+    except UndecodablePayload as exc:
+        _fill_in(exc.readable, profile.zeros)
+        raise
+    _fill_in(found, profile.zeros)
     return found
 
 
-def _fill_in(values: dict[str, Any], zeros: tuple[str, ...]) -> None:
+def _fill_in(found: Sequence[Measurement], zeros: tuple[str, ...]) -> None:
     for name in zeros:
-        values.setdefault(name, 0)
+        for measurement in found:
+            measurement.values.setdefault(name, 0)
 
 
 def check_profile(profile: FormatProfile, path: str = "device.format") -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from adapters.formats.device_times import read_time
 from adapters.formats.documents import plain_value
 from broker.intake.formats import FormatProfile, Frame
-from broker.intake.readings import Measurement, UndecodablePayload
+from broker.intake.readings import Measurement, UndecodablePayload, read_each
 
 TIME_INSTANT: Final = "TimeInstant"
 _COMMAND: Final = re.compile(r"[^|#@\s]+@[^|#@\s]+(\|.*)?", re.DOTALL)
@@ -30,17 +30,17 @@ def decode(frame: Frame, profile: FormatProfile) -> list[Measurement]:
         return [Measurement(frame.received_at, {frame.attribute: plain_value(text)})]
     if _COMMAND.fullmatch(text.split("|", 1)[0]):
         raise UndecodablePayload("this is a command or its result; only measures are taken, commands are not supported")
-    return [_group(group, number, frame, profile) for number, group in enumerate(text.split("#"), 1)]
+    return read_each(enumerate(text.split("#"), 1), lambda group: _group(group, frame, profile), "group")
 
 
-def _group(group: str, number: int, frame: Frame, profile: FormatProfile) -> Measurement:
+def _group(group: str, frame: Frame, profile: FormatProfile) -> Measurement:
     parts = [part.strip() for part in group.split("|")]
     if len(parts) < 2:
-        raise UndecodablePayload(f"group {number} is {group[:80]!r}; it has to be name|value|name|value...")
+        raise UndecodablePayload(f"{group[:80]!r} has to be name|value|name|value...")
     time = parts.pop(0) if len(parts) % 2 else None
     values = {name: plain_value(text) for name, text in zip(parts[::2], parts[1::2], strict=True)}
     if "" in values:
-        raise UndecodablePayload(f"group {number} has a value without a name")
+        raise UndecodablePayload("a value has no name")
     time = time or _text(values.pop(TIME_INSTANT, None))
     observed_at = frame.received_at if time is None else read_time(time, profile.time_zone)
     return Measurement(observed_at, values)

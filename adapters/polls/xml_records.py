@@ -22,6 +22,10 @@ from broker.intake.readings import UndecodablePayload
 
 _MAX_DEPTH: Final = 50
 _MAX_FIELDS: Final = 1_000
+_DECLARATION: Final = re.compile(rb"""<\?xml\s[^>]{0,80}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_OF_THE_PARSER: Final = frozenset({"", "utf-8", "utf-16", "iso-8859-1", "us-ascii"})
+# What is called Shift_JIS has the characters of cp932 in it.
+_SHIFT_JIS: Final = dict.fromkeys(("shift_jis", "shift-jis", "sjis", "x-sjis", "windows-31j", "cp932"), "cp932")
 _STEP: Final = re.compile(r"(\*|[^/\[\]@*]+)(?:\[@([^=\]]+)=(?:'([^']*)'|\"([^\"]*)\")\])?")
 
 
@@ -59,14 +63,23 @@ def read(body: bytes, format: PollFormat) -> tuple[list[dict[str, Any]], Callabl
     return [fields(element, around) for element in found], lambda path: look(root, path)
 
 
+def _declared(body: bytes) -> str:
+    """The encoding that the document itself names, where the parser does not know it; empty: it does."""
+    found = _DECLARATION.match(body)
+    name = found[1].decode().lower() if found else ""
+    return "" if name in _OF_THE_PARSER else _SHIFT_JIS.get(name, name)
+
+
 def parse(body: bytes, encoding: str = "utf-8") -> Element:
     """The root element; another ``encoding`` than UTF-8 holds against what the document says.
 
     Raises :class:`UndecodablePayload`, also for a document with a type or entities of its own.
     """
+    if encoding == "utf-8":
+        encoding = _declared(body)
     try:
-        body, declared = (body, None) if encoding == "utf-8" else (body.decode(encoding).encode(), "utf-8")
-    except ValueError as exc:
+        body, declared = (body.decode(encoding).encode(), "utf-8") if encoding else (body, None)
+    except (ValueError, LookupError) as exc:
         raise UndecodablePayload(f"the document is not text in {encoding}: {exc}") from exc
     parser = expat.ParserCreate(declared)
     top = Element("", {}, None)

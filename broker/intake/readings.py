@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -76,7 +76,28 @@ class Quarantined:
 
 
 class UndecodablePayload(ValueError):
-    """The bytes are not what the codec expects; the text says where and why."""
+    """The bytes are not what the codec expects; the text says where and why, ``readable`` is what is right in them."""
+
+    def __init__(self, text: str, readable: Sequence[Measurement] = ()) -> None:
+        self.readable = readable
+        super().__init__(text)
+
+
+def read_each(parts: Iterable[tuple[int, Any]], read: Callable[[Any], Measurement], what: str) -> list[Measurement]:
+    """The numbered ``parts`` of a payload (``what`` they are: lines, records); one that is wrong spoils no other.
+
+    Raises :class:`UndecodablePayload` with the first fault and its number, when all of them were looked at.
+    """
+    found: list[Measurement] = []
+    first: UndecodablePayload | None = None
+    for number, part in parts:
+        try:
+            found.append(read(part))
+        except UndecodablePayload as exc:
+            first = first or UndecodablePayload(f"{what} {number}: {exc}", found)
+    if first is not None:
+        raise first
+    return found
 
 
 class PayloadCodec(Protocol):

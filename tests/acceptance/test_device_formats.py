@@ -167,7 +167,7 @@ class TestOverHttp:
         response = await client.post("/api/v1/readings/gauge", content=b"1.5", auth=("gauge", password))
         assert (response.status_code, response.json()["reason"]) == (202, "undecodable")
         (message,) = (await client.get("/api/v1/quarantine")).json()["messages"]
-        assert (message["payloadText"], message["detail"]) == ("1.5", "line 1 has 1 cells; the profile names 2")
+        assert (message["payloadText"], message["detail"]) == ("1.5", "line 1: there are 1 cells; the profile names 2")
 
     async def test_mended_profile_takes_what_was_held(self, client: httpx.AsyncClient) -> None:
         password = await register(client, format={"name": "csv", "columns": ["l", "state"]})
@@ -299,11 +299,25 @@ class TestIotAgentOverHttp:
             ("json/attrs/l", "1.9", 1.9),
         ]:
             response = await self.post(client, path, body)
-            assert (response.status_code, response.content) == (200, b"")
+            assert (response.status_code, response.content) == (200, b"" if path == "d" else b"{}")
             assert (await entity(client))["waterLevel"]["value"] == value
-        asked = {"k": self.KEY, "i": "motion001", "d": "l|2.1"}
-        assert (await client.get("/iot/d", params=asked)).status_code == 200
-        assert (await entity(client))["waterLevel"]["value"] == 2.1
+        for path, measures, value in [("d", "l|2.1", 2.1), ("json", '{"l": 2.2}', 2.2)]:
+            asked = {"k": self.KEY, "i": "motion001", "d": measures}
+            assert (await client.get(f"/iot/{path}", params=asked)).status_code == 200
+            assert (await entity(client))["waterLevel"]["value"] == value
+
+    async def test_no_command_is_ever_waiting(self, client: httpx.AsyncClient) -> None:
+        asked = {"k": self.KEY, "i": "motion001", "getCmd": "1"}
+        for path, nothing in [("d", b""), ("json", b"{}")]:
+            assert (await client.get(f"/iot/{path}", params=asked)).content == nothing
+            assert (await self.post(client, path, "", getCmd="1")).content == nothing
+            assert (await client.get(f"/iot/{path}", params={**asked, "getCmd": ""})).status_code == 400
+
+    async def test_results_of_commands_are_passed_over(self, client: httpx.AsyncClient) -> None:
+        for path in ["d/commands", "json/commands", "json/configuration"]:
+            assert (await self.post(client, path, '{"ping": "pong"}')).status_code == 200
+            assert (await self.post(client, path, '{"ping": "pong"}', k="wrong")).status_code == 401
+        assert (await client.get("/api/v1/quarantine")).json()["messages"] == []
 
     async def test_time_stands_in_the_address(self, client: httpx.AsyncClient) -> None:
         for path, body in [("d", "l|1.5"), ("json", '[{"l": 1.5}]')]:

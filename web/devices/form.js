@@ -2,7 +2,7 @@
 // The form of a new device: a model, an id, a station, a place, and what the model leaves to the device.
 
 import { byId, el, setText } from "../app/dom.js";
-import { t } from "../app/i18n.js";
+import { language, t } from "../app/i18n.js";
 
 const USUAL = "level-gauge-json";
 const WITH_ADDRESS = ["chirpstack", "things-stack", "loriot", "thingpark", "ultralight", "iot-agent-json"];
@@ -19,6 +19,12 @@ export function needsOf(model) {
   };
 }
 
+/** The half of "日本語 / English" that is in the language of the page; all of a text that is in one. @param {string} text */
+function inOwnLanguage(text) {
+  const halves = text.split(" / ");
+  return halves.length === 2 ? halves[language() === "ja" ? 0 : 1] : text;
+}
+
 /** @param {any[]} models */
 export function createForm(models) {
   const choice = byId("model");
@@ -28,7 +34,7 @@ export function createForm(models) {
 
   const follow = () => {
     const model = chosen();
-    setText(byId("about"), model?.description ?? "");
+    setText(byId("about"), inOwnLanguage(model?.description ?? ""));
     const needs = needsOf(model);
     for (const label of document.querySelectorAll("[data-needs]")) {
       const need = label.getAttribute("data-needs");

@@ -2,7 +2,8 @@
 // The list of devices: state in a sign and in words, last seen, battery.
 
 import { arrange, byId, el, setAttribute, setText } from "../app/dom.js";
-import { language, t } from "../app/i18n.js";
+import { formatFull } from "../app/format.js";
+import { t } from "../app/i18n.js";
 
 const MARKS = { ok: "●", late: "▲", silent: "■", dead: "✕", maintenance: "◆", neverSeen: "○", retired: "–" };
 const WRONG = new Set(["late", "silent", "dead"]);
@@ -10,9 +11,7 @@ const WRONG = new Set(["late", "silent", "dead"]);
 /** @param {string|null} text */
 export function timeText(text) {
   if (!text) return t("never");
-  const zone = language() === "ja" ? "Asia/Tokyo" : undefined;
-  const form = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium", timeZone: zone });
-  return form.format(new Date(text));
+  return formatFull(new Date(text));
 }
 
 /** @param {number|null|undefined} level  0 to 1 */
@@ -52,10 +51,10 @@ function row(device, isChosen, onChoose) {
     {},
     el("th", { scope: "row" }, choose, name),
     el("td", {}, stateOf(device)),
-    el("td", {}, timeText(device.status.lastSeenAt)),
-    el("td", { class: "number" }, batteryText(device.status.batteryLevel)),
-    el("td", {}, device.entityId),
-    el("td", {}, device.model ?? t("noModel")),
+    el("td", { "data-head": t("lastSeen") }, timeText(device.status.lastSeenAt)),
+    el("td", { class: "number", "data-head": t("battery") }, batteryText(device.status.batteryLevel)),
+    el("td", { "data-head": t("station") }, device.entityId),
+    el("td", { "data-head": t("model") }, device.model ?? t("noModel")),
   );
   setAttribute(line, "aria-current", isChosen ? "true" : null);
   return line;

@@ -88,7 +88,7 @@ export function hubTime(text) {
 export function table(heads, lines, empty, name = "cards") {
   const head = el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text))));
   const cells = lines.map(([first, ...others]) =>
-    el("tr", {}, el("th", { scope: "row" }, first), ...others.map((cell) => el("td", {}, cell))),
+    el("tr", {}, el("th", { scope: "row" }, first), ...others.map((cell, at) => el("td", { "data-head": heads[at + 1] }, cell))),
   );
   if (cells.length === 0) cells.push(el("tr", {}, el("td", { colspan: String(heads.length) }, empty)));
   return el("table", { class: name }, head, el("tbody", {}, ...cells));

@@ -115,7 +115,7 @@ class TestSenml:
             ([{"n": "l", "v": None}], "v is None; it has to be a number"),
             ([{"bn": None, "n": "l", "v": 1}], "bn is None; it has to be a text"),
             ([{"n": "l"}], "the pack holds no value"),
-            ([{"n": "l", "v": 1, "t": 1e300}], "record 0"),
+            ([{"n": "l", "v": 1, "t": 1e300}], "record 1"),
         ],
     )
     def test_what_is_wrong_is_said(self, pack: Any, says: str) -> None:
@@ -145,6 +145,64 @@ class TestCsv:
     def test_what_is_wrong_is_refused(self, payload: str | bytes) -> None:
         with pytest.raises(UndecodablePayload):
             decoded("csv", payload, columns=self.COLUMNS)
+
+
+class TestPartsThatAreWrong:
+    """A line or a record that cannot be read spoils none of the others."""
+
+    @pytest.mark.parametrize(
+        ("name", "payload", "profile", "read", "says"),
+        [
+            (
+                "csv",
+                "1,2\n1,2,3\n4,5",
+                {"columns": ("l", "b")},
+                [1, 4],
+                "line 2: there are 3 cells; the profile names 2",
+            ),
+            ("csv", "Z,2\n\n1795248000,3", {"columns": ("time", "l")}, [3], "line 1: 'Z' is not a date and time"),
+            ("ultralight", "l|1#l#l|2", {}, [1, 2], "group 2: 'l' has to be name|value|name|value..."),
+            (
+                "iot-agent-json",
+                '[{"l": 1}, 2, {"l": 3, "TimeInstant": "soon"}]',
+                {},
+                [1],
+                "group 2: a group of measures",
+            ),
+            (
+                "json",
+                '[{"l": 1, "t": "soon"}, {"l": 2, "t": 1795248000}]',
+                {"time_field": "t"},
+                [2],
+                "record 1: 'soon'",
+            ),
+            ("senml", '[{"n": "l", "v": 1}, {"n": "l", "t": 1, "v": "x"}]', {}, [1], "record 2: v is 'x'"),
+            ("minamo-json", '[{"l": 1}, {"l": 2, "time": "2026-11-21T07:40:00Z"}]', {}, [2], 'reading 1: "time" is'),
+        ],
+    )
+    def test_are_named_and_the_rest_is_read(
+        self, name: str, payload: str, profile: dict[str, Any], read: list[int], says: str
+    ) -> None:
+        with pytest.raises(UndecodablePayload) as refused:
+            decoded(name, payload, **profile)
+        assert says in str(refused.value)
+        assert [measurement.values["l"] for measurement in refused.value.readable] == read
+
+
+class TestJsonOfAnyShape:
+    """Records of many devices in one document."""
+
+    def test_number_and_its_text_name_the_same_record(self) -> None:
+        found = decoded("json", [{"id": 7, "l": 1}, {"id": 8, "l": 2}], select={"id": "7"})
+        assert [measurement.values["l"] for measurement in found] == [1]
+
+    def test_what_there_is_instead_is_told(self) -> None:
+        with pytest.raises(UndecodablePayload, match=r"no record has \{'id': '9'\}; in the document id is 7, 8"):
+            decoded("json", [{"id": 7}, {"id": 8}], select={"id": "9"})
+
+    def test_byte_order_mark_is_passed_over(self) -> None:
+        assert decoded("json", b'\xef\xbb\xbf{"l": 1}')[0].values == {"l": 1}
+        assert decoded("minamo-json", b'\xef\xbb\xbf{"l": 1, "time": "2026-11-21T07:40:00Z"}')[0].values == {"l": 1}
 
 
 class TestUplinks:

@@ -33,11 +33,11 @@ def test_null_means_no_value() -> None:
         (b"\xff\xfe", "the payload is not JSON"),
         (b"1.23", "neither a JSON object nor an array"),
         (b"[]", "the array of readings is empty"),
-        (b"[1]", "reading 0: a reading has to be an object, not int"),
+        (b"[1]", "reading 1: a reading has to be an object, not int"),
         (b'{"level": 1}', '"time" is missing or not a text'),
         (b'{"time": 1700000000, "level": 1}', '"time" is missing or not a text'),
         (b'{"time": "2026-11-21T07:40:00", "level": 1}', "is not an ISO 8601 date and time with an offset"),
-        (b'[{"time": "2026-11-21T07:40:00Z"}, {"time": "24:00"}]', 'reading 1: "time": '),
+        (b'[{"time": "2026-11-21T07:40:00Z"}, {"time": "24:00"}]', 'reading 2: "time": '),
         (b'{"time": "2026-11-21T07:40:00Z", "level": NaN}', "the payload is not JSON"),
     ],
 )

@@ -147,6 +147,17 @@ class TestXml:
         assert (record["issued"], record["zone"], record["river"]) == ("2026/11/21 16:40", "south", "巴川")
         assert (record["obs/@ov"], record["note"]) == (-0.3, None)
 
+    @pytest.mark.parametrize(
+        ("name", "encoding"), [("Shift_JIS", "cp932"), ("windows-31j", "cp932"), ("EUC-JP", "euc-jp")]
+    )
+    def test_encoding_that_the_document_declares_needs_no_setting(self, name: str, encoding: str) -> None:
+        body = f'<?xml version="1.0" encoding="{name}"?><a><b v="巴川"/></a>'.encode(encoding)
+        assert read(body, name="xml", records="b") == [("", {"@v": "巴川"})]
+
+    def test_encoding_that_nobody_knows_is_told(self) -> None:
+        with pytest.raises(UndecodablePayload, match="not text in klingon: unknown encoding"):
+            read('<?xml version="1.0" encoding="Klingon"?><a/>', name="xml")
+
     def test_declared_encoding_that_the_parser_does_not_know(self) -> None:
         body = '<?xml version="1.0" encoding="Shift_JIS"?><a><b v="1">巴川</b></a>'.encode("cp932")
         assert read(body, name="xml", records="b", encoding="cp932") == [("", {"@v": 1, ".": "巴川"})]

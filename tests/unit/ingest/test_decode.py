@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from adapters.formats import minamo_json
 from broker.devices.model import AttributeMapping, Device
+from broker.intake.formats import FormatProfile
 from broker.intake.readings import Observation, Quarantined, Reason
 from broker.times import to_text
 from ingest.decode import Decoder, Limits, Message
@@ -57,6 +59,22 @@ def test_null_is_a_missing_value_and_no_fault() -> None:
     assert fault is None
 
 
+def test_readings_of_an_array_are_kept_beside_one_that_cannot_be_read() -> None:
+    found, fault = decode([reading(level=1.0), {"level": 2.0}, reading(NOW - timedelta(minutes=10), level=3.0)])
+    assert [observation.values[0][1] for observation in found] == [1.0, 3.0]
+    assert fault is not None
+    assert fault.detail == 'reading 2: "time" is missing or not a text'
+
+
+def test_device_with_another_api_key_is_told_from_one_that_is_not_registered() -> None:
+    device = replace(DEVICE, format=FormatProfile("ultralight", address="right/gauge"))
+    decoder = Decoder(minamo_json.decode, Limits())
+    _, fault = decoder.decode(Message("/ul/wrong/gauge/attrs", b"l|1", NOW), {"gauge": device}.get)
+    assert fault is not None
+    assert fault.reason is Reason.UNKNOWN_DEVICE
+    assert fault.detail == "the device gauge is registered with another address than wrong/gauge"
+
+
 def test_measured_up_to_five_minutes_ahead_is_accepted() -> None:
     found, fault = decode(reading(NOW + timedelta(minutes=5), level=1.0))
     assert len(found) == 1
@@ -69,7 +87,12 @@ def test_measured_up_to_five_minutes_ahead_is_accepted() -> None:
         (reading(level=1), "minamo/v1/a/b/readings", Reason.UNKNOWN_TOPIC, "is not minamo/v1/<device key>/readings"),
         (reading(level=1), "minamo/v1/other/readings", Reason.UNKNOWN_DEVICE, "no device with the key other"),
         (b"not json", TOPIC, Reason.UNDECODABLE, "the payload is not JSON"),
-        (reading(battery=1), TOPIC, Reason.NO_MAPPED_QUANTITY, "the device has: distance, level, state"),
+        (
+            reading(battery=1),
+            TOPIC,
+            Reason.NO_MAPPED_QUANTITY,
+            "the message has battery; mapped are distance, level, state",
+        ),
         (reading(level="high"), TOPIC, Reason.WRONG_TYPE, "level is 'high'; the device declares a number"),
         (reading(level=True), TOPIC, Reason.WRONG_TYPE, "level is True; the device declares a number"),
         (reading(level=[1]), TOPIC, Reason.WRONG_TYPE, "it has to be a plain value"),

@@ -2,14 +2,13 @@
 // What a message would become, and the bytes it is made of.
 
 import { el } from "../../app/dom.js";
-import { language, t } from "../../app/i18n.js";
+import { formatFull } from "../../app/format.js";
+import { t } from "../../app/i18n.js";
 
 /** @param {string|null} text */
 export function timeText(text) {
   if (!text) return "–";
-  const zone = language() === "ja" ? "Asia/Tokyo" : undefined;
-  const form = new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium", timeZone: zone });
-  return form.format(new Date(text));
+  return formatFull(new Date(text));
 }
 
 /** The reason in words, with its code. @param {string} reason */
@@ -23,7 +22,8 @@ export function decodeView(found) {
   const parts = [];
   if (found.fault) {
     const mark = el("span", { class: "fault-mark" }, `✕ ${reasonText(found.fault.reason)}`);
-    parts.push(el("p", { class: "fault" }, mark, `\n${found.fault.detail}`));
+    const cure = el("span", { class: "cure" }, `\n→ ${t(`cure_${found.fault.reason}`)}`);
+    parts.push(el("p", { class: "fault" }, mark, `\n${found.fault.detail}`, cure));
   } else {
     parts.push(el("p", { class: "good" }, `✓ ${t("decodeGood")}`));
   }

@@ -66,10 +66,11 @@ function showLists() {
     const choose = el("button", { type: "button", class: "plain" }, group.deviceKey ?? t("noDevice"));
     choose.addEventListener("click", () => narrow(group));
     const cells = [reasonText(group.reason), String(group.count), timeText(group.first), timeText(group.last)];
-    return el("tr", {}, el("th", { scope: "row" }, choose), ...cells.map((cell) => el("td", {}, cell)));
+    const tell = (/** @type {string} */ cell, /** @type {number} */ at) => el("td", { "data-head": t(names[at + 1]) }, cell);
+    return el("tr", {}, el("th", { scope: "row" }, choose), ...cells.map(tell));
   });
   if (rows.length === 0) byId("groups").replaceChildren(el("p", {}, t("nothingHeld")));
-  else byId("groups").replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)));
+  else byId("groups").replaceChildren(el("table", { class: "cards" }, el("thead", {}, head), el("tbody", {}, ...rows)));
   setText(byId("count"), t(shown.isMore ? "countMore" : "count", { n: shown.messages.length }));
   byId("more").hidden = !shown.isMore;
   byId("list").replaceChildren(...shown.messages.map(row));
