@@ -67,7 +67,7 @@ def _write(asked: EvolutionRequest, found: TemporalEntity, terms: TermMap) -> di
     """One evolution as JSON."""
     representation = asked.projection.representation
     if asked.query.aggregation is not None:
-        return represent_aggregated(found.entity, found.periods, asked.query.aggregation, terms, representation)
+        return represent_aggregated(found.entity, found.aggregated, asked.query.aggregation, terms, representation)
     return represent_temporal(
         found.entity,
         found.instances,
@@ -132,7 +132,7 @@ class TemporalEntities:
         payload = _write(asked, found, terms)
         if not payload or (
             asked.attributes
-            and not (found.instances or found.written or found.cut_off or found.periods or found.superseded)
+            and not (found.instances or found.written or found.cut_off or found.aggregated or found.superseded)
         ):
             raise ResourceNotFound(f"Entity {entity_id} has nothing of what is asked for in this time")
         status, headers = _extent(page.cut)

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import orjson
 
 from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
@@ -66,17 +68,49 @@ class Aggregation:
     period: Period = Period()
 
 
-class AggregatedPeriod(NamedTuple):
-    """One attribute (of one kind and dataset) in one period; a value is None where its kind has no such method."""
+@dataclass(frozen=True, slots=True)
+class AggregatedSeries:
+    """One attribute (of one kind and dataset) in the periods that have something of it, in the order of time.
+
+    It is kept as the JSON texts that answers are made of, separated by line breaks: a tenth of what objects take.
+    """
 
     attribute: str
     dataset: str
     kind: str
-    start: str
-    end: str
-    """Times as they are written in JSON: in UTC, with Z."""
-    values: tuple[Any, ...]
-    """In the order of the methods."""
+    times: bytes
+    """Of each period ``"begin","end"``: in UTC, with Z."""
+    columns: tuple[bytes, ...]
+    """Of each method its results; null where the kind has no such method."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes, about."""
+        return len(self.times) + sum(map(len, self.columns))
+
+    def written(self, position: int) -> bytes:
+        """The results of one method with their periods as a JSON array; empty when there are none."""
+        results, times = self.columns[position].split(_BREAK), self.times.split(_BREAK)
+        told = zip(results, times, strict=True)
+        pairs = [b"%b,%b" % pair for pair in told if pair[0] != _NULL]
+        return b"[[" + b"],[".join(pairs) + b"]]" if pairs else b""
+
+
+_BREAK: Final = b"\n"  # JSON has none that is not escaped
+_NULL: Final = b"null"
+_NUMBERS: Final = frozenset((int, float))
+
+
+def column_of(results: Sequence[Any]) -> bytes:
+    """Results of one method as :class:`AggregatedSeries` has them."""
+    if _NUMBERS.issuperset(map(type, results)):
+        return orjson.dumps(results)[1:-1].replace(b",", _BREAK)
+    return _BREAK.join(map(orjson.dumps, results))
+
+
+def times_of(starts: Sequence[str], ends: Sequence[str]) -> bytes:
+    """Begins and ends of periods as :class:`AggregatedSeries` has them."""
+    return "\n".join([f'"{start}","{end}"' for start, end in zip(starts, ends, strict=True)]).encode()
 
 
 def parse_period(text: str) -> Period:
@@ -109,7 +143,7 @@ def aggregation_of(methods: Sequence[str], duration: str | None) -> Aggregation:
 
 def represent_aggregated(
     entity: ExpandedEntity,
-    periods: Iterable[AggregatedPeriod],
+    series: Iterable[AggregatedSeries],
     aggregation: Aggregation,
     terms: TermMap,
     options: Representation,
@@ -119,38 +153,30 @@ def represent_aggregated(
     Methods that do not apply to an attribute are left out. Raises :class:`InvalidRequest` when the request names that
     attribute (clauses 5.7.3.4 and 5.7.4.4).
     """
-    series: dict[str, dict[tuple[str, str], list[AggregatedPeriod]]] = {}
-    for period in periods:
-        series.setdefault(period.attribute, {}).setdefault((period.kind, period.dataset), []).append(period)
+    by_attribute: dict[str, list[AggregatedSeries]] = {}
+    for item in series:
+        by_attribute.setdefault(item.attribute, []).append(item)
     named = options.attrs or options.pick or frozenset()
     result = represent(ExpandedEntity(entity.id, entity.types, {}), terms, options)
-    for attribute, groups in series.items():
+    for attribute, several in by_attribute.items():
         name = terms.compact_iri(attribute)
         if not options.writes(attribute) or (options.attrs is not None and attribute not in options.attrs):
             continue
-        written = [
-            _series(kind, dataset, group, aggregation, name if attribute in named else None)
-            for (kind, dataset), group in groups.items()
-        ]
+        written = [_series(item, aggregation, name if attribute in named else None) for item in several]
         written = [item for item in written if any(method in item for method in aggregation.methods)]
         if written:
             result[name] = written[0] if len(written) == 1 else written
     return result
 
 
-def _series(
-    kind: str, dataset: str, periods: Sequence[AggregatedPeriod], aggregation: Aggregation, named: str | None
-) -> dict[str, Any]:
+def _series(series: AggregatedSeries, aggregation: Aggregation, named: str | None) -> dict[str, Any]:
     """One attribute of one kind and dataset; ``named`` is its name when the request names it."""
-    result: dict[str, Any] = {"type": kind}
+    result: dict[str, Any] = {"type": series.kind}
     for position, method in enumerate(aggregation.methods):
-        values = [
-            (found[position], start, end) for _, _, _, start, end, found in periods if found[position] is not None
-        ]
-        if values:
-            result[method.value] = values
+        if text := series.written(position):
+            result[method.value] = orjson.Fragment(text)
         elif named is not None:
             raise InvalidRequest(f"The values of {named} cannot be aggregated by {method}")
-    if dataset != NO_DATASET:
-        result["datasetId"] = dataset
+    if series.dataset != NO_DATASET:
+        result["datasetId"] = series.dataset
     return result

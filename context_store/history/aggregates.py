@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import compress
+from itertools import compress, groupby
+from operator import itemgetter
 from typing import Any, Final, LiteralString, TypeAlias
 
 from psycopg import AsyncConnection
@@ -21,7 +22,14 @@ from psycopg.errors import NumericValueOutOfRange
 from psycopg.types.string import TextLoader
 
 from broker.errors import BadRequestData, TooManyResults
-from broker.history.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, Period
+from broker.history.aggregation import (
+    AggregatedSeries,
+    Aggregation,
+    AggregationMethod,
+    Period,
+    column_of,
+    times_of,
+)
 from broker.times import from_database
 from context_store.history.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
 from context_store.history.plain_aggregates import can_tell, in_millionths, plain_statement
@@ -132,9 +140,9 @@ _MOST_KNOWN: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Aggregated:
-    """Periods by the number of their entity; ``is_lasting``: no instance that they are of expires by itself."""
+    """What was computed, by the number of the entity; ``is_lasting``: no instance that it is of expires by itself."""
 
-    periods: dict[int, list[AggregatedPeriod]]
+    series: dict[int, list[AggregatedSeries]]
     is_lasting: bool
 
 
@@ -147,7 +155,7 @@ async def aggregate(
     axis: LiteralString,
     long_numbers: LongNumbers | None = None,
 ) -> Aggregated:
-    """The periods of ``series`` by entity; attributes in their order, then time. The transaction has one snapshot.
+    """What ``series`` are aggregated to, by entity; attributes in their order. The transaction has one snapshot.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
     the bounds of the range. ``long_numbers`` is what the caller keeps from one question to the next. Raises
@@ -162,14 +170,21 @@ async def aggregate(
     if len(rows) > MAX_PERIODS:
         raise TooManyResults(f"The answer would have more than {MAX_PERIODS} periods; ask for longer ones")
     names = await terms.names({row[1] for row in rows} | {row[2] for row in rows})
-    starts, ends = from_database([row[4] for row in rows]), from_database([row[5] for row in rows])
-    result: dict[int, list[AggregatedPeriod]] = {}
-    for row, start, end in zip(rows, starts, ends, strict=True):
-        owner, attribute, dataset, kind = row[:4]
-        dataset_name = NO_DATASET if dataset == NO_TERM else names[dataset]
-        period = AggregatedPeriod(names[attribute], dataset_name, KIND_NAME[kind], start, end, row[6:])
-        result.setdefault(owner, []).append(period)
+    result: dict[int, list[AggregatedSeries]] = {}
+    for (owner, attribute, dataset, kind), periods in groupby(rows, _SERIES):
+        _, _, _, _, starts, ends, *results = zip(*periods, strict=True)
+        found = AggregatedSeries(
+            names[attribute],
+            NO_DATASET if dataset == NO_TERM else names[dataset],
+            KIND_NAME[kind],
+            times_of(from_database(starts), from_database(ends)),
+            tuple(map(column_of, results)),
+        )
+        result.setdefault(owner, []).append(found)
     return Aggregated(result, is_lasting)
+
+
+_SERIES: Final = itemgetter(0, 1, 2, 3)
 
 
 def together(aggregation: Aggregation, start: datetime | None) -> tuple[AggregationMethod, ...]:

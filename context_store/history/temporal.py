@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 
 from broker.entities import ExpandedEntity
 from broker.errors import ResourceNotFound, TooManyResults
-from broker.history.aggregation import AggregatedPeriod, Aggregation
+from broker.history.aggregation import AggregatedSeries, Aggregation
 from broker.history.temporal import (
     SCOPE,
     Cut,
@@ -86,7 +86,7 @@ class TemporalEntity:
     deleted_at: datetime | None = None
     superseded: tuple[HistoricInstance, ...] = ()
     """What is believed no longer, when the query asks for corrections; in the order of time."""
-    periods: tuple[AggregatedPeriod, ...] = ()
+    aggregated: tuple[AggregatedSeries, ...] = ()
     """In the place of the instances, when the query aggregates."""
     is_lasting: bool = True
     """Whether it is true until something is written: no part of it expires by itself."""
@@ -112,7 +112,7 @@ class _Found:
     read: dict[int, list[HistoricInstance]]
     cut: Cut | None
     superseded: dict[int, list[HistoricInstance]] = field(default_factory=dict)
-    periods: dict[int, list[AggregatedPeriod]] = field(default_factory=dict)
+    aggregated: dict[int, list[AggregatedSeries]] = field(default_factory=dict)
     is_lasting: bool = True
     written: dict[int, list[WrittenSeries]] = field(default_factory=dict)
 
@@ -128,7 +128,7 @@ class _Found:
             tuple(cut_off.values()),
             identity.deleted_at,
             tuple(self.superseded.get(key, ())),
-            tuple(self.periods.get(key, ())),
+            tuple(self.aggregated.get(key, ())),
             self.is_lasting,
             tuple(self.written.get(key, ())),
         )
@@ -333,7 +333,7 @@ class TemporalStore:
         found = await aggregate(
             connection, self._terms, aggregation, series, values, axis_of(query), self._long_numbers
         )
-        return _Found({}, {}, None, periods=found.periods, is_lasting=found.is_lasting)
+        return _Found({}, {}, None, aggregated=found.series, is_lasting=found.is_lasting)
 
     async def _series(
         self,

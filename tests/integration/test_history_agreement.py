@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -164,13 +165,15 @@ class Story:
         expected = with_values if last is None else with_values[-last:]
         methods = tuple(AggregationMethod)
         aggregation = Aggregation(methods, parse_period(duration))
-        periods = (await self._ask(_aggregating(query, aggregation))).periods
+        series = (await self._ask(_aggregating(query, aggregation))).aggregated
         computed = aggregated(expected, [str(method) for method in methods], start, _borders(start, end, duration))
-        assert [(period.start, period.end) for period in periods] == [
-            (to_text(begins), to_text(ends)) for begins, ends, _ in computed
-        ]
-        for period, (_, _, results) in zip(periods, computed, strict=True):
-            assert list(period.values) == pytest.approx(results), asked
+        for position in range(len(methods)):
+            told = [period for item in series for period in orjson.loads(item.written(position))]
+            assert [(begins, ends) for _, begins, ends in told] == [
+                (to_text(begins), to_text(ends)) for begins, ends, _ in computed
+            ]
+            values = [results[position] for _, _, results in computed]
+            assert [value for value, _, _ in told] == pytest.approx(values), asked
 
 
 def _level(place: datetime | None, value: float | None) -> dict[str, Any]:

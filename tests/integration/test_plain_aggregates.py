@@ -59,10 +59,10 @@ async def test_both_ways_of_aggregating_give_the_same_digits(
     end = START + 20 * STEP if duration == "PT0S" else None
     query = TemporalQuery(START, end, True, aggregation=Aggregation(tuple(methods), parse_period(duration)))
     store = TemporalStore(hub.database, hub.terms, max_instances=1000)
-    quickly = (await store.retrieve(TENANT, river, query)).entities[0].periods
+    quickly = (await store.retrieve(TENANT, river, query)).entities[0].aggregated
     with monkeypatch.context() as patched:
         patched.setattr(aggregates, "can_tell", lambda _: False)
-        slowly = (await store.retrieve(TENANT, river, query)).entities[0].periods
+        slowly = (await store.retrieve(TENANT, river, query)).entities[0].aggregated
     assert repr(quickly) == repr(slowly)
 
 

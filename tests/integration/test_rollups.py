@@ -15,7 +15,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from broker.errors import StoreUnavailable
-from broker.history.aggregation import AggregatedPeriod, Aggregation, AggregationMethod, parse_period
+from broker.history.aggregation import Aggregation, AggregationMethod, parse_period
 from context_store.database import ALL_TENANTS, SET_TENANT, Database
 from context_store.history import aggregates
 from context_store.history.instances import Series
@@ -106,7 +106,7 @@ class Asker:
 
     async def ask(
         self, connection: AsyncConnection, asked: tuple[Aggregation, datetime, datetime | None], *, rolled: bool
-    ) -> dict[int, list[AggregatedPeriod]]:
+    ) -> aggregates.Aggregated:
         aggregation, start, end = asked
         level = (await self._terms.resolve([LEVEL]))[LEVEL]
         values = {
