@@ -79,6 +79,7 @@ _KIND_OF_MEMBER: Final = {member: kind for kind, member in reversed(VALUE_MEMBER
     "object": AttributeKind.RELATIONSHIP,
 }
 _NULL_MARKER: Final[Instance] = {"value": NULL}
+_NO_TEXTS: Final = {NO_DATASET: NULL}  # a LanguageProperty that is removed (4.5.18.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +176,14 @@ def expand_attribute(
 
 
 def _check_values_whole(instances: dict[str, Instance], path: str) -> None:
-    """Only a merge takes values apart: elsewhere no NGSI-LD Null stands within the value of a Property (5.5.4)."""
+    """Only a merge takes values apart: elsewhere no NGSI-LD Null stands within a value or a language map (5.5.4)."""
     for instance in instances.values():
         value = instance.get("value")
         if value.__class__ in (dict, list) and contains_null(value):
             raise fault(path, f"{NULL} is not allowed within a value")
+        texts = instance.get("languageMap", {})
+        if texts != _NO_TEXTS and contains_null(texts):
+            raise fault(path, f"{NULL} is not allowed within a language map")
         for iri, inner in instance.get("attrs", {}).items():
             _check_values_whole(inner, f"{path}.{iri}")
 

@@ -111,7 +111,7 @@ def _patch(old: Instance, fragment: Instance, attribute: str, now: str, *, merge
         elif merge and member == value_member and old["type"] in _MERGED_VALUES and isinstance(value, dict):
             result[member] = merge_json(old.get(member), value)
         else:
-            result[member] = _without_nulls(value)
+            result[member] = _without_nulls(value) if merge else value
     if "attrs" in fragment:
         subattributes = _patch_attributes(old.get("attrs", {}), fragment["attrs"], attribute, now, merge)
         result.pop("attrs", None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from starlette.requests import Request
 
@@ -12,6 +13,8 @@ from broker.contexts.jsonld import TermMap
 from broker.errors import BadRequestData, InvalidRequest
 from broker.query import TypeTree, parse_types
 from broker.validation import check_time
+
+_MOST_DIGITS: Final = 15
 
 
 class Parameters:
@@ -67,8 +70,11 @@ class Parameters:
         value = self.text(name)
         if value is None:
             return None
-        if not (value.isascii() and value.isdecimal()) or len(value) > 15 or int(value) < least:
-            raise BadRequestData(f"Parameter {name!r} is {value!r}; a whole number of at least {least} is expected")
+        if not (value.isascii() and value.isdecimal()) or len(value) > _MOST_DIGITS or int(value) < least:
+            raise BadRequestData(
+                f"Parameter {name!r} is {value!r}; a whole number of at least {least}, of no more than {_MOST_DIGITS} "
+                "digits, is expected"
+            )
         return int(value)
 
     def time(self, name: str) -> datetime | None:

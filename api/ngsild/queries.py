@@ -274,7 +274,9 @@ def _q(given: QueryInput, terms: TermMap, depth: int) -> QueryTree | None:
     expand_values = [name for name in given.expand_values if terms.expand_term(name) not in json_keys]
     tree = parse_q(given.q, terms.expand_term, expand_values=expand_values)
     if linked_depth(tree) > depth:
-        raise BadRequestData("q follows a Relationship, which needs a join with a joinLevel of at least as many steps")
+        raise BadRequestData(
+            "q follows a Relationship, as only queries of entities can, with a join and a joinLevel of as many steps"
+        )
     return tree
 
 

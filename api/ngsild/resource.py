@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from api.http.negotiation import public_url
 from api.http.problem_details import TENANT_HEADER
 from api.ngsild.operation import Endpoint, Operation, operation_of, remember
+from broker.errors import BadRequestData
 
 API_PATH: Final = "/ngsi-ld/v1"
 
@@ -32,9 +33,14 @@ class Resource(BaseRoute):
     Location of what is new is relative to the host, unless the hub knows its ``public_url``.
     """
 
-    def __init__(self, path: str, **methods: Endpoint) -> None:
-        """``methods`` are described endpoints by method name: ``GET=retrieve``. HEAD is what GET is."""
+    def __init__(self, path: str, *, of_items: Sequence[str] = (), **methods: Endpoint) -> None:
+        """``methods`` are described endpoints by method name: ``GET=retrieve``. HEAD is what GET is.
+
+        ``of_items`` are methods of the resources below a collection. Asked of its path with an empty last segment
+        (``PUT /entities/``), what is wrong is that the id is not there.
+        """
         self.path = API_PATH + path
+        self._of_items: Final = frozenset(of_items)
         self.operations: Mapping[str, Operation] = {name: operation_of(endpoint) for name, endpoint in methods.items()}
         self.pattern: Final = tuple(part.encode() for part in self.path.split("/"))
         self._names = [(place, part[1:-1].decode()) for place, part in enumerate(self.pattern) if part.startswith(b"{")]
@@ -67,6 +73,8 @@ class Resource(BaseRoute):
     async def answer(self, request: Request) -> Response:
         """The answer to a request for this resource; errors are raised."""
         if request.method not in self._methods:
+            if request.method in self._of_items and request.scope["path"].endswith("/"):
+                raise BadRequestData(f"The path {request.scope['path']} ends without an id")
             raise HTTPException(405, headers=self._allow)
         endpoint, operation = self._methods[request.method]
         remember(request.scope, operation)

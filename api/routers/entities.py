@@ -277,7 +277,13 @@ def entity_routes(hub: Hub, store: EntityStore, maps: EntityMapStore, sources: C
             PATCH=changes.merge,
             DELETE=changes.delete,
         ),
-        Resource("/entities", GET=entities.query, POST=changes.create, DELETE=PurgeEntities(hub, store, sources).purge),
+        Resource(
+            "/entities",
+            of_items=("PUT", "PATCH"),  # without an id they are BadRequestData (5.6.17.4, 5.6.18.4)
+            GET=entities.query,
+            POST=changes.create,
+            DELETE=PurgeEntities(hub, store, sources).purge,
+        ),
         Resource("/entityOperations/query", POST=entities.post_query),
     ]
 

@@ -21,7 +21,6 @@ from broker.contexts.jsonld import TermMap
 from broker.entities import EntityChange, ExpandedEntity
 from broker.errors import BadRequestData, TooComplexQuery
 from broker.operations import delete_entity, drop_attributes, keep_attributes
-from broker.query import linked_depth
 from broker.registrations.matching import wanted_by
 from context_store.entities.batch import EntityBatch
 from context_store.entities.purge import Purge
@@ -48,8 +47,6 @@ class PurgeEntities:
         terms = await linked_terms(request, self._hub.contexts)
         given = query_of_parameters(parameters)
         query = entity_query(given, terms, attributes=_attributes(parameters, "attrs", terms))
-        if query.q is not None and linked_depth(query.q):
-            raise BadRequestData("A purge cannot follow Relationships to other entities")
         check_width(given, query)
         change = _change(parameters, terms)
         tenant_id = await existing_tenant(request, self._hub.tenants)

@@ -135,8 +135,10 @@ def temporal_query(
         raise BadRequestData(f"timerel is {timerel!r}; before, after or between is expected")
     if time_at is None:
         raise BadRequestData(f"timerel={timerel} needs a timeAt")
-    if (timerel == "between") != (end_time_at is not None):
-        raise BadRequestData("endTimeAt belongs to timerel=between, and to no other")
+    if timerel == "between" and end_time_at is None:
+        raise BadRequestData("timerel=between needs an endTimeAt")
+    if timerel != "between" and end_time_at is not None:
+        raise BadRequestData(f"timerel={timerel} takes no endTimeAt; between does")
     if timerel == "before":
         return replace(query, end=time_at, restricted=True)
     return replace(query, start=time_at, end=end_time_at, restricted=True)

@@ -90,14 +90,21 @@ def _scopes_of(item: Any, path: str) -> GivenScopes:
 
 def expand_temporal_attribute(name: str, value: Any, terms: TermMap) -> list[GivenInstance]:
     """All instances of one attribute, in their order."""
+    if value == []:
+        raise BadRequestData(f"{name}: an attribute of a temporal evolution has at least one instance")
     several = isinstance(value, list) and any(map(is_instance, value))
     return [_given(name, item, terms) for item in (value if several else [value])]
 
 
 def expand_one_instance(name: str, body: Any, terms: TermMap) -> GivenInstance:
-    """The instance in a request about one: by itself, or as the only one of the attribute in a fragment."""
-    if isinstance(body, Mapping) and not is_instance(body) and name in body:
-        body = body[name]
+    """The instance in a request about one: by itself, or as the only one of the attribute in a fragment.
+
+    Any other object would pass for a value, and take the place of what was measured; it is ``BadRequestData``.
+    """
+    if isinstance(body, Mapping) and not is_instance(body):
+        if [terms.expand_term(member) for member in body] != [terms.expand_term(name)]:
+            raise BadRequestData(f"The body is an instance of {name}, or an object with nothing but {name}")
+        (body,) = body.values()
     given = expand_temporal_attribute(name, body, terms)
     if len(given) != 1:
         raise BadRequestData(f"One instance of {name} is expected, not {len(given)}")

@@ -317,6 +317,11 @@ class TestPreconditions:
         response = await client.put(ENTITIES, json={})
         assert (response.status_code, response.headers["Allow"]) == (405, "DELETE, GET, HEAD, POST")
 
+    @pytest.mark.parametrize("method", ["PUT", "PATCH"])
+    async def test_an_entity_id_that_is_not_present(self, client: httpx.AsyncClient, method: str) -> None:
+        response = await client.request(method, ENTITIES + "/", json={})
+        assert (response.status_code, response.json()["type"]) == (400, ERROR_TYPE + "BadRequestData")
+
     async def test_a_path_with_a_slash_at_its_end(self, client: httpx.AsyncClient) -> None:
         assert (await client.post(ENTITIES + "/", json=river())).status_code == 201
 

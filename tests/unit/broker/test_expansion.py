@@ -406,6 +406,12 @@ class TestNulls:
         assert instance(wire, partial=True) == wire
         assert refusal(wire, allow_null=True) == "level.value: urn:ngsi-ld:null is not allowed in a value"
 
+    def test_null_inside_of_a_language_map_is_for_merging_only(self) -> None:
+        wire = {"type": "LanguageProperty", "languageMap": {"en": NULL}}
+        assert instance(wire, partial=True) == wire
+        with pytest.raises(BadRequestData, match="level: urn:ngsi-ld:null is not allowed within a language map"):
+            expand_attribute("level", wire, TERMS, partial=True)
+
     def test_members_and_sub_attributes_can_be_null_in_a_merge(self) -> None:
         wire = {"type": "Property", "unitCode": NULL, "observedAt": NULL, "sub": NULL}
         assert instance(wire, partial=True) == {

@@ -293,6 +293,10 @@ class TestPartialUpdate:
         change = self.update(stored(level={"value": {"a": 1}}), {"value": {"b": 2}})
         assert level(change)["value"] == {"b": 2}
 
+    def test_json_is_replaced_by_what_is_given_to_the_letter(self) -> None:
+        change = self.update(stored(level={"json": {"a": 1}}), {"json": {"b": NULL}})
+        assert level(change)["json"] == {"b": NULL}
+
     def test_a_member_alone_is_enough(self) -> None:
         assert level(self.update(stored(level=TEMPERATURE), {"unitCode": "FAH"}))["unitCode"] == "FAH"
 

@@ -21,6 +21,7 @@ from broker.history.temporal import (
     represent_temporal,
     temporal_query,
 )
+from broker.history.temporal_input import expand_one_instance, expand_temporal
 from broker.representations import Representation
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -55,6 +56,10 @@ class TestQuery:
         found = query(timerel="between", time_at=NOON, end_time_at=later)
         assert found == TemporalQuery(start=NOON, end=later, restricted=True)
 
+    def test_what_is_missing_is_named(self) -> None:
+        with pytest.raises(BadRequestData, match="timerel=between needs an endTimeAt"):
+            query(timerel="between", time_at=NOON)
+
     @pytest.mark.parametrize(
         "parts",
         [
@@ -70,6 +75,30 @@ class TestQuery:
     def test_parts_that_do_not_fit_are_refused(self, parts: dict[str, Any]) -> None:
         with pytest.raises(BadRequestData):
             query(**parts)
+
+
+LEVEL: dict[str, Any] = {"type": "Property", "value": 1.5, "observedAt": "2026-07-01T12:00:00Z"}
+
+
+class TestOneInstance:
+    """5.6.14.3: a fragment "including only the new Attribute instance, contained by an Array of exactly one item"."""
+
+    @pytest.mark.parametrize("body", [LEVEL, {"waterLevel": [LEVEL]}, {NAMES + "waterLevel": LEVEL}])
+    def test_it_comes_alone_or_in_its_attribute(self, body: dict[str, Any]) -> None:
+        assert expand_one_instance("waterLevel", body, core_terms()).instance == LEVEL
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"rain": [LEVEL]}, {"waterLevel": [LEVEL], "rain": [LEVEL]}, {"waterLevel": []},
+                 {"waterLevel": [LEVEL, LEVEL]}]
+    )  # fmt: skip
+    def test_nothing_else_takes_the_place_of_what_was_measured(self, body: dict[str, Any]) -> None:
+        with pytest.raises(BadRequestData):
+            expand_one_instance("waterLevel", body, core_terms())
+
+
+def test_an_attribute_without_instances_is_no_part_of_an_evolution() -> None:
+    with pytest.raises(BadRequestData, match="at least one instance"):
+        expand_temporal({"id": "urn:x:1", "type": "River", "waterLevel": []}, core_terms())
 
 
 class TestPages:
