@@ -39,7 +39,7 @@ from context_store.entities.patches import Patches
 from context_store.entities.transient import forget_expired, removes_expired
 from context_store.events import changes_json, insert_events
 from context_store.exchange import COMMIT, exchange
-from context_store.history.corrections import LOOK_UNTIL, hidden_until, past_rows, settle, supersede
+from context_store.history.corrections import LOOK_UNTIL, hidden_until, past_rows_at_once, settle, supersede
 from context_store.history.partitions import Partitions
 from context_store.history.terms import TermIds
 from context_store.history.writing import InstanceRows
@@ -245,7 +245,7 @@ class EntityBatch:
         await _insert_rows(connection, tenant_id, rows)
         await self._history.ensure({plan.now, *_times(plan)})
         ends, others = _split_history(tenant_id, plan, ids, source_id)
-        superseded = settle(others, await past_rows(connection, others.look))
+        superseded = settle(others, await past_rows_at_once(connection, others.look))
         patches, whole = _updates(rows, has_whole=not plan.is_partial)
         is_plain = not (ends or whole or superseded) and all(write.is_update for write in plan.writes)
         if at_once and len(others) and is_plain:

@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 from context_store.arrays import PackedArray, bigints, cursor_for_arrays, documents, integers, timestamps
 from context_store.events import INSERT_UPDATES, NOTIFY
 from context_store.exchange import Bound, Statement
-from context_store.history.writing import INSERT_NEW, InstanceRows
+from context_store.history.writing import INSERT_NEW, INSERT_NEW_NUMBERS, InstanceRows
 
 # Attributes that changed, and nothing that is indexed: these updates stay HOT.
 _PATCH: Final[LiteralString] = """
@@ -28,9 +28,18 @@ _PATCH: Final[LiteralString] = """
            as r (entity_key, patch, modified_at, hidden)
      where e.entity_key = r.entity_key
 """
-_WRITE: Final = Statement(f"""
-    with patched as ({_PATCH}), kept as ({INSERT_NEW}), told as ({INSERT_UPDATES}) {NOTIFY}
-""")
+# Events have identity and types of the rows that are changed.
+_TELL: Final[LiteralString] = INSERT_UPDATES.replace("join entity e", "join patched e")
+
+
+def _writing(keep: LiteralString) -> Statement:
+    """State, history (inserted by ``keep``), events and the call for their readers."""
+    patch: LiteralString = _PATCH + " returning e.tenant_id, e.entity_key, e.id, e.types"
+    return Statement(f"with patched as ({patch}), kept as ({keep}), told as ({_TELL}) {NOTIFY}")
+
+
+_WRITE: Final = _writing(INSERT_NEW)
+_WRITE_NUMBERS: Final = _writing(INSERT_NEW_NUMBERS)
 
 
 @dataclass(slots=True)
@@ -62,7 +71,8 @@ class Patches:
         and changes)."""
         keys, changes = zip(*events, strict=True)
         told = {"keys": bigints(keys), "changes": documents(changes), "sources": integers([source_id] * len(keys))}
-        return _WRITE.of({**self._columns(), **history.columns(), **told, "now": now})
+        statement = _WRITE_NUMBERS if history.are_numbers else _WRITE
+        return statement.of({**self._columns(), **history.columns(), **told, "now": now})
 
     def _columns(self) -> dict[str, PackedArray]:
         return {

@@ -52,6 +52,7 @@ QUALITY_NAME: Final[dict[int, str]] = {number: name for name, number in QUALITY_
 _EXACT_INTEGER: Final = 2**53
 _LARGEST_HASH: Final = 2**63 - 1
 _PROPERTY_NUMBER: Final = KIND_NUMBER[AttributeKind.PROPERTY]
+_NOTHING_ELSE: Final = (None, None, None)  # no text, boolean or JSON: it is a number
 _PLAIN_MEMBERS: Final = frozenset({"type", "observedAt", "unitCode", "createdAt", "modifiedAt", *VALUE_MEMBER.values()})
 
 INSERT_NEW: Final[LiteralString] = """
@@ -77,7 +78,22 @@ INSERT_NEW: Final[LiteralString] = """
 """
 """Insert rows given as one array a column (binary; :meth:`InstanceRows.columns` and ``now``)."""
 
-# The same for plain numbers, the bulk of what sensors send.
+INSERT_NEW_NUMBERS: Final[LiteralString] = """
+    insert into attribute_instance (
+        entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, recorded_at,
+        number_value, unit_code, detail, quality)
+    select r.entity_key, r.tenant_id, r.attribute_id, r.observed_at, r.dataset_id, r.source_id, r.value_hash, 1,
+           coalesce(r.recorded_at, %(now)s), r.number_value, r.unit_code, r.detail::jsonb, r.quality
+      from unnest(
+        %(entity_key)b::bigint[], %(tenant_id)b::int[], %(attribute_id)b::int[], %(observed_at)b::timestamptz[],
+        %(dataset_id)b::int[], %(source_id)b::int[], %(value_hash)b::bigint[], %(number_value)b::float8[],
+        %(unit_code)b::text[], %(detail)b::text[], %(quality)b::smallint[], %(recorded_at)b::timestamptz[]
+      ) as r (entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, number_value,
+              unit_code, detail, quality, recorded_at)
+"""
+"""The same where all are numbers with observedAt (:attr:`InstanceRows.are_numbers`): the other columns are left out."""
+
+# Numbers without members but unitCode, the bulk of what sensors send.
 _INSERT_NUMBERS: Final[LiteralString] = """
     insert into attribute_instance (
         entity_key, tenant_id, attribute_id, observed_at, dataset_id, source_id, value_hash, kind, recorded_at,
@@ -217,11 +233,16 @@ class InstanceRows(_Rows):
         "recorded_at": timestamps,
         "superseded_at": timestamps,
     }
+    _NOT_OF_NUMBERS: Final = frozenset(
+        ("kind", "has_observed_at", "removed", "text_value", "boolean_value", "json_value", "superseded_at")
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.look: set[tuple[Any, ...]] = set()
         """Moments (places without the source) of which history may have something already."""
+        self.are_numbers = True
+        """Whether all are numbers of Properties with observedAt, which nothing has superseded."""
 
     def add(
         self,
@@ -246,13 +267,17 @@ class InstanceRows(_Rows):
         detail = {name: member for name, member in instance.items() if name not in _PLAIN_MEMBERS}
         quality = quality or quality_of(instance)
         key = (*place, value_hash(value))
+        is_observed = "observedAt" in instance
+        typed = _typed(kind, value)
+        if not is_observed or superseded_at is not None or typed[1:] != _NOTHING_ELSE or kind != AttributeKind.PROPERTY:
+            self.are_numbers = False
         self.rows.append(
             (
                 *(free_key(key, taken) if taken else key),
                 KIND_NUMBER[kind],
-                "observedAt" in instance,
+                is_observed,
                 False,
-                *_typed(kind, value),
+                *typed,
                 instance.get("unitCode"),
                 orjson.dumps(detail).decode() if detail else None,
                 QUALITY_NUMBER[quality] if quality else None,
@@ -305,22 +330,25 @@ class InstanceRows(_Rows):
         quality: str | None,
         times: tuple[bool, datetime | None, datetime | None],
     ) -> None:
+        self.are_numbers = False
         observed, *known = times
         number = QUALITY_NUMBER[quality] if quality else None
         values = (None,) * 5  # and no unit
         self.rows.append((*place, hashed, KIND_NUMBER[kind], observed, True, *values, detail, number, *known))
 
     def columns(self) -> dict[str, PackedArray]:
-        """The rows, of which there is at least one, column by column."""
+        """The rows, of which there is at least one, column by column; of numbers, those of INSERT_NEW_NUMBERS."""
         gathered = zip(self._COLUMNS.items(), zip(*self.rows, strict=True), strict=True)
-        return {name: packed(column) for (name, packed), column in gathered}
+        without = self._NOT_OF_NUMBERS if self.are_numbers else ()
+        return {name: packed(column) for (name, packed), column in gathered if name not in without}
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime, *, repeats: bool = True) -> int:
         """As :meth:`NumberRows.insert`."""
         if not self.rows:
             return 0
         cursor = cursor_for_arrays(connection)
-        statement = INSERT_NEW + _OR_REPEATS if repeats else INSERT_NEW
+        new = INSERT_NEW_NUMBERS if self.are_numbers else INSERT_NEW
+        statement = new + _OR_REPEATS if repeats else new
         await cursor.execute(statement, {**self.columns(), "now": recorded_at})
         return cursor.rowcount
 
