@@ -28,6 +28,9 @@ NOTICES: Final = Counter(
 ALERT_LATENCY: Final = Histogram(
     "minamo_alert_seconds", "From the commit of a reading to the decision of its alert", buckets=_LATENCY_BUCKETS
 )
+ALERTS_AHEAD: Final = Counter(
+    "minamo_alerts_ahead_total", "Readings that decided something before their turn, while older ones waited"
+)
 DELIVERIES: Final = Counter(
     "minamo_deliveries_total", "Attempts to deliver, by kind (notification, alert) and result", ["kind", "result"]
 )

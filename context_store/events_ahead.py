@@ -39,8 +39,8 @@ _WAITING: Final[LiteralString] = f"""
 _FRESH: Final[LiteralString] = f"""
     select {EVENT} from change_event
      where {_UNSEEN} and recorded_at >= %(fresh)s
-       and exists (select from json_array_elements(changes) as c
-                    where coalesce(c -> 'after' ->> 'observedAt', '~') collate "C" >= %(fresh_text)s)
+       and not exists (select from json_array_elements(changes) as c
+                        where (c -> 'after' ->> 'observedAt') collate "C" < %(fresh_text)s)
      order by event_id desc limit %(limit)s
 """
 _NOTHING: Final = "3:3:"  # the snapshot that shows no transaction
@@ -67,6 +67,7 @@ class LookAhead:
         self._limit = limit
         self._looked: str | None = None
         self._waiting: dict[int, int] = {}
+        self._has_given = False
 
     @asynccontextmanager
     async def look(self) -> AsyncIterator[tuple[AsyncConnection, Ahead]]:
@@ -78,7 +79,7 @@ class LookAhead:
                 return
             looked, self._looked = self._looked, None
             if looked is None:
-                self._waiting.clear()
+                self.begin_anew()
             parameters = self._range(position, looked)
             waiting = {key: (count, last) for key, count, last in await _rows(connection, parameters)}
             events = await _fresh(connection, parameters) if waiting else []
@@ -86,8 +87,9 @@ class LookAhead:
             in_turn = frozenset(
                 key for key, count in given.items() if count == waiting[key][0] and key not in self._waiting
             )
-            yield connection, Ahead(events, in_turn, is_first=looked is None)
+            yield connection, Ahead(events, in_turn, is_first=not self._has_given)
         self._looked = position.now
+        self._has_given = self._has_given or bool(events)
         self._waiting.update((key, last) for key, (_, last) in waiting.items() if key not in in_turn)
 
     def read(self, events: Iterable[ChangeEvent]) -> None:
@@ -100,6 +102,7 @@ class LookAhead:
     def begin_anew(self) -> None:
         """Give out again what was given out and is not read."""
         self._looked = None
+        self._has_given = False
         self._waiting.clear()
 
     def _range(self, position: Position, looked: str | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ All effects of a batch are in the transaction that moves the feed on: an alert i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,7 +16,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from adapters.cap.messages import CapProfile, profile_document
-from api.metrics import ALERT_DECISIONS, ALERT_LATENCY
+from api.metrics import ALERT_DECISIONS, ALERT_LATENCY, ALERTS_AHEAD
 from api.workers.alarms import SOURCE, AlarmKeeper, Turn, with_attributes
 from api.workers.alert_states import StateKeeper
 from api.workers.clock import SteadyClock
@@ -31,10 +31,12 @@ from broker.alerts import (
     alert_id,
     alert_message,
     due_at,
-    evaluate,
+    evaluate_in_turn,
     new_peaks,
     overdue,
+    passed_over,
     place_of,
+    reach_early,
 )
 from broker.alerts.drills import exercise_place
 from broker.alerts.gateways import LOOK_AGAIN, standing_for
@@ -54,6 +56,10 @@ log = structlog.get_logger(__name__)
 
 _SILENT_AT_ONCE: Final = 500
 _REISSUE_EVERY: Final = timedelta(minutes=1)
+
+
+Decided = Iterator[tuple[RuleState, list[AlertDecision]]]
+"""States that follow on each other, and what was decided on the way to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +108,36 @@ class AlertEvaluator:
 
     async def process(self, connection: AsyncConnection, events: list[ChangeEvent]) -> None:
         """Evaluate the rules on ``events`` and write what follows into the caller's transaction."""
-        await self._count(connection, *await self._work(connection, events))
+        await self._count(connection, *await self._work(connection, events), _in_turn)
         await self._states.write_some(connection, max((event.event_id for event in events), default=0))
 
     async def look_ahead(self, connection: AsyncConnection, ahead: Ahead) -> None:
         """Evaluate fresh events before their turn, as far as that decides the same as in their turn.
 
-        That is for rules that look at one series only, at entities of which nothing older waits: their state has the
-        newest sample, so that the same event decides nothing when its turn comes. Raises :class:`StatesForgotten`.
+        Rules that look at one series only, at entities of which nothing older waits, count them in: their state has the
+        newest sample, so that the same event decides nothing when its turn comes. Of all others the levels that need
+        nothing but the newest value may be raised (:mod:`broker.alerts.early`). Raises :class:`StatesForgotten`.
         """
         work, before = await self._work(connection, ahead.events)
         if not ahead.is_first and self._states.begun != self._ahead_of:
             raise StatesForgotten("what was counted ahead of its turn is not known any more")
         self._ahead_of = self._states.begun
-        work = [item for item in work if item.key.entity_key in ahead.in_turn and item.rule.has_own_series_only]
-        await self._count(connection, work, before)
+
+        def decide(item: Work, state: RuleState) -> Decided:
+            if item.key.entity_key in ahead.in_turn and item.rule.has_own_series_only:
+                return _in_turn(item, state)
+            return _early(item, state)
+
+        ALERTS_AHEAD.inc(await self._count(connection, work, before, decide))
 
     async def _count(
-        self, connection: AsyncConnection, work: Sequence[Work], before: Mapping[StateKey, RuleState]
-    ) -> None:
-        """Count ``work`` in and write what follows."""
+        self,
+        connection: AsyncConnection,
+        work: Sequence[Work],
+        before: Mapping[StateKey, RuleState],
+        decide: Callable[[Work, RuleState], Decided],
+    ) -> int:
+        """Take ``work`` in as ``decide`` says and write what follows; how many samples decided something."""
         now = self._clock.now()
         states, first = dict(before), dict[StateKey, int]()
         turns: list[Turn] = []
@@ -129,9 +145,10 @@ class AlertEvaluator:
             if item.key not in states:  # the rule was deleted meanwhile
                 continue
             first.setdefault(item.key, item.event_id)
-            states[item.key], decisions = evaluate(item.rule, states[item.key], item.sample, item.series)
-            if decisions:
-                turns.append(_turn(item, states[item.key], decisions))
+            for state, decisions in decide(item, states[item.key]):
+                states[item.key] = state
+                if decisions:
+                    turns.append(_turn(item, state, decisions))
         rules = {item.key: item.rule for item in work}
         states = {key: state for key, state in states.items() if state is not before[key]}
         if turns:
@@ -139,6 +156,7 @@ class AlertEvaluator:
         await self._store.update_peaks(connection, _peaks(work, before, states))
         due = {key: due_at(rules[key], states[key]) for key in states}
         await self._states.save(connection, states, due, first, {turn.key for turn in turns})
+        return len(turns)
 
     async def standing(self, connection: AsyncConnection, keys: Collection[StateKey]) -> dict[StateKey, RuleState]:
         """Where rules stand for entities, whoever counts; the rules are held until the transaction ends."""
@@ -229,6 +247,8 @@ class AlertEvaluator:
             for item in decided
         ]
         recorded = await self._store.record(connection, outcomes, now)
+        if began := _began(turns):
+            await self._store.date(connection, began)
         # Some twenty statements for each decision, most of which nobody waits for: in one go.
         async with connection.pipeline():
             for item, event in zip(decided, recorded, strict=True):
@@ -281,6 +301,20 @@ class AlertEvaluator:
         ]
 
 
+def _in_turn(item: Work, state: RuleState) -> Decided:
+    """The sample's turn has come."""
+    for sample in passed_over(item.rule, state, item.sample, item.series):
+        state, decisions = evaluate_in_turn(item.rule, state, sample)
+        yield state, decisions
+    yield evaluate_in_turn(item.rule, state, item.sample, item.series)
+
+
+def _early(item: Work, state: RuleState) -> Decided:
+    """The sample is fresh, and older ones wait."""
+    if item.rule.own in item.series:
+        yield reach_early(item.rule, state, item.sample)
+
+
 def _turn(item: Work, state: RuleState, decisions: Sequence[AlertDecision]) -> Turn:
     return Turn(item.key, item.entity_id, item.rule, tuple(decisions), state.raised, item.since)
 
@@ -300,6 +334,19 @@ async def _places(
             place = place_of(stored.entity) if stored else Place(entity_id, entity_id, entity_id)
             places[tenant_id, entity_id] = exercise_place(place) if tenant_id in exercises else place
     return places
+
+
+def _began(turns: Sequence[Turn]) -> dict[AlertKey, tuple[datetime, float]]:
+    """Alerts that began before the reading that was told."""
+    return {
+        AlertKey(turn.key.tenant_id, alert_id(turn.entity_id, turn.rule.id, one.stage, one.raised_at)): (
+            one.observed_at,
+            one.value,
+        )
+        for turn in turns
+        for one in turn.decisions
+        if one.kind == "dated"
+    }
 
 
 def _outcome(item: _Decided, place: Place, cap: Mapping[str, Any]) -> AlertOutcome:

@@ -2,6 +2,7 @@
 """Alerts for disaster staff: rules, their state machine, and alerts as entities and messages."""
 
 from broker.alerts.conditions import Condition, Series
+from broker.alerts.early import evaluate_in_turn, passed_over, reach_early
 from broker.alerts.entities import ALERT_TYPE, alarm_attributes, alert_entity
 from broker.alerts.evaluation import decides_otherwise, evaluate, new_peaks, recount, withdraw
 from broker.alerts.lifecycle import Alarm, Step, Subject
@@ -49,13 +50,16 @@ __all__ = [
     "decides_otherwise",
     "due_at",
     "evaluate",
+    "evaluate_in_turn",
     "level_names",
     "new_peaks",
     "overdue",
     "own_sample",
     "parse_rule",
     "parse_state",
+    "passed_over",
     "place_of",
+    "reach_early",
     "recount",
     "rule_document",
     "sample_of",

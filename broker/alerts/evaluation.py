@@ -48,7 +48,7 @@ def evaluate(
     ``series``: what the sample is of; None: the rule's own values. Nothing happens while the rule is disabled. A level
     that the rule has lost since is withdrawn.
     """
-    value = _value_of(sample)
+    value = value_of(sample)
     is_own = series is None or rule.own in series
     is_old = is_own and state.newest is not None and sample.observed_at <= state.newest
     if value is None or is_old or not rule.enabled:
@@ -69,6 +69,8 @@ def decides_otherwise(before: RuleState, after: RuleState) -> bool:
     """Whether more than what was measured is different, or that is the first. :func:`recount` finds the rest again."""
     if (before.newest is None) != (after.newest is None) or bool(before.memory) != bool(after.memory):
         return True
+    if before.early != after.early:
+        return True
     return before.levels != after.levels or before.silent != after.silent or before.held != after.held
 
 
@@ -78,7 +80,7 @@ def recount(rule: AlertRule, state: RuleState, sample: Sample, series: Collectio
     The levels of ``state`` are those after the last sample that changed any (:func:`decides_otherwise`); only what was
     measured since is missing. Suspect samples change what is held back, so windows have them.
     """
-    value = _value_of(sample)
+    value = value_of(sample)
     is_own = rule.own in series
     if (
         value is None
@@ -94,7 +96,7 @@ def recount(rule: AlertRule, state: RuleState, sample: Sample, series: Collectio
     return counted if counted.memory is not state.memory else state
 
 
-def _value_of(sample: Sample) -> float | None:
+def value_of(sample: Sample) -> float | None:
     """The number that is told where a sample decides; of a forecast its highest."""
     if isinstance(sample.value, Curve):
         return max((value for _, value in sample.value.points), default=None)
@@ -103,10 +105,12 @@ def _value_of(sample: Sample) -> float | None:
 
 def withdraw(state: RuleState, at: datetime) -> tuple[RuleState, list[AlertDecision]]:
     """Close all that is raised: the rule is switched off, deleted or no longer watches the entity."""
+    early = {s: LevelState(mark.at, mark.threshold, mark.value) for s, mark in state.early.items() if mark.told}
+    levels = {**state.levels, **early}
     value = state.newest_value
     if value is None:  # only other series have decided
-        value = max((level.peak for _, level in raised_levels(state.levels) if level.peak is not None), default=0.0)
-    return replace(state, levels={}, silent=False), _withdrawals(state.levels, at, value)
+        value = max((level.peak for _, level in raised_levels(levels) if level.peak is not None), default=0.0)
+    return replace(state, levels={}, silent=False, early={}), _withdrawals(levels, at, value)
 
 
 def new_peaks(before: RuleState, after: RuleState) -> dict[str, tuple[datetime, float]]:
@@ -257,7 +261,7 @@ def _step_calm(
     since = before.confirming_since or at
     count = before.confirming_count + 1
     peak = before.peak if suspect else _higher(before.peak, value)
-    if not _is_confirmed(rule, count, at - since) or (suspect and count == 1):
+    if not is_confirmed(rule, count, at - since) or (suspect and count == 1):
         return LevelState(peak=peak, confirming_since=since, confirming_count=count, raises=raises)
     flapping = rule.flapping
     raises = (*raises, at)[-flapping.count :] if flapping else ()
@@ -282,7 +286,8 @@ def _step_raised(
     return LevelState(raises=raises) if raises else CALM
 
 
-def _is_confirmed(rule: AlertRule, count: int, lasting: timedelta) -> bool:
+def is_confirmed(rule: AlertRule, count: int, lasting: timedelta) -> bool:
+    """Whether so many samples at or above the threshold, over so much time, raise."""
     asked = rule.confirmation
     return (
         (asked.count is None and asked.duration is None)

@@ -100,7 +100,10 @@ def advance(
     """The steps that the ``decisions`` of one reading make, after which ``stages`` are raised."""
     steps: list[Step] = []
     for decision in decisions:
-        if not decision.is_crossing and alarm is not None:
+        if decision.kind == "dated" and alarm is not None:
+            alarm = replace(alarm, opened_at=min(alarm.opened_at, decision.observed_at))
+            steps.append(Step("changed", alarm, alarm.stage, decision))
+        elif not decision.is_crossing and alarm is not None:
             alarm = replace(alarm, is_unknown=decision.kind == "silent")
             steps.append(Step("silent" if alarm.is_unknown else "returned", alarm, alarm.stage, decision))
     crossings = [decision for decision in decisions if decision.is_crossing]

@@ -31,7 +31,7 @@ _METRES: Final[dict[str, float]] = {  # UN/CEFACT Recommendation 20, lengths
 }
 _SAYS_NOTHING: Final = frozenset({Flag.MISSING, Flag.MAINTENANCE})
 
-Kind = Literal["raised", "cleared", "silent", "returned"]
+Kind = Literal["raised", "cleared", "silent", "returned", "dated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,26 @@ CALM: Final = LevelState()
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """A level that a fresh reading reached whose turn has not come (:mod:`broker.alerts.early`): its time and value.
+
+    ``told``: it is the raise of an alert; else the level was raised already, by older readings. ``held``: the value
+    with which an older reading reached the level since, of which nobody was told.
+    """
+
+    at: datetime
+    value: float
+    threshold: float
+    told: bool
+    held: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleState:
     """Where a rule stands for one entity: the newest sample counted, and the levels not calm.
 
     ``memory``: what conditions remember; ``held``: those of it that wait after a suspect sample. ``silent``: something
-    is raised and nothing is heard.
+    is raised and nothing is heard. ``early``: what was raised before its turn.
     """
 
     newest: datetime | None = None
@@ -86,11 +101,13 @@ class RuleState:
     memory: Memory = field(default_factory=dict)
     held: frozenset[str] = frozenset()
     silent: bool = False
+    early: Mapping[str, Early] = field(default_factory=dict)
 
     @property
     def raised(self) -> tuple[str, ...]:
         """Codes of the stages that are raised now, lowest first."""
-        return tuple(stage for stage, _ in raised_levels(self.levels))
+        raised = {stage for stage, level in self.levels.items() if level.raised_at is not None}
+        return tuple(sorted(raised | self.early.keys(), key=RANK.__getitem__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,8 @@ class AlertDecision:
     cleared), lowest first, this one included; for silence those that are raised. ``withdrawn``: cleared because the
     rule no longer asks for it, not because the level fell. ``threshold`` None: a condition or silence decided;
     ``measures`` is what a condition compared. ``unstable``: it was raised too often and stays until it is calm.
+
+    ``dated``: nothing happened, but the alert that ``raised_at`` names began earlier, at ``observed_at``.
     """
 
     kind: Kind
@@ -205,6 +224,8 @@ def state_document(state: RuleState) -> dict[str, Any]:
         document["held"] = sorted(state.held)
     if state.silent:
         document["silent"] = True
+    if state.early:
+        document["early"] = {stage: _early_document(mark) for stage, mark in state.early.items()}
     return document
 
 
@@ -221,6 +242,7 @@ def parse_state(document: Mapping[str, Any]) -> RuleState:
         {key: tuple((float(at), float(value)) for at, value in points) for key, points in memory.items()},
         frozenset(document.get("held", ())),
         bool(document.get("silent", False)),
+        {stage: _parse_early(mark) for stage, mark in document.get("early", {}).items()},
     )
 
 
@@ -252,6 +274,17 @@ def _parse_level(document: Mapping[str, Any]) -> LevelState:
         unstable=document.get("unstable", False),
         by_silence=document.get("bySilence", False),
     )
+
+
+def _early_document(mark: Early) -> dict[str, Any]:
+    document = {"at": to_text(mark.at), "value": mark.value, "threshold": mark.threshold, "told": mark.told}
+    return document if mark.held is None else {**document, "held": mark.held}
+
+
+def _parse_early(document: Mapping[str, Any]) -> Early:
+    held = _float(document.get("held"))
+    value, threshold = float(document["value"]), float(document["threshold"])
+    return Early(parse_time(document["at"]), value, threshold, document["told"], held)
 
 
 def _float(value: float | None) -> float | None:

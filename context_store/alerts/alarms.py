@@ -60,7 +60,7 @@ _SAVE: Final[LiteralString] = """
     on conflict (tenant_id, alarm_id) do update
        set incident_id = excluded.incident_id, status = excluded.status, stages = excluded.stages,
            highest = excluded.highest, is_unknown = excluded.is_unknown, is_unstable = excluded.is_unstable,
-           cleared_at = excluded.cleared_at, acknowledged_at = excluded.acknowledged_at,
+           opened_at = excluded.opened_at, cleared_at = excluded.cleared_at, acknowledged_at = excluded.acknowledged_at,
            acknowledged_by = excluded.acknowledged_by, shelved_until = excluded.shelved_until,
            shelved_by = excluded.shelved_by, shelve_reason = excluded.shelve_reason,
            escalate_after = excluded.escalate_after, escalation_base = excluded.escalation_base,

@@ -74,6 +74,14 @@ _PEAKS: Final[LiteralString] = """
      where a.tenant_id = p.tenant_id and a.alert_id = p.alert_id and a.cleared_at is null and a.peak_value < p.peak
 """
 
+# Alerts that began earlier than the reading that was told.
+_DATE: Final[LiteralString] = """
+    update alert a set raised_at = d.raised_at, raised_value = d.value
+      from unnest(%(tenants)s::int[], %(alerts)s::text[], %(times)s::timestamptz[], %(values)s::float8[])
+           as d (tenant_id, alert_id, raised_at, value)
+     where a.tenant_id = d.tenant_id and a.alert_id = d.alert_id
+"""
+
 # Events in the order of the arrays, and when each one's alert was first recorded.
 _INSERT_EVENTS: Final[LiteralString] = """
     with written as (
@@ -244,6 +252,16 @@ class AlertStore:
         await connection.execute(NOTIFY)
         return [RecordedEvent(*row) for row in rows]
 
+    async def date(self, connection: AsyncConnection, began: Mapping[AlertKey, tuple[datetime, float]]) -> None:
+        """Write when alerts began, and with which value, when that was before the reading that was told."""
+        parameters = {
+            "tenants": [key.tenant_id for key in began],
+            "alerts": [key.alert_id for key in began],
+            "times": [at for at, _ in began.values()],
+            "values": [value for _, value in began.values()],
+        }
+        await connection.execute(_DATE, parameters)
+
     async def update_peaks(self, connection: AsyncConnection, peaks: Mapping[AlertKey, float]) -> None:
         """Write higher peaks of open alerts (``broker.alerts.new_peaks``), after :meth:`record`."""
         if not peaks:
@@ -314,6 +332,8 @@ def _list_statement(open_only: bool, is_next_page: bool) -> LiteralString:
 
 def _newest(state: RuleState) -> datetime | None:
     """The newest sample that ``state`` knows, of whatever series."""
+    if state.newest is None and state.early:
+        return min(mark.at for mark in state.early.values())
     if state.newest is not None or not state.memory:
         return state.newest
     return datetime.fromtimestamp(max(points[-1][0] for points in state.memory.values()), UTC)
