@@ -123,7 +123,7 @@ class _Access:
 
 def _make_access(hub: Hub) -> _Access:
     async def secret() -> bytes:
-        return await shared_secret(hub.database, SECRET_NAME)
+        return await shared_secret(hub.database, SECRET_NAME, hub.sealer)
 
     people = BriefedTokens(hub.database, utc_now)
     tokens = Tokens(hub.settings.api_tokens_sha256, hub.settings.briefed_tokens_sha256, people)

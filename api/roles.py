@@ -65,6 +65,7 @@ from context_store.history.retention import Retention
 from context_store.history.rollups import Rollups
 from context_store.listener import Listener
 from context_store.migrate import migrate
+from context_store.sealing import Sealer
 from ingest.client import MqttAddress, MqttClient
 from ingest.dispatch import Dispatcher
 from ingest.pipeline import Pipeline
@@ -225,8 +226,8 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     parts.add("backlog gauges", watch_backlogs(hub))
 
 
-def make_sender(settings: Settings, database: Database | None = None) -> Senders:
-    """What sends deliveries; ``database`` has the hub's key for Web Push, without it there is none."""
+def make_sender(settings: Settings, database: Database | None = None, sealer: Sealer | None = None) -> Senders:
+    """What sends deliveries; ``database`` has the hub's key for Web Push (sealed), without it there is none."""
     return Senders(
         timeout_s=settings.delivery_timeout_s,
         connections=settings.delivery_places,
@@ -238,7 +239,7 @@ def make_sender(settings: Settings, database: Database | None = None) -> Senders
             sms_url=_secret(settings.sms_gateway_url),
             sms_token=_secret(settings.sms_gateway_token),
             sms_template=settings.sms_gateway_template,
-            web_push=push_options(settings, database) if database is not None else None,
+            web_push=push_options(settings, database, sealer or Sealer()) if database is not None else None,
         ),
         reach=reach_of(settings),
     )

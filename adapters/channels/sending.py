@@ -15,6 +15,7 @@ from adapters.channels.services import ServiceOptions, Services
 from adapters.channels.signing import signature_headers
 from adapters.channels.webhook import HttpSender, SendResult
 from adapters.web.guard import Reach, check_url
+from broker.sealed import plain
 from broker.subscriptions.sending import Sending
 
 ID_HEADER: Final = "Minamo-Delivery-Id"  # the same in every attempt, so that a receiver can drop repeats
@@ -74,13 +75,13 @@ class Senders:
             return await self._services.send(destination, body, headers[ID_HEADER], repeat=REPEAT_HEADER in headers)
         if scheme in SCHEMES:
             options = MqttOptions(
-                password=sending.password,
+                password=None if sending.password is None else plain(sending.password),
                 qos=sending.qos,
                 version_5=sending.mqtt_version == "mqtt5.0",
                 timeout_s=timeout_s,
-                secret=sending.secret,
+                secret=None if sending.secret is None else plain(sending.secret),
             )
             return await self._mqtt.send(destination, body, headers, options)
         if sending.secret is not None:
-            headers = headers | signature_headers(sending.secret, headers[ID_HEADER], int(time.time()), body)
+            headers = headers | signature_headers(plain(sending.secret), headers[ID_HEADER], int(time.time()), body)
         return await self._http.send(destination, body, headers, timeout_s)

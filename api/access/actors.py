@@ -6,20 +6,31 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header
+from starlette.requests import Request
 from starlette.types import Scope
 
 from broker.errors import BadRequestData
 from context_store.alerts.audit import Actor
 
 _IN_SCOPE: Final = "minamo.credential"
+_BY_SESSION: Final = "minamo.by_session"
 _LONGEST_NAME: Final = 100
 LOCAL: Final = "local"
 
 
-def remember_credential(scope: Scope, token_sha256: str) -> None:
-    """Note with which token a request came (its SHA-256; the audit keeps the first digits)."""
+def remember_credential(scope: Scope, token_sha256: str, *, by_session: bool = False) -> None:
+    """Note with which token a request came (its SHA-256; the audit keeps the first digits), or a session of it."""
     scope[_IN_SCOPE] = f"token:{token_sha256[:12]}"
+    scope[_BY_SESSION] = by_session
+
+
+def may_see_secrets(request: Request) -> bool:
+    """Whether who asks gave the secrets of subscriptions and registrations, or could have.
+
+    A browser's session reads only; what it sees may be left open on a desk.
+    """
+    return not request.scope.get(_BY_SESSION, False)
 
 
 async def _actor(

@@ -97,7 +97,7 @@ class TokenAccess:
         holder = await self._sessions.holder(_session_cookie(headers.get("cookie", "")), datetime.now(UTC))
         if holder is None:
             return self._anonymous
-        remember_credential(scope, holder)
+        remember_credential(scope, holder, by_session=True)
         return await self._holder(scope, holder)
 
     async def _holder(self, scope: Scope, hashed: str) -> Caller | None:

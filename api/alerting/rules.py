@@ -56,7 +56,7 @@ def make_evaluator(hub: Hub, clock: SteadyClock | None = None) -> AlertEvaluator
 
 def _signing(hub: Hub) -> Sending | None:
     secret = hub.settings.alert_webhook_secret
-    return None if secret is None else Sending(secret=secret.get_secret_value())
+    return None if secret is None else hub.sealer.seal_sending(Sending(secret=secret.get_secret_value()))
 
 
 def webhooks_of(hub: Hub) -> list[str]:

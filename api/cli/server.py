@@ -65,7 +65,7 @@ async def up(settings: Settings, *, demo_speed: float | None, progress: Progress
         EmbeddedHub(settings, progress=progress) as services,
         open_hub(settings, services.database_url) as hub,
         maintained(hub, services.database_url),
-        make_sender(settings, hub.database) as sender,
+        make_sender(settings, hub.database, hub.sealer) as sender,
     ):
         parts = Parts()
         add_api(parts, hub, None if demo_speed is None else _REPLAY_NOTICE)
@@ -194,7 +194,7 @@ async def work(settings: Settings, health_port: int | None) -> None:
     async with (
         _own_hub(settings) as (hub, url),
         maintained(hub, url),
-        make_sender(settings, hub.database) as sender,
+        make_sender(settings, hub.database, hub.sealer) as sender,
     ):
         parts = Parts()
         add_workers(parts, hub, sender)

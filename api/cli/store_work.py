@@ -23,7 +23,7 @@ from context_store.database import ALL_TENANTS
 from context_store.history.retention import Retention, put_rule, read_rules
 from context_store.history.store_status import StoreStatus, store_status
 from context_store.history.to_timescale import move_to_timescale, undo_move
-from context_store.intake.polls import reseal
+from context_store.resealing import reseal
 from schemas.contexts import MINAMO_CONTEXT
 
 _TIERS: Final = ("raw", "10m", "1h", "1d")
@@ -187,5 +187,10 @@ async def seal_secrets() -> None:
         if not hub.sealer.has_keys:
             raise Conflict("there are no keys: MINAMO_SECRET_KEYS_FILE is not set")
         async with hub.database.transaction(ALL_TENANTS) as connection:
-            count = await reseal(connection, hub.sealer)
-    click.echo(in_words(f"headers of {count} polls are sealed", f"{count} 件の定期取得のヘッダーを暗号化しました"))
+            done = await reseal(connection, hub.sealer)
+    for name, count in done.sealed.items():
+        click.echo(in_words(f"sealed: {count} of {name}", f"暗号化: {name} {count} 件"))
+    for name, count in done.lost.items():
+        click.echo(in_words(f"no key opens {count} of {name}", f"鍵がなく開けない: {name} {count} 件"), err=True)
+    if not done.sealed:
+        click.echo(in_words("there is nothing to seal", "暗号化するものはありません"))

@@ -27,6 +27,7 @@ from broker.registrations.subscriptions import (
 from broker.subscriptions import NotificationContext, notification_context, notification_headers
 from context_store.deliveries.outbox import NewDelivery, Priority, insert_deliveries
 from context_store.registrations.rows import StoredRegistration, all_registrations
+from context_store.sealing import hide, in_registration
 from context_store.subscriptions import rows as store
 from context_store.subscriptions.rows import StoredSubscription
 from context_store.tenants import DEFAULT_TENANT
@@ -132,4 +133,4 @@ def _matching(
 
 
 def _told(stored: StoredRegistration) -> Told:
-    return Told(stored.id, stored.document, stored.read(), stored.counters)
+    return Told(stored.id, in_registration(stored.document, hide), stored.read(), stored.counters)

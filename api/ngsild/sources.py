@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from api.hub import Hub
 from api.routers.info import SourceIdentity
 from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
-from broker.errors import NgsiLdError
+from broker.errors import Conflict, NgsiLdError
 from broker.registrations.answers import documents_of, entity_of
 from broker.registrations.matching import Share, SourceFilter, Wanted, shares_of, within
 from broker.registrations.model import Mode, Registration
@@ -175,7 +175,15 @@ class ContextSources:
         except NgsiLdError as error:
             raise SourceFailed(_NO_ANSWER, error.detail) from error
         via = ", ".join([*request.headers.getlist("via"), f"1.1 {await self.alias(request)}"])
-        return manner_of(registration, request.headers, terms, own, via)
+        return manner_of(self._opened(registration), request.headers, terms, own, via)
+
+    def _opened(self, registration: Registration) -> Registration:
+        """With what it tells the source in clear; raises :class:`SourceFailed` where a key is missing."""
+        try:
+            opened = tuple((name, self._hub.sealer.open_one(one, name)) for name, one in registration.source_info)
+        except Conflict as error:
+            raise SourceFailed(_NO_ANSWER, error.detail) from error
+        return replace(registration, source_info=opened)
 
     async def _pages(
         self, source: Source, asking: Asking, manner: Manner, warnings: list[str], tenant: str

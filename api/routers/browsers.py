@@ -29,7 +29,7 @@ def add_browser_routes(router: APIRouter, hub: Hub) -> None:
 
     @router.get("/web-push", summary="The key that browsers enrol for / 公開鍵", responses=answers("WebPushKey"))
     async def key() -> Json:
-        return Json({"publicKey": await public_push_key(hub.settings, hub.database)})
+        return Json({"publicKey": await public_push_key(hub.settings, hub.database, hub.sealer)})
 
     @router.get(
         "/contacts/{name}/browsers",

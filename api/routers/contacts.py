@@ -31,6 +31,7 @@ from context_store.contacts.documents import (
     list_documents,
     load_roster,
     put_document,
+    sealed_document,
 )
 from context_store.contacts.notices import list_notices
 
@@ -78,7 +79,8 @@ def _writing(router: APIRouter, hub: Hub, kind: Kind, path: str, schema: str, su
     async def put_one(tenant_id: TenantId, name: str, actor: RequestActor, body: JsonObject) -> Json:
         now = datetime.now(UTC)
         async with hub.database.transaction(tenant_id) as connection:
-            one = _read(kind, name, await _with_kept_secrets(connection, tenant_id, kind, name, body))
+            given = _read(kind, name, await _with_kept_secrets(connection, tenant_id, kind, name, body))
+            one = sealed_document(given, hub.sealer)
             await _must_be_known(connection, tenant_id, one)
             is_new = await put_document(connection, tenant_id, kind, one, now)
             await add_entry(connection, tenant_id, actor, f"{kind}.put", name, now, details=shown(one))
@@ -161,14 +163,18 @@ async def _with_kept_secrets(
 
 
 def _with_kept_secret(channel: Any, before: tuple[Channel, ...]) -> Any:
-    if not isinstance(channel, dict) or "hasSecret" not in channel:
+    if not isinstance(channel, dict):
+        return channel
+    if not isinstance(channel.get("secret"), str | None):
+        raise BadRequestData("channels: a secret has to be a text / 秘密鍵は文字列で指定してください")
+    if "hasSecret" not in channel:
         return channel
     shown = {name: value for name, value in channel.items() if name != "hasSecret"}
     if not channel["hasSecret"] or shown.get("secret"):
         return shown
     for known in before:
         if (known.type, known.address) == (channel.get("type"), channel.get("address")) and known.secret:
-            return shown | {"secret": known.secret}
+            return shown | {"secret": known.stored_secret}
     raise BadRequestData("channels: the secret of a channel that has one is not known; give it anew / 秘密鍵が必要です")
 
 

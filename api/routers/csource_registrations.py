@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.web.guard import ForbiddenDestination, check_url
+from api.access.secrets_shown import reveal
 from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
@@ -48,6 +50,7 @@ from broker.times import to_text
 from broker.validation import check_dataset, check_uri
 from context_store.entities.store import EntityStore
 from context_store.registrations.rows import RegistrationStore, StoredRegistration
+from context_store.sealing import in_registration
 
 _SYS_ATTRS: Final = "sysAttrs"
 _TIME_PARAMETERS: Final = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty"))
@@ -65,7 +68,7 @@ class CsourceRegistrations:
     def __init__(self, hub: Hub, entities: EntityStore) -> None:
         self._hub = hub
         self._entities = entities
-        self._store = RegistrationStore(hub.database, SourceNotifier(hub).registration_changed)
+        self._store = RegistrationStore(hub.database, SourceNotifier(hub).registration_changed, hub.sealer)
 
     @operation(body="CSourceRegistration", answers=(CREATED,), errors=(AlreadyExists, Conflict))
     async def create(self, request: Request) -> Response:
@@ -105,7 +108,7 @@ class CsourceRegistrations:
         some = keys[page.offset : page.offset + page.limit]
         written = answering_terms(terms, media_type)
         payload = [
-            _shown(stored, written, sys_attrs=sys_attrs, wanted=wanted)
+            _shown(self._readable(request, stored), written, sys_attrs=sys_attrs, wanted=wanted)
             for stored in await self._store.some(tenant_id, some)
         ]
         links = page_links(request, page, media_type, more=len(keys) > page.offset + page.limit)
@@ -122,7 +125,8 @@ class CsourceRegistrations:
         registration_id = _id_of(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         stored = await self._store.get(await existing_tenant(request, self._hub.tenants), registration_id)
-        return answer(request, _shown(stored, terms, sys_attrs=sys_attrs), terms, media_type)
+        shown = _shown(self._readable(request, stored), terms, sys_attrs=sys_attrs)
+        return answer(request, shown, terms, media_type)
 
     @operation(body="CSourceRegistrationFragment", errors=(*LOOKUP, Conflict))
     async def update(self, request: Request) -> Response:
@@ -153,6 +157,10 @@ class CsourceRegistrations:
         await self._store.delete(await existing_tenant(request, self._hub.tenants), registration_id)
         await self._hub.registrations.refresh()
         return Response(status_code=204)
+
+    def _readable(self, request: Request, stored: StoredRegistration) -> StoredRegistration:
+        """With its ``contextSourceInfo`` as it was given, for who may see it."""
+        return replace(stored, document=in_registration(stored.document, reveal(self._hub, request)))
 
     def _page(self, parameters: Parameters) -> Page:
         settings = self._hub.settings

@@ -33,7 +33,7 @@ class CsourceSubscriptions(SubscriptionOperations):
 
     def __init__(self, hub: Hub) -> None:
         follow = SourceNotifier(hub).subscription_changed
-        super().__init__(hub, SubscriptionStore(hub.database, about_sources=True, follow=follow))
+        super().__init__(hub, SubscriptionStore(hub.database, hub.sealer, about_sources=True, follow=follow))
 
     @operation(body="CSourceSubscription", answers=(CREATED,), errors=(AlreadyExists, OperationNotSupported))
     async def create(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ from broker.subscriptions import PULLED_URI, status
 from broker.times import to_text, to_text_or_none
 from context_store.deliveries.dead_letters import DeadLetter, DeadLetterStore
 from context_store.deliveries.status import DeliveryStatusStore, SubscriptionStatus
+from context_store.sealing import HIDDEN
 from context_store.subscriptions.notifications import Missing, Notification, NotificationLog
 
 # Headers that may open doors elsewhere: that they were sent is enough to know.
@@ -238,7 +239,8 @@ def letter_document(letter: DeadLetter) -> dict[str, Any]:
     if letter.body is None:
         return document
     headers = {
-        name: "***" if name.lower() in _SECRET_HEADERS else value for name, value in (letter.headers or {}).items()
+        name: HIDDEN if not isinstance(value, str) or name.lower() in _SECRET_HEADERS else value
+        for name, value in (letter.headers or {}).items()
     }
     return {**document, "answers": letter.failures, "headers": headers, **_body(letter.body)}
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from adapters.channels.sending import check_destination
 from adapters.web.guard import ForbiddenDestination
+from api.access.secrets_shown import reveal
 from api.http.negotiation import (
     REPRESENTATIONS,
     answer,
@@ -47,6 +49,7 @@ from broker.subscriptions import (
 )
 from broker.times import to_text
 from broker.validation import check_uri
+from context_store.sealing import in_subscription
 from context_store.subscriptions.rows import StoredSubscription, SubscriptionStore
 from schemas.contexts import context_url, hosted_path
 
@@ -89,7 +92,7 @@ class SubscriptionOperations:
         tenant_id = await existing_tenant(request, self._hub.tenants)
         found, more, total = await self._store.page(tenant_id, limit=page.limit, offset=page.offset, count=page.count)
         links = page_links(request, page, media_type, more=more)
-        payload = [self._shown(stored, terms, sys_attrs=sys_attrs) for stored in found]
+        payload = [self._shown(self._readable(request, stored), terms, sys_attrs=sys_attrs) for stored in found]
         return answer(request, payload, terms, media_type, links=links, headers=count_header(total))
 
     async def _retrieve(self, request: Request) -> Response:
@@ -99,7 +102,7 @@ class SubscriptionOperations:
         subscription_id = _id_of(request)
         terms = answering_terms(await linked_terms(request, self._hub.contexts), media_type)
         stored = await self._store.get_booked(await existing_tenant(request, self._hub.tenants), subscription_id)
-        payload = self._shown(stored, terms, sys_attrs=sys_attrs)
+        payload = self._shown(self._readable(request, stored), terms, sys_attrs=sys_attrs)
         return answer(request, payload, terms, media_type)
 
     async def _update(self, request: Request) -> Response:
@@ -157,6 +160,10 @@ class SubscriptionOperations:
             await self._hub.contexts.resolve(document["jsonldContext"], tenant)
         return document, sending
 
+    def _readable(self, request: Request, stored: StoredSubscription) -> StoredSubscription:
+        """With its ``receiverInfo`` as it was given, for who may see it."""
+        return replace(stored, document=in_subscription(stored.document, reveal(self._hub, request)))
+
     def _shown(self, stored: StoredSubscription, terms: TermMap, *, sys_attrs: bool) -> dict[str, Any]:
         shown = represent_subscription(stored.document, stored.id, stored.counters, terms, datetime.now(UTC))
         if sys_attrs:
@@ -172,7 +179,7 @@ class Subscriptions(SubscriptionOperations):
     """The operations on subscriptions to entities."""
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__(hub, SubscriptionStore(hub.database))
+        super().__init__(hub, SubscriptionStore(hub.database, hub.sealer))
 
     @operation(body="Subscription", answers=(CREATED,), errors=(AlreadyExists, OperationNotSupported))
     async def create(self, request: Request) -> Response:

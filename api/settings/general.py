@@ -34,9 +34,9 @@ class GeneralSettings(BaseModel):
     secret_keys_file: Path | None = setting(
         None,
         "general",
-        "File with keys, one a line, that secrets of others are sealed with in the database (headers of polls): the "
-        "first seals, all open. Empty: they are stored as they are.",
-        "外部サービスの秘密（定期取得のヘッダー）をデータベース内で暗号化する鍵のファイル。一行に一つ、先頭の鍵で暗号化し、"
+        "File with keys, one a line, that secrets are sealed with in the database (of polls, subscriptions, sources, "
+        "contacts): the first seals, all open. Empty: they are stored as they are.",
+        "秘密（定期取得、購読、ソース、連絡先）をデータベース内で暗号化する鍵のファイル。一行に一つ、先頭の鍵で暗号化し、"
         "どの鍵でも復号する。空なら暗号化しない。",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(

@@ -254,9 +254,10 @@ def _delivery(notice: NewNotice, channel: Way, number: int, body: bytes) -> NewD
 
 
 def _sending(channel: Way) -> Sending | None:
-    if channel.secret is None:
+    secret = channel.stored_secret
+    if secret is None:
         return None
-    return Sending(password=channel.secret) if channel.type == "mqtt" else Sending(secret=channel.secret)
+    return Sending(password=secret) if channel.type == "mqtt" else Sending(secret=secret)
 
 
 async def send_test(connection: AsyncConnection, tenant_id: int, contact: Contact, now: datetime) -> list[int]:

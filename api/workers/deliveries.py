@@ -22,10 +22,12 @@ from adapters.channels.sending import ID_HEADER, REPEAT_HEADER
 from adapters.channels.webhook import SendResult
 from api.workers.shares import RetryPolicy, Shares, is_answer
 from api.workers.waiting import wait_at_most
-from broker.errors import StoreUnavailable
+from broker.errors import Conflict, StoreUnavailable
+from broker.sealed import Stored
 from broker.subscriptions import Sending
 from context_store.deliveries.outbox import Priority
 from context_store.deliveries.queue import ClaimedDelivery, ClaimedStream, DeliveryStore, StreamOutcome
+from context_store.sealing import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +52,22 @@ class Sender(Protocol):
         ...
 
 
+class Opening:
+    """Opens what is sealed in the headers of a delivery and in how it is sent; what cannot be opened is not sent."""
+
+    def __init__(self, sender: Sender, sealer: Sealer) -> None:
+        self._sender = sender
+        self._sealer = sealer
+
+    async def send(self, destination: str, body: bytes, headers: dict[str, Stored], sending: Sending) -> SendResult:
+        """An attempt, which has failed where a key is missing."""
+        try:
+            opened, plainly = self._sealer.open(headers), self._sealer.open_sending(sending)
+        except Conflict as failure:
+            return SendResult(False, None, failure.detail)
+        return await self._sender.send(destination, body, opened, plainly)
+
+
 @dataclass(slots=True)
 class _Places:
     """The places for one receiver, and how many streams have one or wait for one."""
@@ -70,6 +88,7 @@ class DeliveryWorker:
         self,
         store: DeliveryStore,
         sender: Sender,
+        sealer: Sealer | None = None,
         *,
         policy: RetryPolicy,
         lane: Priority = Priority.NORMAL,
@@ -82,7 +101,7 @@ class DeliveryWorker:
         on_attempt: Callable[[ClaimedStream, ClaimedDelivery, SendResult], None] | None = None,
     ) -> None:
         self._store = store
-        self._sender = sender
+        self._sender = Opening(sender, sealer or Sealer())
         self._policy = policy
         self._lane = lane
         self._concurrency = concurrency

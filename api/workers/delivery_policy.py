@@ -33,6 +33,7 @@ def make_delivery_worker(hub: Hub, sender: Sender) -> DeliveryLanes:
             DeliveryWorker(
                 hub.deliveries,
                 sender,
+                hub.sealer,
                 policy=policy,
                 lane=lane,
                 concurrency=concurrency,

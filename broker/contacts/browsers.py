@@ -88,7 +88,7 @@ class Browser:
     tenant: str = ""
 
     type: ClassVar = "webpush"
-    secret: ClassVar[None] = None
+    stored_secret: ClassVar[None] = None
 
     @property
     def destination(self) -> str:

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from broker.contacts.catalogues import CODE
+from broker.sealed import Stored
 from broker.sections import Section
 from schemas.stages import RANK, STAGE_BY_CODE
 
@@ -42,14 +43,20 @@ _CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _SCHEMES: Final[dict[ChannelType, str]] = {"mail": "mailto:", "line": "line:", "sms": "sms:"}
 
 
+class SealedText(Section):
+    """A text as it is stored where the hub has keys to seal it with."""
+
+    sealed: str
+
+
 class Channel(Section):
     """One way to a contact. ``secret`` signs what goes to a webhook, or is the password of an MQTT URL's user; it is
-    never shown again.
+    never shown again, and sealed once it is stored.
     """
 
     type: ChannelType
     address: str = Field(max_length=2000)
-    secret: str | None = Field(None, min_length=1, max_length=256, pattern=r"^[!-~]*$")
+    secret: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-~]*$")] | SealedText | None = None
 
     @model_validator(mode="after")
     def _address_fits(self) -> Self:
@@ -58,11 +65,16 @@ class Channel(Section):
             raise ValueError(f"the address of {self.type} has to be {what}")
         if self.secret is not None and self.type not in ("webhook", "mqtt"):
             raise ValueError("only a webhook and MQTT have a secret")
-        if self.secret is not None and self.type == "webhook" and len(self.secret) < _SECRET_CHARACTERS:
+        if isinstance(self.secret, str) and self.type == "webhook" and len(self.secret) < _SECRET_CHARACTERS:
             raise ValueError(f"a secret that signs has at least {_SECRET_CHARACTERS} characters")
         if self.type not in _SCHEMES and urlsplit(self.address).password is not None:
             raise ValueError("a password does not belong into the address; it is the secret")
         return self
+
+    @property
+    def stored_secret(self) -> Stored | None:
+        """The secret as notifications pass it on."""
+        return {"sealed": self.secret.sealed} if isinstance(self.secret, SealedText) else self.secret
 
     @property
     def destination(self) -> str:

@@ -16,6 +16,7 @@ from broker.errors import BadRequestData
 from broker.query.patterns import compile_pattern
 from broker.registrations.document import GEOMETRIES, TYPE, compact_registration
 from broker.registrations.operations import OF_AUXILIARY, operations_of
+from broker.sealed import Stored, plain
 from broker.times import parse_time, to_text
 from broker.validation import check_scopes, fault
 from schemas.terms import NGSI_LD, NO_DATASET
@@ -76,7 +77,7 @@ class Registration:
     information: tuple[Information, ...]
     alias: str | None = None
     tenant: str | None = None
-    source_info: tuple[tuple[str, str], ...] = ()
+    source_info: tuple[tuple[str, Stored], ...] = ()
     datasets: frozenset[str] | None = None
     local_only: bool = False
     timeout_s: float | None = None
@@ -98,7 +99,7 @@ class Registration:
 
     def info(self, key: str) -> str | None:
         """A value of ``contextSourceInfo``."""
-        return next((value for name, value in self.source_info if name == key), None)
+        return next((plain(value) for name, value in self.source_info if name == key), None)
 
 
 def read_registration(document: Document, registration_id: str) -> Registration:

@@ -18,6 +18,7 @@ from broker.registrations.document import TAKEN_FROM_REQUEST
 from broker.registrations.matching import Share, alternatives, any_type
 from broker.registrations.model import Registration
 from broker.registrations.operations import QUERY, QUERY_BATCH, RETRIEVE
+from broker.sealed import plain
 from schemas.contexts import context_url
 from schemas.terms import CONTEXT_LINK_REL, CORE_CONTEXT, JSON, JSON_LD
 
@@ -96,7 +97,7 @@ def _conveyed(registration: Registration, request_headers: Mapping[str, str]) ->
         if key in _DEFINED or name in _RESERVED:
             continue
         if value != TAKEN_FROM_REQUEST:
-            yield key, value
+            yield key, plain(value)
         elif name in request_headers and name not in _CREDENTIALS:
             yield key, request_headers[name]
 

@@ -18,6 +18,7 @@ from broker.linked import MAX_JOIN_LEVEL, Join, LinkedForm, LinkedRetrieval
 from broker.query import EntityQuery, EntitySelector, compile_query, linked_depth, parse_geo, parse_q, parse_scopes
 from broker.query.tree import GeoQuery, QueryTree
 from broker.representations import Form, Representation, parse_language_filter
+from broker.sealed import Stored
 from broker.subscriptions.document import DEFAULT_TRIGGERS, compact_document, names_of_values, read_types
 from broker.subscriptions.projection import StoredMember, linked_form, selection_depth
 from broker.subscriptions.sending import PULLED_URI
@@ -58,7 +59,7 @@ class Endpoint:
 
     uri: str
     accept: str = JSON
-    receiver_info: tuple[tuple[str, str], ...] = ()
+    receiver_info: tuple[tuple[str, Stored], ...] = ()
     notifier_info: tuple[tuple[str, str], ...] = ()
 
     @property

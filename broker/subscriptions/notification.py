@@ -23,6 +23,7 @@ from broker.representations import (
     represent_instance,
     select_geometry,
 )
+from broker.sealed import Stored, plain
 from broker.subscriptions.matching import EntityEvent, kind_of
 from broker.subscriptions.model import Endpoint, Subscription, Trigger
 from broker.times import to_text
@@ -114,9 +115,9 @@ def _described(options: Representation) -> list[Any]:
     return [sorted(value) if isinstance(value, frozenset) else value for value in values]
 
 
-def notification_headers(endpoint: Endpoint, context: NotificationContext, tenant: str | None) -> dict[str, str]:
+def notification_headers(endpoint: Endpoint, context: NotificationContext, tenant: str | None) -> dict[str, Stored]:
     """The headers of a notification; ``tenant`` is None for the default tenant (clause 6.3.14)."""
-    headers = {"Content-Type": endpoint.accept}
+    headers: dict[str, Stored] = {"Content-Type": endpoint.accept}
     if endpoint.accept == JSON or (endpoint.accept == GEO_JSON and _prefers_json(endpoint)):
         headers["Link"] = f'<{context.url}>; rel="{CONTEXT_LINK_REL}"; type="{JSON_LD}"'
     if tenant is not None:
@@ -125,7 +126,8 @@ def notification_headers(endpoint: Endpoint, context: NotificationContext, tenan
 
 
 def _prefers_json(endpoint: Endpoint) -> bool:
-    return any(name.lower() == "prefer" and value.strip() == "body=json" for name, value in endpoint.receiver_info)
+    preferred = (plain(value).strip() for name, value in endpoint.receiver_info if name.lower() == "prefer")
+    return "body=json" in preferred
 
 
 Root = tuple[ExpandedEntity, EntityEvent | None]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from broker.document_members import Document
+from broker.sealed import Stored
 from broker.validation import fault
 
 MQTT_SCHEMES: Final = frozenset({"mqtt", "mqtts"})
@@ -26,13 +27,13 @@ _INFO: Final = "notification.endpoint.notifierInfo"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How to send: ``password`` is that of the URI's user, ``secret`` signs.
+    """How to send: ``password`` is that of the URI's user, ``secret`` signs; both are sealed unless they are about to.
 
     ``timeout_ms`` and ``cooldown_ms`` are those of the endpoint: how long to wait for an answer, and after a failure.
     """
 
-    password: str | None = None
-    secret: str | None = None
+    password: Stored | None = None
+    secret: Stored | None = None
     qos: int = 1
     mqtt_version: str = _VERSIONS[0]
     timeout_ms: float | None = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, LiteralString
 
@@ -11,9 +11,12 @@ import orjson
 from psycopg import AsyncConnection
 
 from broker.contacts import Contact, Group, Plan, Roster
+from broker.contacts.people import Channel, SealedText
 from broker.errors import ResourceNotFound
+from broker.sealed import Stored
 from broker.sections import read_document, write_document
 from context_store.rows import tuples_of
+from context_store.sealing import Sealer
 
 Kind = Literal["contact", "group", "plan"]
 MODELS: Final[Mapping[Kind, type[Contact] | type[Group] | type[Plan]]] = {
@@ -36,6 +39,25 @@ _PUT: Final[LiteralString] = """
 _DELETE: Final[LiteralString] = "delete from contact_document where tenant_id = %s and kind = %s and id = %s"
 
 _DELETE_ALL: Final[LiteralString] = "delete from contact_document where tenant_id = %s"
+
+
+def sealed_document(one: Contact | Group | Plan, sealer: Sealer) -> Contact | Group | Plan:
+    """As it is to be stored: the secrets of a contact's channels sealed."""
+    if not isinstance(one, Contact):
+        return one
+    return with_secrets(one, sealer.seal_one)
+
+
+def with_secrets(contact: Contact, change: Callable[[Stored], Stored]) -> Contact:
+    """``contact`` with the secrets of its channels as ``change`` says."""
+    return contact.model_copy(update={"channels": tuple(_with_secret(one, change) for one in contact.channels)})
+
+
+def _with_secret(channel: Channel, change: Callable[[Stored], Stored]) -> Channel:
+    if channel.stored_secret is None:
+        return channel
+    secret = change(channel.stored_secret)
+    return channel.model_copy(update={"secret": secret if isinstance(secret, str) else SealedText(**secret)})
 
 
 async def list_documents(connection: AsyncConnection, tenant_id: int, kind: Kind) -> list[Contact | Group | Plan]:

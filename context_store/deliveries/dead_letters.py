@@ -10,6 +10,7 @@ from typing import Any, Final, LiteralString
 from psycopg import AsyncConnection
 
 from broker.errors import ResourceNotFound
+from broker.sealed import Stored
 from context_store.database import Database
 from context_store.deliveries.requeue import requeue
 from context_store.rows import row_of, rows_of
@@ -59,7 +60,7 @@ class DeadLetter:
     last_error: str | None
     size: int
     failures: list[dict[str, Any]]
-    headers: dict[str, str] | None = None
+    headers: dict[str, Stored] | None = None
     body: bytes | None = None
 
 

@@ -22,6 +22,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
+from broker.sealed import Stored
 from broker.subscriptions import PULLED_URI, Sending
 
 CHANNEL: Final = "minamo_deliveries"
@@ -49,7 +50,7 @@ class NewDelivery:
     destination: str
     sequence: int
     body: bytes
-    headers: dict[str, str]
+    headers: dict[str, Stored]
     subscription_key: int | None = None
     sending: Sending | None = None
 

@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString
 import orjson
 from psycopg import AsyncConnection
 
+from broker.sealed import Stored
 from broker.subscriptions import Sending
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries.outbox import Priority
@@ -28,7 +29,7 @@ class ClaimedDelivery:
     delivery_id: int
     sequence: int
     body: bytes
-    headers: dict[str, str]
+    headers: dict[str, Stored]
     attempts: int
     queued_at: datetime
 

@@ -17,9 +17,9 @@ from psycopg import AsyncConnection
 
 from broker.errors import ResourceNotFound
 from broker.intake.polls import Poll
+from broker.sealed import Stored
 from broker.sections import read_document, write_document
 from context_store.rows import row_of, rows_of
-from context_store.sealing import Sealer, Stored
 
 _COLUMNS: Final[LiteralString] = """
     p.tenant_id, t.name as tenant, p.poll_id, p.document, p.headers, p.paused, p.created_at, p.modified_at, p.next_due,
@@ -57,12 +57,6 @@ _LEASE_ONE: Final[LiteralString] = """
     update poll set lease = %(lease)s, lease_until = %(until)s
      where tenant_id = %(tenant_id)s and poll_id = %(poll_id)s and (lease_until is null or lease_until < %(now)s)
     returning tenant_id, poll_id
-"""
-_HEADERS: Final[LiteralString] = """
-    select tenant_id, poll_id, headers from poll where headers <> '{}' order by tenant_id, poll_id for update
-"""
-_SET_HEADERS: Final[LiteralString] = """
-    update poll set headers = %s::jsonb where tenant_id = %s and poll_id = %s
 """
 _SEEN: Final[LiteralString] = "select seen from poll where tenant_id = %s and poll_id = %s"
 _FINISH: Final[LiteralString] = """
@@ -164,15 +158,6 @@ async def lease_one(
     """Take this one, due or not; False when another has it, or there is none."""
     values = {"lease": lease, "now": now, "until": until, "tenant_id": tenant_id, "poll_id": poll_id}
     return bool(await (await connection.execute(_LEASE_ONE, values)).fetchone())
-
-
-async def reseal(connection: AsyncConnection, sealer: Sealer) -> int:
-    """Seal the headers of all polls of all tenants anew; how many polls that were. Raises :class:`Conflict`."""
-    rows = await (await connection.execute(_HEADERS)).fetchall()
-    for tenant_id, poll_id, headers in rows:
-        sealed = orjson.dumps(sealer.seal(sealer.open(headers))).decode()
-        await connection.execute(_SET_HEADERS, (sealed, tenant_id, poll_id))
-    return len(rows)
 
 
 async def seen_stations(connection: AsyncConnection, tenant_id: int, poll_id: str) -> dict[str, str]:

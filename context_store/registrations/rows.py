@@ -17,6 +17,7 @@ from broker.errors import AlreadyExists, ResourceNotFound
 from broker.registrations.model import Registration, RegistrationCounters, expiry, read_registration
 from context_store.caches import bump
 from context_store.database import ALL_TENANTS, Database
+from context_store.sealing import Sealer, in_registration
 
 CACHE: Final = "registrations"
 
@@ -84,7 +85,7 @@ _COUNT: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class StoredRegistration:
-    """A row; ``document`` in the form of :mod:`broker.registrations.document`."""
+    """A row; ``document`` in the form of :mod:`broker.registrations.document`, what may be a secret in it sealed."""
 
     key: int
     tenant_id: int
@@ -120,8 +121,9 @@ class RegistrationStore:
     Changes are made one after the other, so that two that exclude each other never meet.
     """
 
-    def __init__(self, database: Database, follow: Follow | None = None) -> None:
+    def __init__(self, database: Database, follow: Follow | None = None, sealer: Sealer | None = None) -> None:
         self._database = database
+        self._sealer = sealer or Sealer()
         self._follow = follow
 
     async def _followed(
@@ -136,7 +138,7 @@ class RegistrationStore:
         """Clause 5.9.2; raises :class:`AlreadyExists` and what ``check`` raises."""
         registration = read_registration(document, registration_id)
         parameters = {
-            **_parameters(document),
+            **_parameters(document, self._sealer),
             "tenant_id": tenant_id,
             "id": registration_id,
             "context": orjson.dumps(context).decode(),
@@ -175,7 +177,7 @@ class RegistrationStore:
             registration = read_registration(document, registration_id)
             if registration.mode.is_proxied:
                 check(registration, await _proxied(connection, tenant_id))
-            await connection.execute(_UPDATE, {**_parameters(document), "key": stored.key})
+            await connection.execute(_UPDATE, {**_parameters(document, self._sealer), "key": stored.key})
             await self._followed(connection, stored, await _present(connection, tenant_id, registration_id))
 
     async def delete(self, tenant_id: int, registration_id: str) -> None:
@@ -195,8 +197,9 @@ class RegistrationStore:
                 await self._followed(connection, _from_row(row), None)
 
 
-def _parameters(document: Document) -> dict[str, Any]:
-    return {"document": orjson.dumps(document).decode(), "expires_at": expiry(document)}
+def _parameters(document: Document, sealer: Sealer) -> dict[str, Any]:
+    sealed = in_registration(document, sealer.seal_one)
+    return {"document": orjson.dumps(sealed).decode(), "expires_at": expiry(document)}
 
 
 def _existing(row: tuple[Any, ...] | None, registration_id: str) -> StoredRegistration:

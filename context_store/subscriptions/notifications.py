@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from broker.errors import ResourceNotFound
+from broker.sealed import Stored
 from context_store.database import ALL_TENANTS, Database
 from context_store.deliveries.requeue import requeue
 
@@ -65,7 +66,7 @@ class Notification:
     delivery_id: int
     state: str
     created_at: datetime
-    headers: dict[str, str]
+    headers: dict[str, Stored]
     body: bytes
 
 

@@ -25,6 +25,7 @@ from context_store.caches import bump, hold_version
 from context_store.database import Database
 from context_store.deliveries.requeue import pause_streams, redirect, resume_streams
 from context_store.registrations.rows import CACHE as REGISTRATIONS
+from context_store.sealing import Sealer, in_subscription
 
 CACHE: Final = "subscriptions"
 _BOOKED_WITHIN_S: Final = 0.25  # of the receiver's answer, usually 10 ms
@@ -134,7 +135,10 @@ _NEXT: Final[LiteralString] = """
 
 @dataclass(frozen=True, slots=True)
 class StoredSubscription:
-    """A row: ``document`` in the form of :mod:`broker.subscriptions.document`, ``context`` the ``@context`` given."""
+    """A row: ``document`` in the form of :mod:`broker.subscriptions.document`, ``context`` the ``@context`` given.
+
+    What may be a secret is sealed in ``document`` and ``sending``; it is opened for who may see it, or when it is sent.
+    """
 
     key: int
     tenant_id: int
@@ -174,8 +178,16 @@ class SubscriptionStore:
     Those ``about_sources`` (clause 5.11) are for themselves; while one is written, registrations stay as they are.
     """
 
-    def __init__(self, database: Database, *, about_sources: bool = False, follow: Follow | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer | None = None,
+        *,
+        about_sources: bool = False,
+        follow: Follow | None = None,
+    ) -> None:
         self._database = database
+        self._sealer = sealer or Sealer()
         self._about_sources = about_sources
         self._follow = follow
 
@@ -191,7 +203,7 @@ class SubscriptionStore:
     ) -> None:
         """Clauses 5.8.1 and 5.11.2; raises :class:`AlreadyExists`."""
         parameters = {
-            **_parameters(document, sending or Sending()),
+            **_parameters(document, sending or Sending(), self._sealer),
             "tenant_id": tenant_id,
             "id": subscription_id,
             "context": orjson.dumps(context).decode(),
@@ -262,7 +274,7 @@ class SubscriptionStore:
             same_period = document.get("timeInterval") == stored.document.get("timeInterval") and (
                 document.get("expiresAt") == stored.document.get("expiresAt")
             )
-            parameters = {**_parameters(document, sending), "key": stored.key, "same_period": same_period}
+            parameters = {**_parameters(document, sending, self._sealer), "key": stored.key, "same_period": same_period}
             await bump(connection, CACHE)
             await connection.execute(_UPDATE, parameters)
             if parameters["endpoint"] != stored.document["notification"]["endpoint"]["uri"]:
@@ -284,11 +296,11 @@ def _is_active(document: Document) -> bool:
     return bool(document.get("isActive", True))
 
 
-def _parameters(document: Document, sending: Sending) -> dict[str, Any]:
+def _parameters(document: Document, sending: Sending, sealer: Sealer) -> dict[str, Any]:
     period = document.get("timeInterval")
-    stored = sending.to_stored()
+    stored = sealer.seal_sending(sending).to_stored()
     return {
-        "document": orjson.dumps(document).decode(),
+        "document": orjson.dumps(in_subscription(document, sealer.seal_one)).decode(),
         "endpoint": document["notification"]["endpoint"]["uri"],
         "sending": None if stored is None else orjson.dumps(stored).decode(),
         "expires_at": expiry(document),

@@ -18,7 +18,7 @@ from api.hub import Hub
 from api.workers.polls import PollWorker
 from broker.times import parse_time
 from context_store.database import ALL_TENANTS
-from context_store.intake.polls import reseal
+from context_store.resealing import reseal
 from support.hub import client_for, hub_for
 from support.receiver import Received, Receiver
 
@@ -306,7 +306,7 @@ async def test_headers_are_sealed_in_the_database_and_sent_as_they_are(
         assert "geheim" in await stored(hub)  # there is no key yet
     async with hub_for(database_url, secret_keys_file=keys) as hub, client_for(hub) as client:
         async with hub.database.transaction(ALL_TENANTS) as connection:
-            assert await reseal(connection, hub.sealer) == 1
+            assert (await reseal(connection, hub.sealer)).sealed == {"polls": 1}
         assert "geheim" not in await stored(hub)
         assert (await run(client))["outcome"] == "taken"
         assert city.receiver.received[-1].headers["x-key"] == "geheim"
