@@ -57,11 +57,11 @@ class DeliverySettings(BaseModel):
     allow_private_endpoints: bool = setting(
         False,
         "delivery",
-        "Whether subscriptions may notify private addresses (10.x, 192.168.x, ...). Loopback is allowed "
-        "without "
-        "this as long as the API itself listens on loopback only.",
-        "サブスクリプションの通知先にプライベートアドレスを許すか。API がループバックのみで待ち受ける間、"
-        "ループバックへの通知はこの設定なしで許される。",
+        "Whether the hub may connect to private addresses (10.x, 192.168.x, ...) that requests name: receivers of "
+        "notifications, contexts, context sources. Loopback is allowed without this as long as the API itself "
+        "listens on loopback only and no public_url says that a proxy stands before it.",
+        "要求が指定する接続先（通知先、コンテキスト、コンテキストソース）にプライベートアドレスを許すか。"
+        "API がループバックのみで待ち受け、public_url もない間、ループバックへの接続はこの設定なしで許される。",
     )
 
     @property

@@ -92,8 +92,8 @@ class Settings(
 
     @property
     def loopback_endpoints_allowed(self) -> bool:
-        """Whether notifications may go to loopback: only while nobody else can create subscriptions."""
-        return self.allow_private_endpoints or is_loopback(self.http_host)
+        """Whether requests may name destinations on loopback: only while nobody elsewhere can send requests."""
+        return self.allow_private_endpoints or (is_loopback(self.http_host) and not self.public_url)
 
     @classmethod
     def settings_customise_sources(

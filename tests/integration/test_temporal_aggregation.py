@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
@@ -117,6 +117,16 @@ async def test_months_are_those_of_the_calendar(client: httpx.AsyncClient) -> No
         [31, "2026-02-28T12:00:00Z", "2026-03-31T12:00:00Z"],
         [30, "2026-03-31T12:00:00Z", "2026-04-30T12:00:00Z"],
         [31, "2026-04-30T12:00:00Z", "2026-05-31T12:00:00Z"],
+    ]
+
+
+async def test_months_of_japan_begin_on_the_evening_of_a_31st(client: httpx.AsyncClient) -> None:
+    firsts = [datetime(2026, month, 1, tzinfo=timezone(timedelta(hours=9))) for month in range(1, 13)]
+    rows = [{"type": "Property", "value": 1, "observedAt": to_text(first.astimezone(UTC))} for first in firsts]
+    await store(client, level=rows)
+    body = (await ask(client, "totalCount", "P1M", timerel="after", timeAt="2025-12-31T15:00:00Z")).json()
+    assert [(count, start) for count, start, _ in body["level"]["totalCount"]] == [
+        (1, to_text(first.astimezone(UTC))) for first in firsts
     ]
 
 

@@ -84,6 +84,7 @@ def test_loopback_endpoints_are_closed_once_others_can_subscribe() -> None:
     assert Settings().loopback_endpoints_allowed
     opened = Settings(http_host="0.0.0.0", api_tokens_sha256=(TOKEN_HASH,))  # noqa: S104
     assert not opened.loopback_endpoints_allowed
+    assert not Settings(public_url="https://data.city.example/hub").loopback_endpoints_allowed
 
 
 @pytest.mark.parametrize(
