@@ -53,15 +53,16 @@ class EntityState:
     attribute until its current value; after ``known_until`` it has none of any. ``held`` are the moments of current
     values that are suspected of a jump, which the next reading decides about; ``remarkable`` is the past of those of
     which more is said than that they are good. ``told`` are the present values that this batch has written, as events
-    have them, with their createdAt."""
+    have them, with their createdAt. ``version`` is that of the row (:mod:`context_store.intake.known`)."""
 
     __slots__ = (
         *("attributes", "changed", "held", "key", "known_until", "look_until", "newest", "remarkable"),
-        *("tenant_id", "told", "values"),
+        *("tenant_id", "told", "values", "version"),
     )
 
-    def __init__(self, key: int, tenant_id: int, look_until: datetime | None) -> None:
+    def __init__(self, key: int, tenant_id: int, look_until: datetime | None, version: tuple[str, datetime]) -> None:
         self.key = key
+        self.version = version
         self.tenant_id = tenant_id
         self.look_until = self.known_until = look_until or _OLDEST
         self.attributes: dict[str, Instances] = {}
@@ -85,6 +86,19 @@ class EntityState:
                 past = self.remarkable[attribute, dataset] = past_of(instance)
                 if past is not None and past.jumped:
                     self.held[attribute, dataset] = past.at
+
+    def settle(self, written: tuple[str, datetime] | None) -> bool:
+        """The batch is committed: be what the next one would load. False when it has to load that.
+
+        ``written`` is the version of what the batch changed.
+        """
+        if self.remarkable or (self.changed and written is None):
+            return False
+        if self.changed and written is not None:
+            self.version = written
+        self.changed.clear()
+        self.known_until = max(self.known_until, *self.newest.values()) if self.newest else self.known_until
+        return True
 
     def past(self, series: tuple[str, str]) -> Past | None:
         """What the next reading of ``series`` is compared with."""
@@ -139,6 +153,7 @@ class ReadingBatch:
                 continue
             if mapping.kept == PRESENT_ONLY:
                 entity.newest[series] = observed_at
+                entity.values[series] = value
                 current.append((mapping, value, None))
                 continue
             if fate != "current" or observed_at <= entity.look_until:
