@@ -51,6 +51,7 @@ def parse_time(text: str) -> datetime:
     if not _EXTENDED.fullmatch(text):
         raise ValueError(f"{text!r} is not an ISO 8601 date and time with an offset")
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except OverflowError as exc:
         raise ValueError(f"{text!r} is outside of the years 1 to 9999 in UTC") from exc

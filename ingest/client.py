@@ -76,6 +76,7 @@ class MqttClient:
         self._held = 0  # messages given out and not acknowledged, of lost connections too
         self._paused = False
         self._reads_on = False
+        self._received_at = datetime.now(UTC)  # when the packets were read that are being looked at
         self._socket: Any = None
         self._lost = asyncio.Event()
         self.generation = 0
@@ -195,6 +196,7 @@ class MqttClient:
         for _ in range(_BURSTS):
             if self._paused or self._socket is None:
                 return
+            self._received_at = datetime.now(UTC)
             if self._client.read_burst() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose()
                 return
@@ -277,14 +279,14 @@ class MqttClient:
         self._lose()
 
     def _on_plain_publish(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
-        self._give_out(Message(topic, payload, datetime.now(UTC), mid, qos, self.generation))
+        self._give_out(Message(topic, payload, self._received_at, mid, qos, self.generation))
 
     def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         self._give_out(
             Message(
                 topic=message.topic,
                 payload=bytes(message.payload),
-                received_at=datetime.now(UTC),
+                received_at=self._received_at,
                 mid=message.mid,
                 qos=message.qos,
                 generation=self.generation,

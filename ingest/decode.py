@@ -36,6 +36,7 @@ from ingest.topics import FIWARE, Route, route_of
 
 _STATE_NAMES: Final = frozenset(STATE_ATTRIBUTES)
 _TOLD: Final = 20  # names that an error lists
+_PLAIN: Final = (int, float, str)  # a union of types would be made anew for each message
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -292,9 +293,9 @@ def _named(profile: Same[FormatProfile], name: str) -> FormatProfile:
 def _state_among(quantities: Mapping[str, Any], mapped: Mapping[str, Any]) -> dict[str, Any]:
     """What a message says of the device itself by the names that the hub has for it, where the device maps them not."""
     return {
-        name: quantities[name]
-        for name in _STATE_NAMES & quantities.keys()
-        if name not in mapped and isinstance(quantities[name], int | float | str)
+        name: value
+        for name, value in quantities.items()
+        if name in _STATE_NAMES and name not in mapped and isinstance(value, _PLAIN)
     }
 
 

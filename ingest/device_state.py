@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from broker.devices.model import ON_CHANGE, PRESENT_ONLY, AttributeMapping, Device, state_device
@@ -31,7 +30,7 @@ class _Known(NamedTuple):
     slow: Mapping[str, Any]
 
 
-_NEVER: Final = _Known(datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), MappingProxyType({}))
+_NEVER: Final = _Known(datetime.min.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), {})
 
 
 class DeviceStateKeeper:
@@ -47,11 +46,11 @@ class DeviceStateKeeper:
     def wants(self, device: Device, state: Mapping[str, Any], observed_at: datetime, received_at: datetime) -> bool:
         """Whether ``state``, which a message says of its ``device``, is to be written; if so, it counts as written."""
         known = self._known.setdefault(device.key, _NEVER)
-        slow = {name: state[name] for name in state.keys() - FAST_STATE} or _NEVER.slow
+        slow = {name: value for name, value in state.items() if name not in FAST_STATE}
         if (
-            received_at - known.seen < self._interval
-            and abs(observed_at - known.measured) < self._interval
-            and slow == known.slow
+            slow == known.slow
+            and received_at - known.seen < self._interval
+            and -self._interval < observed_at - known.measured < self._interval
         ):
             return False
         self._known[device.key] = known._replace(measured=observed_at, slow=slow)

@@ -163,16 +163,18 @@ class _Wanted:
         self.attributes: dict[tuple[int, str], dict[str, None]] = {}
         self.devices: dict[tuple[int, str], Device] = {}
         self.names: set[str] = set()
+        names = self.names
         for device, _, values, missing, _ in observations:
             place = (device.tenant_id, device.entity_id)
             attributes = self.attributes.get(place)
             if attributes is None:
                 attributes = self.attributes[place] = {}
                 self.devices[place] = device
-            self.names.add(device.key)
+            names.add(device.key)
             for mapping, _ in (*values, *missing) if missing else values:
                 attributes[mapping.attribute] = None
-                self.names.update((mapping.attribute, mapping.dataset))
+                names.add(mapping.attribute)
+                names.add(mapping.dataset)
 
 
 async def _lock(
