@@ -26,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from broker.errors import StoreUnavailable
 from context_store.audiences.callers import STAFF, Caller, current_caller
-from context_store.exchange import Bound, Rows, Statement, exchange
+from context_store.exchange import COMMIT, Bound, Rows, Statement, exchange
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
@@ -56,11 +56,13 @@ _BY_KEY: Final = "; set local plan_cache_mode = force_generic_plan; set local en
 _SET_CALLER: Final = "select set_config('minamo.audience', %s, true), set_config('minamo.caller', %s, true)"
 # Of writers of history that leave the marks of :mod:`context_store.history.versions` themselves.
 _MARKING: Final = "; set local minamo.marks_itself = on"
-# The begin of a transaction of such a writer and its settings, for :func:`~context_store.exchange.exchange`.
+# Begin and settings of a transaction, for :func:`~context_store.exchange.exchange`.
 _BEGIN_FIRST: Final = Statement("begin").of({})
 _SET_MARKING_TENANT: Final = Statement(
     "select set_config('minamo.tenant', %(tenant)s, true), set_config('minamo.marks_itself', 'on', true)"
 )
+_BEGIN_READING: Final = Statement("begin read only").of({})
+_SET_TENANT_FIRST: Final = Statement("select set_config('minamo.tenant', %(tenant)s, true)")
 _SET_CALLER_FIRST: Final = Statement(
     "select set_config('minamo.audience', %(audience)s, true), set_config('minamo.caller', %(caller)s, true)"
 )
@@ -119,6 +121,12 @@ def _restricted(tenant_id: int) -> Caller | None:
     if caller is STAFF or not caller.is_restricted or tenant_id == ALL_TENANTS:
         return None
     return caller
+
+
+def _callers_settings(caller: Caller | None) -> list[Bound]:
+    if caller is None:
+        return []
+    return [_SET_CALLER_FIRST.of({"audience": int(caller.audience), "caller": caller.name})]
 
 
 class Database:
@@ -206,12 +214,18 @@ class Database:
     ) -> AsyncIterator[tuple[AsyncConnection, list[Rows]]]:
         """As :meth:`transaction` with ``marks_itself``, begun together with ``first`` statements; also their rows."""
         caller = _restricted(tenant_id)
-        begin = [_BEGIN_FIRST, _SET_MARKING_TENANT.of({"tenant": tenant_id})]
-        if caller:
-            begin.append(_SET_CALLER_FIRST.of({"audience": int(caller.audience), "caller": caller.name}))
+        begin = [_BEGIN_FIRST, _SET_MARKING_TENANT.of({"tenant": tenant_id}), *_callers_settings(caller)]
         with store_errors():
             async with (self._seen if caller else self._pool).connection() as connection:  # commits, or rolls back
                 yield connection, (await exchange(connection, *begin, *first))[len(begin) :]
+
+    async def read_at_once(self, tenant_id: int, bound: Bound) -> Rows:
+        """As :meth:`read`, in fewer messages."""
+        caller = _restricted(tenant_id)
+        begin = [_BEGIN_READING, _SET_TENANT_FIRST.of({"tenant": tenant_id}), *_callers_settings(caller)]
+        with store_errors():
+            async with (self._seen if caller else self._pool).connection() as connection:
+                return (await exchange(connection, *begin, bound, COMMIT))[len(begin)]
 
     async def read(
         self, tenant_id: int, statement: LiteralString, values: Sequence[Any] | Mapping[str, Any]

@@ -9,7 +9,7 @@ the items are written one by one, each behind a savepoint of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, LiteralString, NamedTuple
@@ -29,7 +29,6 @@ from context_store.entities.changes import (
     StoredEntity,
     add_instances,
     indexed_differs,
-    instance_time,
     lock_entities,
     term_names,
     utc_now,
@@ -243,8 +242,8 @@ class EntityBatch:
         source_id = (await self._terms.resolve([API_SOURCE]))[API_SOURCE]
         ids = await self._terms.resolve({name for write in plan.writes for name in term_names(write.change.attributes)})
         await _insert_rows(connection, tenant_id, rows)
-        await self._history.ensure({plan.now, *_times(plan)})
-        ends, others = _split_history(tenant_id, plan, ids, source_id)
+        ends, others, times = _split_history(tenant_id, plan, ids, source_id)
+        await self._history.ensure(times)
         superseded = settle(others, await past_rows_at_once(connection, others.look))
         patches, whole = _updates(rows, has_whole=not plan.is_partial)
         is_plain = not (ends or whole or superseded) and all(write.is_update for write in plan.writes)
@@ -269,21 +268,18 @@ class EntityBatch:
         plan.writes.clear()
 
 
-def _times(plan: _Plan) -> Iterator[datetime]:
-    for write in plan.writes:
-        for item in write.change.attributes:
-            yield instance_time(item.after, write.moment)
-
-
 def _split_history(
     tenant_id: int, plan: _Plan, ids: Mapping[str, int], source_id: int
-) -> tuple[InstanceRows, InstanceRows]:
-    """The history of the plan's changes: what has expired ends, and is forgotten, before anything else begins."""
-    ends, others = InstanceRows(), InstanceRows()
+) -> tuple[InstanceRows, InstanceRows, set[datetime]]:
+    """The history of the plan's changes, and all times in it.
+
+    What has expired (the first rows) ends, and is forgotten, before anything else begins.
+    """
+    ends, others, times = InstanceRows(), InstanceRows(), {plan.now}
     for row, change, moment in plan.writes:
-        rows = ends if removes_expired(change.attributes, moment) else others
-        add_instances(rows, (tenant_id, row.key or 0), change.attributes, ids, source_id, moment, row.look_until)
-    return ends, others
+        rows, place = ends if removes_expired(change.attributes, moment) else others, (tenant_id, row.key or 0)
+        times |= add_instances(rows, place, change.attributes, ids, source_id, moment, row.look_until)
+    return ends, others, times
 
 
 async def _insert_rows(connection: AsyncConnection, tenant_id: int, rows: Sequence[_Row]) -> None:

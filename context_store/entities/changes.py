@@ -64,7 +64,8 @@ _LOCK_PART: Final[LiteralString] = """
 
 _LOCKING, _LOCKING_PARTS, _LOCKING_PART = map(Statement, (_LOCK, _LOCK_PARTS, _LOCK_PART))
 
-GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %s and id = any(%s)"
+_GET: Final[LiteralString] = f"select {_COLUMNS} from entity where tenant_id = %(tenant_id)s and id = any(%(ids)s)"
+GET: Final = Statement(_GET)
 """The rows, for :func:`from_row`, of the entities of a tenant with some ids."""
 
 _INSERT: Final[LiteralString] = """
@@ -163,7 +164,7 @@ def _from_part(attribute: str, part: dict[str, Any] | None, *row: Any) -> Stored
 
 async def get_entities(connection: AsyncConnection, tenant_id: int, ids: Collection[str]) -> dict[str, StoredEntity]:
     """The entities of ``ids`` that exist."""
-    rows = await (await connection.execute(GET, (tenant_id, list(ids)))).fetchall()
+    rows = await (await connection.execute(_GET, {"tenant_id": tenant_id, "ids": list(ids)})).fetchall()
     return {stored.entity.id: stored for stored in map(from_row, rows)}
 
 
@@ -304,7 +305,7 @@ def indexed_differs(before: ExpandedEntity, after: ExpandedEntity) -> bool:
     changed = [name for name in {**old, **new} if old.get(name) is not new.get(name)]
     if LOCATION in changed and indexed_geometry(before) != indexed_geometry(after):
         return True
-    transient = any(earliest_expiry({name: group.get(name, {})}) for name in changed for group in (old, new))
+    transient = any(earliest_expiry({name: group[name] for name in changed if name in group}) for group in (old, new))
     return transient and earliest_expiry(old) != earliest_expiry(new)
 
 

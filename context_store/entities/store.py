@@ -22,6 +22,7 @@ from broker.errors import BadRequestData, Conflict, ResourceNotFound, StoreUnava
 from broker.expiry import is_expired, without_expired
 from broker.operations import UpdateOutcome, create_entity, existing
 from broker.query import EntityQuery, Ordering, TypeTree, matches
+from context_store.arrays import texts
 from context_store.compiled import Statement, to_psycopg
 from context_store.database import Database
 from context_store.entities.batch import REFUSED, BatchItem, EntityBatch
@@ -128,7 +129,8 @@ class EntityStore:
         return _selected(stored, entity_id, types, self._clock())
 
     async def _get_gathered(self, tenant_id: int, ids: Sequence[str]) -> Sequence[ExpandedEntity | None]:
-        rows = await self._database.read(tenant_id, GET, (tenant_id, list(ids)))
+        bound = GET.of({"tenant_id": tenant_id, "ids": texts(ids)})
+        rows = await self._database.read_at_once(tenant_id, bound)
         found = {stored.entity.id: stored.entity for stored in map(from_row, rows)}
         return [found.get(name) for name in ids]
 

@@ -74,15 +74,20 @@ class Partitions:
         self._database = database
         self._scheme = scheme
         self._known: set[str] = set()
+        self._current: tuple[datetime, datetime] | None = None  # bounds of the one that nearly all rows go to
         self._partitioned: bool | None = None
 
     async def ensure(self, moments: Iterable[datetime]) -> None:
         """Make sure that rows at ``moments`` have a partition to go to."""
         if self._partitioned is False:
             return
+        moments = set(moments)
+        if self._current is not None and all(self._current[0] <= moment < self._current[1] for moment in moments):
+            return
         wanted = {self._scheme.name(moment): moment for moment in moments}
         missing = {name: moment for name, moment in wanted.items() if name not in self._known}
         if not missing:
+            self._current = self._scheme.bounds(max(moments)) if moments else self._current
             return
         async with self._database.transaction(ALL_TENANTS, aside=True) as connection:
             if not await self._is_partitioned(connection):
@@ -110,6 +115,7 @@ class Partitions:
                     await connection.execute(sql.SQL("drop table {}").format(sql.Identifier(name)))
                     dropped.append(name)
         self._known.difference_update(dropped)
+        self._current = None
         return dropped
 
     async def ranges(self, connection: AsyncConnection) -> list[tuple[datetime, datetime]]:

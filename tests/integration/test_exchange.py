@@ -103,3 +103,10 @@ async def test_a_transaction_without_a_server_is_told_as_such(hub: Hub) -> None:
     with pytest.raises(StoreUnavailable):
         async with hub.database.marking_transaction(7, END_BACKEND):
             pytest.fail("it has not begun")
+
+
+async def test_one_statement_that_reads_leaves_no_transaction_open(hub: Hub) -> None:
+    assert await hub.database.read_at_once(7, TENANT) == [("7",)]
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        await hub.database.read_at_once(7, Statement("create table made ()").of({}))
+    assert await hub.database.read_at_once(8, TENANT) == [("8",)]
