@@ -26,7 +26,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from broker.errors import StoreUnavailable
 from context_store.audiences.callers import STAFF, Caller, current_caller
-from context_store.exchange import COMMIT, Bound, Rows, Statement, exchange
+from context_store.exchange import COMMIT, Bound, KnownConnection, Rows, Statement, exchange
 
 SCHEMA: Final = "minamo"
 ALL_TENANTS: Final = 0
@@ -150,6 +150,7 @@ class Database:
     ) -> AsyncConnectionPool:
         return AsyncConnectionPool(
             self.url,
+            connection_class=KnownConnection,
             kwargs={"options": options, "application_name": "minamo", "autocommit": True},
             min_size=min_size,
             max_size=max_size,

@@ -17,6 +17,7 @@ from typing import Any, Final, LiteralString, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, pq
+from psycopg.abc import PQGen
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
@@ -62,8 +63,19 @@ _prepared: Final[WeakKeyDictionary[AsyncConnection, set[bytes]]] = WeakKeyDictio
 """The statements that each connection knows, by their names."""
 
 
+class KnownConnection(AsyncConnection):
+    """A connection that forgets what was prepared when psycopg has PostgreSQL forget it: after each ``rollback``."""
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        if name is None:
+            _prepared.pop(self, None)
+        return super()._deallocate(name)
+
+
 async def exchange(connection: AsyncConnection, *bound: Bound) -> list[Rows]:
     """Do the statements one after the other; the rows of each. The connection is doing nothing else.
+
+    Where psycopg prepares statements too, it has to be a :class:`KnownConnection`.
 
     When one fails, those after it are not done, and its error is raised: ``commit`` may come last. Who is cancelled
     loses the connection, since nobody knows what of it was done.

@@ -110,3 +110,14 @@ async def test_one_statement_that_reads_leaves_no_transaction_open(hub: Hub) -> 
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         await hub.database.read_at_once(7, Statement("create table made ()").of({}))
     assert await hub.database.read_at_once(8, TENANT) == [("8",)]
+
+
+async def test_statements_are_prepared_anew_after_psycopg_had_all_of_them_forgotten(hub: Hub) -> None:
+    """As it does after a transaction that was rolled back, when it had prepared something."""
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            async with hub.database.marking_transaction(7, TENANT) as (connection, _rows):
+                await connection.execute("select 1", prepare=True)
+                raise ZeroDivisionError
+    async with hub.database.marking_transaction(7, TENANT) as (_, rows):
+        assert rows == [[("7",)]]
