@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import compress, groupby
 from operator import itemgetter
-from typing import Any, Final, LiteralString, TypeAlias
+from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.errors import NumericValueOutOfRange
@@ -31,8 +31,9 @@ from broker.history.aggregation import (
     times_of,
 )
 from broker.times import from_database
+from context_store.history.exact import deviation, mean
 from context_store.history.instances import BELIEVED, NOT_EXPIRED, Series, columns_of, is_bounded
-from context_store.history.plain_aggregates import can_tell, in_millionths, plain_statement
+from context_store.history.plain_aggregates import can_tell, plain_statement
 from context_store.history.rollup_answers import METHODS as ROLLED_METHODS
 from context_store.history.rollup_answers import (
     NOTED,
@@ -96,15 +97,17 @@ _METHODS: Final[dict[AggregationMethod, LiteralString]] = {
     AggregationMethod.DISTINCT_COUNT: "to_jsonb(count(distinct coalesce(i.json_value, to_jsonb(i.number_value),"
     " to_jsonb(i.text_value), to_jsonb(i.boolean_value))))",
     AggregationMethod.SUM: "to_jsonb(sum(coalesce(o.number, o.size))::float8)",
-    AggregationMethod.AVG: "coalesce(to_jsonb(avg(coalesce(o.number, o.size))::float8), to_jsonb(to_char("
-    "make_interval(secs => round(avg(o.clock), 3)::float8), 'HH24:MI:SS.MS') || 'Z'))",
+    AggregationMethod.AVG: "coalesce(to_jsonb("
+    + mean("sum(coalesce(o.number, o.size))", "count(coalesce(o.number, o.size))")
+    + "), to_jsonb(to_char(make_interval(secs => round(avg(o.clock), 3)::float8), 'HH24:MI:SS.MS') || 'Z'))",
     AggregationMethod.MIN: "coalesce(to_jsonb(min(coalesce(o.number, o.size))::float8),"
     ' to_jsonb(min(o.text collate "C")))',
     AggregationMethod.MAX: "coalesce(to_jsonb(max(coalesce(o.number, o.size))::float8),"
     ' to_jsonb(max(o.text collate "C")))',
     # Not stddev_pop: the same arithmetic as of rollups, so that both give the same to the last digit.
-    AggregationMethod.STDDEV: "to_jsonb(sqrt(greatest(count(o.number) * sum(o.number * o.number)"
-    " - sum(o.number) * sum(o.number), 0) / nullif(count(o.number)::numeric * count(o.number), 0))::float8)",
+    AggregationMethod.STDDEV: "to_jsonb("
+    + deviation("count(o.number)", "sum(o.number)", "sum(o.number * o.number)")
+    + ")",
     AggregationMethod.SUMSQ: "to_jsonb(sum(o.number * o.number)::float8)",
 }
 _SLOTS: Final = ("keys", "attributes", "owners", "origins", "endings", "since", "until")
@@ -133,11 +136,6 @@ _CALENDAR: Final[LiteralString] = f"""
 """
 
 
-LongNumbers: TypeAlias = set[tuple[int, int]]
-"""Entities (numbers) and attributes that were found to have more than six decimals: not worth to try it again."""
-_MOST_KNOWN: Final = 20_000
-
-
 @dataclass(frozen=True, slots=True)
 class Aggregated:
     """What was computed, by the number of the entity; ``is_lasting``: no instance that it is of expires by itself."""
@@ -153,18 +151,15 @@ async def aggregate(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
-    long_numbers: LongNumbers | None = None,
 ) -> Aggregated:
     """What ``series`` are aggregated to, by entity; attributes in their order. The transaction has one snapshot.
 
     ``values`` are ``tenant_id``, ``datasets``, ``last_n`` (only so many of the newest instances count; None: all) and
-    the bounds of the range. ``long_numbers`` is what the caller keeps from one question to the next. Raises
-    :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are
-    no numbers any more.
+    the bounds of the range. Raises :class:`TooManyResults`, and :class:`BadRequestData` for sums of squares that are no
+    numbers any more.
     """
     try:
-        known = set() if long_numbers is None else long_numbers
-        rows, is_lasting = await _rows(connection, aggregation, series, values, axis, known)
+        rows, is_lasting = await _rows(connection, aggregation, series, values, axis)
     except NumericValueOutOfRange as exc:
         raise BadRequestData("The values are too large for this method of aggregation") from exc
     if len(rows) > MAX_PERIODS:
@@ -204,7 +199,6 @@ async def _rows(
     series: Sequence[Series],
     values: Mapping[str, Any],
     axis: LiteralString,
-    long_numbers: LongNumbers,
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Rows of periods in their order, and whether nothing of what they are of expires."""
     period = aggregation.period
@@ -229,7 +223,7 @@ async def _rows(
     if values.get("last_n") is None and not is_bounded(series):
         rows, left = await _from_rollups(connection, aggregation, places, axis)
         if left is places:
-            rows, left = await _from_plain_numbers(connection, aggregation, places, axis, long_numbers)
+            rows, left = await _from_plain_numbers(connection, aggregation, places, axis)
         places = left
     is_lasting = True
     if places["keys"]:
@@ -269,30 +263,16 @@ async def _from_rollups(
 
 
 async def _from_plain_numbers(
-    connection: AsyncConnection,
-    aggregation: Aggregation,
-    places: dict[str, Any],
-    axis: LiteralString,
-    long_numbers: LongNumbers,
+    connection: AsyncConnection, aggregation: Aggregation, places: dict[str, Any], axis: LiteralString
 ) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
     """The rows of attributes that are all plain numbers, and what is left to ask (of ``places``)."""
     slots = list(zip(places["owners"], places["attributes"], strict=True))
     if not can_tell(aggregation.period) or len(set(slots)) < len(slots):  # several lives may share a period
         return [], places
-    rows: list[tuple[Any, ...]] = []
-    left = set(slots)
-    for millionths in (True, False) if in_millionths(aggregation) else (False,):
-        tried = left - long_numbers if millionths else left
-        if not tried:
-            continue
-        statement = plain_statement(aggregation, axis, millionths=millionths)
-        # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
-        found = await _fetched(connection, statement, _only(places, tried), prepare=False)
-        failed = {row[:2] for row in found if not row[-1]}
-        if millionths and len(long_numbers) < _MOST_KNOWN:
-            long_numbers |= failed
-        rows += [row[:-1] for row in found if row[:2] not in failed]
-        left = (left - tried) | failed
+    # Planned for its values: whether sorting or hashing is quicker depends on how much history the range has.
+    found = await _fetched(connection, plain_statement(aggregation, axis), places, prepare=False)
+    left = {row[:2] for row in found if not row[-1]}
+    rows = [row[:-1] for row in found if row[:2] not in left]
     return sorted(rows, key=lambda row: row[:5]), _only(places, left)
 
 

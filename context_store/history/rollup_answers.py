@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, LiteralString, NamedTuple
 
 from broker.history.aggregation import Aggregation, AggregationMethod, Period
+from context_store.history.exact import deviation, mean
 from context_store.history.rollup_tiers import DAY, HOUR, TIERS, Tier
 from context_store.history.rollups import BELIEVED, NUMBER, RollupState
 
@@ -22,21 +23,19 @@ from context_store.history.rollups import BELIEVED, NUMBER, RollupState
 METHODS: Final[Mapping[AggregationMethod, LiteralString]] = {
     AggregationMethod.TOTAL_COUNT: "sum(i.numbers)",
     AggregationMethod.SUM: "sum(i.total)::float8",
-    AggregationMethod.AVG: "(sum(i.total) / nullif(sum(i.numbers), 0))::float8",
+    AggregationMethod.AVG: mean("sum(i.total)", "sum(i.numbers)"),
     AggregationMethod.MIN: "min(i.lowest)",
     AggregationMethod.MAX: "max(i.highest)",
-    AggregationMethod.STDDEV: "sqrt(greatest(sum(i.numbers) * sum(i.squares) - sum(i.total) * sum(i.total), 0)"
-    " / nullif(sum(i.numbers)::numeric * sum(i.numbers), 0))::float8",
+    AggregationMethod.STDDEV: deviation("sum(i.numbers)", "sum(i.total)", "sum(i.squares)"),
     AggregationMethod.SUMSQ: "sum(i.squares)::float8",
 }
 _OF_ONE: Final[Mapping[AggregationMethod, LiteralString]] = {
     AggregationMethod.TOTAL_COUNT: "r.numbers::bigint",
     AggregationMethod.SUM: "r.total::float8",
-    AggregationMethod.AVG: "(r.total / nullif(r.numbers, 0))::float8",
+    AggregationMethod.AVG: mean("r.total", "r.numbers"),
     AggregationMethod.MIN: "r.lowest",
     AggregationMethod.MAX: "r.highest",
-    AggregationMethod.STDDEV: "sqrt(greatest(r.numbers * r.squares - r.total * r.total, 0)"
-    " / nullif(r.numbers::numeric * r.numbers, 0))::float8",
+    AggregationMethod.STDDEV: deviation("r.numbers", "r.total", "r.squares"),
     AggregationMethod.SUMSQ: "r.squares::float8",
 }
 

@@ -28,7 +28,7 @@ from broker.history.temporal import (
 from broker.query import EntityQuery, Ordering, ScopeTree
 from context_store.compiled import to_psycopg
 from context_store.database import Database
-from context_store.history.aggregates import LongNumbers, aggregate
+from context_store.history.aggregates import aggregate
 from context_store.history.identities import (
     Identity,
     entities_in_window,
@@ -148,7 +148,6 @@ class TemporalStore:
         self._database = database
         self._terms = terms
         self._plain = PlainHistory(terms)
-        self._long_numbers: LongNumbers = set()
         self._max_instances = max_instances
 
     async def retrieve(
@@ -330,9 +329,7 @@ class TemporalStore:
     ) -> _Found:
         datasets = await self._numbers(query.datasets)
         values = {"tenant_id": tenant_id, "datasets": datasets, "last_n": query.last_n, **bounds_of(query)}
-        found = await aggregate(
-            connection, self._terms, aggregation, series, values, axis_of(query), self._long_numbers
-        )
+        found = await aggregate(connection, self._terms, aggregation, series, values, axis_of(query))
         return _Found({}, {}, None, aggregated=found.series, is_lasting=found.is_lasting)
 
     async def _series(

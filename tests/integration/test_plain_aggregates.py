@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +18,7 @@ from broker.history.temporal_input import GivenInstance, TemporalFragment
 from broker.times import to_text
 from context_store.history import aggregates
 from context_store.history.evolution import EvolutionStore
+from context_store.history.plain_aggregates import REST, UNITS
 from context_store.history.temporal import TemporalStore
 
 TENANT = 1
@@ -30,6 +31,7 @@ levels = st.one_of(
     st.integers(-(10**6), 10**6).map(lambda thousandths: thousandths / 1000),
     st.sampled_from([0.1, 0.2, 0.30000000000000004, 1 / 3, -0.0, 1e-7, 999999.999999, 123456789.123456, 1e12, 1e100]),
     st.integers(-100, 100),
+    st.floats(-20_000, 20_000).filter(lambda value: value == 0 or abs(value) > 1e-100),
 )
 others = st.sampled_from([True, "high", 2**60])
 
@@ -69,3 +71,30 @@ async def test_both_ways_of_aggregating_give_the_same_digits(
 def _instance(value: Any, place: int, dataset: str) -> GivenInstance:
     at = to_text(START + place * STEP)
     return GivenInstance(LEVEL, dataset, {"type": "Property", "value": value, "observedAt": at}, removed=False)
+
+
+@pytest.mark.parametrize("below", ["1e-3", "1", "10", "100", "1e3", "1e4", "1e6", "1e10"])
+async def test_units_and_the_rest_are_the_numbers(hub: Hub, below: LiteralString) -> None:
+    """Whatever their digits, and next to where units end."""
+    numbers: LiteralString = f"""
+        select setseed(0.5), 0::float8 as number union all
+        select null, (random() - 0.5) * 2 * {below} from generate_series(1, 20000) union all
+        select null, round((random() * {below})::numeric, 1 + n % 7)::float8 from generate_series(1, 5000) n union all
+        select null, {below}::float8 - n * {below}::float8 * 2::float8 ^ -53 from generate_series(0, 200) n union all
+        select null, ({below}::numeric * (n + 0.5) / 1e15)::float8 from generate_series(1, 5000) n
+    """
+    statement = f"""
+        select count(*), count(*) filter (where (i.units * 1e-14) is not null),
+               count(*) filter (where coalesce(i.units * 1e-14, i.rest) is distinct from i.number::numeric
+                                   or (i.units is null) = (i.rest is null))
+          from (select i.*, {REST} as rest from (
+                select i.number, {UNITS} as units from (select number, number as number_value from ({numbers}) n) i
+                offset 0) i offset 0) i
+    """
+    async with hub.database.transaction(TENANT) as connection:
+        found = await (await connection.execute(statement)).fetchone()
+    assert found is not None
+    count, in_units, wrong = found
+    assert (count, wrong) == (30_202, 0)
+    if below in ("10", "100", "1e3", "1e4"):
+        assert in_units > 0.7 * count, "most numbers are to be added quickly"
