@@ -237,6 +237,7 @@ async def measure(given: argparse.Namespace) -> list[tuple[Result, Result]]:
     """Rounds of the ceiling and of the hub in turn, until enough pairs of them were not disturbed."""
     pairs: list[tuple[Result, Result]] = []
     async with running_services(given.devices) as bench:
+        await bench.make_log_files()
         load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20), given.count, given.devices)
         while len(undisturbed(pairs)) < given.rounds and len(pairs) < _MOST_ROUNDS * given.rounds:
             ceiling = await ceiling_round(bench, load, given.ceiling_protocol)
@@ -256,6 +257,7 @@ def undisturbed(pairs: list[tuple[Result, Result]]) -> list[tuple[Result, Result
 async def profile(given: argparse.Namespace) -> Result:
     """One round of the hub under cProfile."""
     async with running_services(given.devices) as bench:
+        await bench.make_log_files()
         load = Load(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20), given.count, given.devices)
         return await hub_round(bench, load, given.profile, given.processes)
 

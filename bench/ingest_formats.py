@@ -21,6 +21,7 @@ from bench.services import running_services
 async def measure(given: argparse.Namespace) -> AsyncIterator[tuple[str, int, list[Result]]]:
     """The rounds of each format with each number of processes."""
     async with running_services(given.devices, given.format) as bench:
+        await bench.make_log_files()
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
         for form in given.format:
             for processes in given.processes:
