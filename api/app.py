@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,34 +70,43 @@ def create_app(
     notice: Notice | None = None,
     readers: StreamReaders | None = None,
     guard: LoadGuard | None = None,
+    *,
+    at_once: bool = True,
 ) -> FastAPI:
     """The application on ``hub``.
 
     ``wakes`` is woken by the caller when alerts were written. ``notice`` is shown on the live page (``{"ja", "en"}``),
     for instance that what it shows is a replay. ``readers`` of streams and the ``guard`` against overload
-    are kept running by the caller.
+    are kept running by the caller. Not ``at_once``: what is not the NGSI-LD API is made by the first request for it,
+    which waits 0.2 s for that.
     """
     access = _make_access(hub)
     app = _bare_application()
     app.state.hub = hub
-    install_problem_details(app)
     resources = [
         *ngsi_ld_routes(hub),
         *subscription_routes(hub),
         *csource_subscription_routes(hub),
         *context_routes(hub),
     ]
-    app.router.routes.extend(resources)
-    app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
-    for router in _routers(hub, access, wakes or Wakes(), notice, readers or make_readers(hub)):
-        app.include_router(router)
-    app.router.routes.extend(document_routes(app))
-    add_pages(app)
-    app.add_middleware(Compression)
     layers = _layers(hub, access, guard or make_guard(hub))
-    for layer in reversed(layers):
-        app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
     app.answer_directly(NgsiLdApplication(resources), layers)
+
+    def make_rest() -> None:
+        install_problem_details(app)
+        app.router.routes.extend(resources)
+        app.router.routes.extend(health_routes(health or Health({"database": hub.database.ping})))
+        for router in _routers(hub, access, wakes or Wakes(), notice, readers or make_readers(hub)):
+            app.include_router(router)
+        app.router.routes.extend(document_routes(app))
+        add_pages(app)
+        app.add_middleware(Compression)
+        for layer in reversed(layers):
+            app.add_middleware(layer.cls, *layer.args, **layer.kwargs)
+
+    app.answer_rest(make_rest)
+    if at_once:
+        app.make_rest()
     return app
 
 
@@ -204,6 +213,7 @@ class HubApplication(FastAPI):
     """The application; the NGSI-LD API goes past the layers of the framework, which are for the rest."""
 
     _direct: ASGIApp | None = None
+    _make_rest: Callable[[], None] | None = None
 
     def answer_directly(self, ngsi_ld: ASGIApp, layers: Sequence[Middleware]) -> None:
         """Let ``ngsi_ld`` answer what is below its path, behind these ``layers`` (the first is the outermost)."""
@@ -211,10 +221,21 @@ class HubApplication(FastAPI):
         for layer in reversed(layers):
             self._direct = layer.cls(self._direct, *layer.args, **layer.kwargs)
 
+    def answer_rest(self, make: Callable[[], None]) -> None:
+        """Answer everything else with what ``make`` adds to this application; it is called once, when needed."""
+        self._make_rest = make
+
+    def make_rest(self) -> None:
+        """Make that part now, unless it is there."""
+        make, self._make_rest = self._make_rest, None
+        if make is not None:
+            make()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._direct is not None and scope["type"] == "http" and scope["path"].startswith(API_PATH):
             scope["app"] = self
             await self._direct(scope, receive, send)
         else:
+            self.make_rest()
             await super().__call__(scope, receive, send)

@@ -27,6 +27,6 @@ async def hub_for(database_url: str, **settings: Any) -> AsyncIterator[Hub]:
 @asynccontextmanager
 async def client_for(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application on ``hub``; errors of the application are answers, as they are over a network."""
-    transport = httpx.ASGITransport(create_app(hub), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(create_app(hub, at_once=False), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
         yield client
