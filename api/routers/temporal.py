@@ -99,8 +99,8 @@ class TemporalEntities:
         self._mapped = MappedEvolutions(maps, store)
         self._versions = HistoryVersions(hub.database)
         kept_bytes = hub.settings.temporal_answers_mb * 1_000_000
-        self._periods = KeptPeriods(kept_bytes // 4, time.monotonic)
-        self._kept = KeptAnswers(kept_bytes - kept_bytes // 4, time.monotonic)
+        self._periods = KeptPeriods(kept_bytes // 2, time.monotonic)
+        self._kept = KeptAnswers(kept_bytes - kept_bytes // 2, time.monotonic)
 
     @operation(
         RETRIEVE_PARAMETERS,
