@@ -13,6 +13,7 @@ from api.devices.registration import Registered, new_password, register_within
 from api.embedded.passwords import hash_password
 from api.hub import Hub
 from broker.devices.maintenance import MAX_WINDOWS, MaintenanceWindow, parse_window
+from broker.devices.model import VALUE
 from broker.devices.models import SHARED, SHORT
 from broker.devices.records import TOLD_BY_THE_HUB, DeviceRecord, record_document
 from broker.errors import AlreadyExists, BadRequestData, Conflict, ResourceNotFound
@@ -141,7 +142,16 @@ def _successor(old: DeviceRecord, given: Document) -> Document:
         base.setdefault("entityType", list(old.device.entity_types))
     elif isinstance(base.get("format"), dict):
         base["format"] = {name: value for name, value in base["format"].items() if name != "address"}
+    if given.get("reference") is not None and isinstance(base.get("attributes"), list):
+        base["attributes"] = [_unreferred(mapping) for mapping in base["attributes"]]
     return {**base, **given}
+
+
+def _unreferred(mapping: Document) -> Document:
+    """A mapping without the height at which the old device hung."""
+    if mapping.get("measures", VALUE) == VALUE:
+        return mapping
+    return {name: value for name, value in mapping.items() if name not in ("reference", "earlierReferences")}
 
 
 def _moment(value: Any) -> datetime | None:

@@ -137,7 +137,8 @@ def judge(
     if past is None:
         return _verdict(reasons, Past(at, value, None if wrong or maintenance else at, value, at), maintenance)
     elapsed_s = (at - past.at).total_seconds()
-    if checks.gap is not None and is_after_gap(elapsed_s, checks.gap.after(past.value)):
+    paused = checks.gap is not None and is_after_gap(elapsed_s, checks.gap.after(past.value))
+    if paused:
         reasons = (*reasons, Reason.GAP)
     jumped = confirms = False
     good_at, good_value = past.good_at, past.good_value
@@ -149,7 +150,7 @@ def judge(
             jumped = True
             reasons = (*reasons, jump)
     since = at
-    if checks.stuck is not None and value == past.value:
+    if checks.stuck is not None and value == past.value and not paused:  # nobody knows how it was in the pause
         since = past.since
         if is_stuck(value, at, since, *checks.stuck):
             reasons = (*reasons, Reason.STUCK)

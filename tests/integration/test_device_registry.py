@@ -296,6 +296,26 @@ class TestReplacement:
         found = await get(client, f"/ngsi-ld/v1/temporal/entities/{ENTITY}?{query}")
         assert sorted(value for value, _ in found["waterLevel"]["values"]) == pytest.approx([2.2, 3.0])
 
+    async def test_new_reference_takes_the_place_of_that_of_the_old_mapping(self, client: httpx.AsyncClient) -> None:
+        mapping = {
+            "field": "mm",
+            "attribute": "waterLevel",
+            "unit": "MMT",
+            "unitCode": "MTR",
+            "measures": "distanceDown",
+        }
+        before = [{"until": to_text(NOW - 60 * MINUTE), "reference": 9.0}]
+        old = {"entityId": ENTITY, "entityType": "WaterObserved"}
+        attributes = [{**mapping, "reference": 4.2, "earlierReferences": before}]
+        assert (await client.put("/api/v1/devices/old", json={**old, "attributes": attributes})).status_code == 201
+        body = {"id": "new", "reference": 5.0, "at": to_text(NOW - MINUTE)}
+        response = await client.post("/api/v1/devices/old/replacement", json=body)
+        assert response.status_code == 201, response.text
+        password = response.json()["mqtt"]["password"]
+        assert (await send(client, "new", password, NOW, mm=2000)).status_code == 200
+        found = await get(client, f"/ngsi-ld/v1/entities/{ENTITY}?options=keyValues")
+        assert found["waterLevel"] == pytest.approx(3.0)
+
     async def test_new_device_is_as_the_old_one_was(self, client: httpx.AsyncClient) -> None:
         await self.replaced(client)
         old, new = [await get(client, f"/api/v1/devices/{device_id}") for device_id in ("old", "new")]

@@ -147,6 +147,12 @@ class TestClockAndGap:
         assert judged([1.0, 1.0], checks, step=21)[1] == ("good", ["gap"])
         assert judged([1.0, 1.0], checks, step=20)[1] == GOOD
 
+    def test_equal_values_around_a_gap_are_not_stuck(self) -> None:
+        said = QualityParameters.model_validate_json('{"stuck": {"after": 600}}')
+        checks = checks_for(LEVEL, "MTR", said, usual_gap=GapRule(1200))
+        assert judged([1.0, 1.0], checks, step=21)[1] == ("good", ["gap"])
+        assert judged([1.0, 1.0], checks, step=20)[1] == ("suspect", ["stuck"])
+
     def test_what_comes_after_newer_ones_is_judged_by_itself(self) -> None:
         assert judge_alone(CHECKS, 4.0, START, None)[:2] == (Flag.GOOD, (Reason.NOT_COMPARED,))
         assert judge_alone(CHECKS, 6.0, START, None)[:2] == (Flag.SUSPECT, (Reason.RANGE, Reason.NOT_COMPARED))
