@@ -21,6 +21,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
 # Modules and collected tests stay for the whole run: millions of objects, which the garbage collector would visit again
 # and again, for a third of the processor time.
 gc.disable()
+
+
+def _end(_number: int, _frame: object) -> None:
+    """End as with Ctrl-C when told to (by a time limit, say), once: servers are stopped and their folders removed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+signal.signal(signal.SIGTERM, _end)
 
 
 def pytest_collection_finish() -> None:
