@@ -248,9 +248,9 @@ class _Expander(ValueReader):
         return instances
 
     def fragment(self, name: str, body: Any) -> dict[str, Instance]:
-        if not isinstance(body, dict) or "type" in body or "@type" in body or _infer_kind(body, partial=True):
+        if not isinstance(body, dict) or "type" in body or "@type" in body:
             return self.attribute(name, body, name)
-        dataset, instance = self._members(name, body, "", name)
+        dataset, instance = self._members(name, body, _infer_kind(body, partial=True) or "", name)
         return {dataset: instance}
 
     def _instance(self, name: str, value: Any, path: str) -> tuple[str, Instance]:

@@ -16,8 +16,7 @@ from datetime import datetime
 from typing import Any, Final, LiteralString, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
-from psycopg import AsyncConnection, pq
-from psycopg.abc import PQGen
+from psycopg import AsyncConnection, abc, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 
@@ -66,7 +65,7 @@ _prepared: Final[WeakKeyDictionary[AsyncConnection, set[bytes]]] = WeakKeyDictio
 class KnownConnection(AsyncConnection):
     """A connection that forgets what was prepared when psycopg has PostgreSQL forget it: after each ``rollback``."""
 
-    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+    def _deallocate(self, name: bytes | None) -> abc.PQGen[None]:
         if name is None:
             _prepared.pop(self, None)
         return super()._deallocate(name)
@@ -95,7 +94,8 @@ async def exchange(connection: AsyncConnection, *bound: Bound) -> list[Rows]:
     for result in results:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             raise error_from_result(result, connection.info.encoding)
-    return [_rows(connection, result) for result in results[len(new) :]]
+    reader = Transformer(connection)
+    return [_rows(reader, result) for result in results[len(new) :]]
 
 
 def _send(libpq: pq.abc.PGconn, new: Mapping[bytes, bytes], bound: Sequence[Bound]) -> None:
@@ -144,10 +144,9 @@ async def _ready(descriptor: int, *, to_write: bool = False) -> None:
             loop.remove_writer(descriptor)
 
 
-def _rows(connection: AsyncConnection, result: pq.abc.PGresult) -> Rows:
+def _rows(reader: abc.Transformer, result: pq.abc.PGresult) -> Rows:
     if result.status != pq.ExecStatus.TUPLES_OK:
         return []
-    reader = Transformer(connection)
     reader.set_pgresult(result)
     return reader.load_rows(0, result.ntuples, tuple)
 
