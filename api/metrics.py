@@ -31,6 +31,9 @@ ALERT_LATENCY: Final = Histogram(
 ALERTS_AHEAD: Final = Counter(
     "minamo_alerts_ahead_total", "Readings that decided something before their turn, while older ones waited"
 )
+EARLY_DROPPED: Final = Counter(
+    "minamo_early_dropped_total", "Messages of the second MQTT session given up for newer ones; they come in their turn"
+)
 DELIVERIES: Final = Counter(
     "minamo_deliveries_total", "Attempts to deliver, by kind (notification, alert) and result", ["kind", "result"]
 )

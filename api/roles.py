@@ -34,7 +34,7 @@ from api.app import create_app, make_guard, make_readers
 from api.context_uses import ContextWatch
 from api.health import Health, PartDown, health_routes
 from api.hub import Hub, reach_of
-from api.intake.ingest_parts import make_client, make_pipeline
+from api.intake.ingest_parts import make_client, make_early_session, make_pipeline
 from api.intake.writers import make_dispatcher
 from api.metrics import INGEST_WAITING, MQTT_CONNECTED
 from api.routers.stations import Notice
@@ -61,8 +61,10 @@ from context_store import caches, events
 from context_store.alerts import standing as alert_channel
 from context_store.database import Database
 from context_store.deliveries import outbox as deliveries
+from context_store.devices.registry import CachedDeviceDirectory
 from context_store.history.retention import Retention
 from context_store.history.rollups import Rollups
+from context_store.intake import early
 from context_store.listener import Listener
 from context_store.migrate import migrate
 from context_store.sealing import Sealer
@@ -89,6 +91,7 @@ class Parts:
     health: Health = field(default_factory=Health)
     tasks: dict[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
     wakers: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
+    takers: dict[str, Callable[[str], None]] = field(default_factory=dict)
 
     def add(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` under this name."""
@@ -122,13 +125,23 @@ def add_health_only(parts: Parts, port: int) -> None:
 
 def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Callable[[], None] | None = None) -> None:
     """MQTT in; ``on_subscribed`` is called whenever the subscription is in place (again)."""
-    pipeline = _add_pipeline(parts, hub) if hub.settings.ingest_processes == 1 else _add_dispatcher(parts, hub)
-    client = make_client(hub.settings, address, pipeline, on_subscribed)
+    pipeline: Pipeline | Dispatcher
+    if hub.settings.ingest_processes == 1:
+        pipeline, directory = _add_pipeline(parts, hub)
+    else:
+        pipeline, directory = _add_dispatcher(parts, hub), CachedDeviceDirectory(hub.database)
+    second = make_early_session(hub, address, directory)
+    client = make_client(hub.settings, address, pipeline, on_subscribed, second.resume if second else None)
+    if second is not None:
+        much = hub.settings.mqtt_receive_maximum // 4
+        parts.add("early readings", second.run(lambda: client.held > much))
 
     async def watch() -> None:
         while True:
             INGEST_WAITING.set(pipeline.waiting)
             MQTT_CONNECTED.set(client.connected)
+            if second is not None and isinstance(pipeline, Pipeline) and not pipeline.store_available:
+                second.resume()  # the broker queues meanwhile
             await asyncio.sleep(_DIRECTORY_REFRESH_S)
 
     parts.add("mqtt", client.run())
@@ -140,13 +153,15 @@ def add_ingest(parts: Parts, hub: Hub, address: MqttAddress, on_subscribed: Call
 def add_ingest_writer(parts: Parts, hub: Hub, stream: socket.socket) -> None:
     """What one of several ingest processes does: to write what the receiver hands it on ``stream``."""
     link = ReceiverLink(stream)
-    pipeline = _add_pipeline(parts, hub, link.on_commit)
+    pipeline, _ = _add_pipeline(parts, hub, link.on_commit)
     parts.add("receiver", link.run(pipeline))
     parts.add("ingest", pipeline.run(link))
 
 
-def _add_pipeline(parts: Parts, hub: Hub, on_commit: Callable[[CommitSummary, float], None] | None = None) -> Pipeline:
-    """A pipeline whose copy of the device registry is kept up to date."""
+def _add_pipeline(
+    parts: Parts, hub: Hub, on_commit: Callable[[CommitSummary, float], None] | None = None
+) -> tuple[Pipeline, CachedDeviceDirectory]:
+    """A pipeline and its copy of the device registry, which is kept up to date."""
     pipeline, directory = make_pipeline(hub, on_commit)
     changed = asyncio.Event()
     parts.wake_on(caches.CHANNEL, changed.set)
@@ -161,7 +176,7 @@ def _add_pipeline(parts: Parts, hub: Hub, on_commit: Callable[[CommitSummary, fl
                     await changed.wait()
 
     parts.add("device directory", refresh())
-    return pipeline
+    return pipeline, directory
 
 
 def _add_dispatcher(parts: Parts, hub: Hub) -> Dispatcher:
@@ -199,6 +214,9 @@ def add_workers(parts: Parts, hub: Hub, sender: Senders) -> None:
     subscription_worker = SubscriptionWorker(hub, poll_s)
     delivery_worker = make_delivery_worker(hub, sender)
     parts.wake_on(events.CHANNEL, alert_loop.wake)
+    if ahead is not None:
+        ahead.on_told = alert_loop.wake
+        parts.takers[early.CHANNEL] = ahead.take
     parts.wake_on(events.CHANNEL, subscription_worker.wake)
     parts.wake_on(deliveries.CHANNEL, delivery_worker.wake)
     parts.health.add("alert rules", alert_loop.check)
@@ -265,7 +283,7 @@ async def run(parts: Parts, hub: Hub, *, on_started: Callable[[], None] | None =
     parts.wake_on(caches.CHANNEL, watch.wake)
     parts.add("contexts", watch.run())
     wakers = {channel: _all(calls) for channel, calls in parts.wakers.items()}
-    parts.add("listener", Listener(hub.database, wakers).run())
+    parts.add("listener", Listener(hub.database, wakers, parts.takers).run())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,11 +21,18 @@ _RECONNECT_S: Final = 1.0
 
 
 class Listener:
-    """Calls ``wakers[channel]`` when the channel is notified, and all of them after each (re)connection."""
+    """Calls ``wakers[channel]`` when the channel is notified, and all of them after each (re)connection; and
+    ``takers[channel]`` with what the notification says."""
 
-    def __init__(self, database: Database, wakers: Mapping[str, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wakers: Mapping[str, Callable[[], None]],
+        takers: Mapping[str, Callable[[str], None]] | None = None,
+    ) -> None:
         self._database = database
         self._wakers = dict(wakers)
+        self._takers = dict(takers or {})
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -37,7 +44,7 @@ class Listener:
     async def _listen(self) -> None:
         connection = await self._database.listen_connection()
         try:
-            for channel in self._wakers:
+            for channel in self._wakers.keys() | self._takers.keys():
                 await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             for wake in self._wakers.values():
                 wake()
@@ -45,5 +52,7 @@ class Listener:
                 waker = self._wakers.get(notification.channel)
                 if waker is not None:
                     waker()
+                elif (take := self._takers.get(notification.channel)) is not None:
+                    take(notification.payload)
         finally:
             await connection.close()

@@ -25,6 +25,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.burst_client import BurstClient
 from ingest.decode import Message
@@ -48,7 +49,11 @@ class MqttAddress:
 
 
 class MqttClient:
-    """A connection to the broker that is made again whenever it is lost."""
+    """A connection to the broker that is made again whenever it is lost.
+
+    ``is_passing``: with no session, no retained messages and QoS 0, so that it has only what is published meanwhile;
+    nothing is acknowledged then. ``on_resumed`` is called when the broker has kept a session.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,8 @@ class MqttClient:
         session_expiry_s: int = 604_800,
         on_subscribed: Callable[[], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        is_passing: bool = False,
+        on_resumed: Callable[[], None] | None = None,
     ) -> None:
         self._address = address
         self._receive_maximum = receive_maximum
@@ -71,6 +78,8 @@ class MqttClient:
         self._session_expiry_s = session_expiry_s
         self._on_subscribed = on_subscribed
         self._tls = tls
+        self._is_passing = is_passing
+        self._on_resumed = on_resumed
         self._stored: list[int] = []  # packet identifiers to acknowledge, all of the present connection
         self._unacknowledged = 0  # messages of the present connection
         self._held = 0  # messages given out and not acknowledged, of lost connections too
@@ -102,6 +111,11 @@ class MqttClient:
     def connected(self) -> bool:
         """Whether the subscription is in place."""
         return self.subscribed.is_set()
+
+    @property
+    def held(self) -> int:
+        """Messages given out and not acknowledged yet."""
+        return self._held
 
     async def run(self) -> None:
         """Keep connected until cancelled; then say goodbye, leaving the session to the broker."""
@@ -157,7 +171,7 @@ class MqttClient:
 
     async def _connect(self) -> bool:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._session_expiry_s
+        properties.SessionExpiryInterval = 0 if self._is_passing else self._session_expiry_s
         properties.ReceiveMaximum = self._receive_maximum
         address = self._address
         try:
@@ -166,7 +180,7 @@ class MqttClient:
                 address.host,
                 address.port,
                 self._keepalive_s,
-                clean_start=False,
+                clean_start=self._is_passing,
                 properties=properties,
             )
         except OSError as exc:
@@ -258,6 +272,12 @@ class MqttClient:
             self._lose()
             return
         log.info("mqtt.connected", session_present=flags.session_present)
+        if flags.session_present and self._on_resumed is not None:
+            self._on_resumed()
+        if self._is_passing:
+            options = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            client.subscribe([(wanted, options) for wanted in self._topic_filters])
+            return
         if unwanted := [known for known in TOPIC_FILTERS if known not in self._topic_filters]:
             client.unsubscribe(unwanted)  # the broker's session may have them from an earlier start
         client.subscribe([(wanted, 1) for wanted in self._topic_filters])
@@ -295,6 +315,9 @@ class MqttClient:
         )
 
     def _give_out(self, message: Message) -> None:
+        if self._is_passing:
+            self._on_message_callback(message)
+            return
         self._held += 1
         self._unacknowledged += message.qos  # 0 or 1
         self._on_message_callback(message)

@@ -15,11 +15,13 @@ from api.settings import Settings
 from broker.intake.readings import CommitSummary
 from context_store.devices.registry import CachedDeviceDirectory
 from context_store.intake.commits import PostgresReadingStore
+from context_store.intake.early import PostgresEarlyReadings
 from ingest.client import MqttAddress, MqttClient
 from ingest.decode import Decoder, Limits
 from ingest.device_state import DeviceStateKeeper
 from ingest.dispatch import Dispatcher
-from ingest.pipeline import Pipeline
+from ingest.early import EarlyReadings, EarlySession
+from ingest.pipeline import DeviceDirectory, Pipeline
 from ingest.topics import filters_of_member
 
 
@@ -67,8 +69,10 @@ def make_client(
     address: MqttAddress,
     pipeline: Pipeline | Dispatcher,
     on_subscribed: Callable[[], None] | None = None,
+    on_resumed: Callable[[], None] | None = None,
 ) -> MqttClient:
-    """The MQTT client that feeds ``pipeline``; ``on_subscribed`` is called after each (re)connection."""
+    """The MQTT client that feeds ``pipeline``; ``on_subscribed`` is called after each (re)connection, ``on_resumed``
+    when the broker has kept the session."""
     return MqttClient(
         address,
         client_id=settings.mqtt_client_id,
@@ -78,8 +82,41 @@ def make_client(
         keepalive_s=settings.mqtt_keepalive_s,
         session_expiry_s=settings.mqtt_session_expiry_s,
         on_subscribed=on_subscribed,
+        on_resumed=on_resumed,
         tls=mqtt_context(settings.ca_file) if address.tls else None,
     )
+
+
+def make_early_session(hub: Hub, address: MqttAddress, directory: DeviceDirectory) -> EarlySession | None:
+    """The second session that is open while there is a backlog, if the settings want one.
+
+    Members of a shared group are members of a second one with it: each message is told once.
+    """
+    settings = hub.settings
+    if not (settings.mqtt_early_session and settings.alert_fresh_s):
+        return None
+    readings = EarlyReadings(
+        make_decoder(settings),
+        directory,
+        PostgresEarlyReadings(hub.database),
+        fresh=timedelta(seconds=settings.alert_fresh_s),
+        on_drop=metrics.EARLY_DROPPED.inc,
+    )
+    group = None if settings.mqtt_shared_group is None else settings.mqtt_shared_group + "-early"
+
+    def make_second() -> MqttClient:
+        return MqttClient(
+            address,
+            client_id=settings.mqtt_client_id + "-early",
+            receive_maximum=settings.mqtt_receive_maximum,
+            topic_filters=filters_of_member(group, settings.mqtt_topic_filters),
+            on_message=readings.put,
+            keepalive_s=settings.mqtt_keepalive_s,
+            tls=mqtt_context(settings.ca_file) if address.tls else None,
+            is_passing=True,
+        )
+
+    return EarlySession(readings, make_second)
 
 
 def count_commit(summary: CommitSummary, seconds: float) -> None:

@@ -53,6 +53,14 @@ class MqttSettings(BaseModel):
         "グループを変えるときはクライアント ID も変える。",
         pattern=r"^[^/+#\s]{1,64}$",
     )
+    mqtt_early_session: bool = setting(
+        True,
+        "mqtt",
+        "Open a second session (client id with -early) while the broker has a backlog for the hub, so that alerts from "
+        "what is published now do not wait for it; within alert_fresh_s.",
+        "ブローカーに溜まった分を受け取る間だけ、いま届く測定値の警報を先に出すための二つ目のセッション"
+        "（クライアント ID に -early を付ける）を開く。対象は alert_fresh_s 秒以内の値。",
+    )
     mqtt_host: str = setting(
         "127.0.0.1",
         "mqtt",

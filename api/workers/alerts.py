@@ -130,6 +130,10 @@ class AlertEvaluator:
 
         ALERTS_AHEAD.inc(await self._count(connection, work, before, decide))
 
+    async def reach_early(self, connection: AsyncConnection, readings: list[ChangeEvent]) -> None:
+        """Raise what fresh ``readings`` reach that are not stored yet and will come in their turn."""
+        ALERTS_AHEAD.inc(await self._count(connection, *await self._work(connection, readings), _early))
+
     async def _count(
         self,
         connection: AsyncConnection,

@@ -33,7 +33,7 @@ class Worker:
         feed = ChangeFeed(city.hub.database, "alerts", limit=2)
         evaluator = make_evaluator(city.hub)
         reader = LookAhead(feed, fresh=timedelta(minutes=20))
-        ahead = AheadOfTurn(reader, evaluator) if looks else None
+        ahead = AheadOfTurn(feed, reader, evaluator) if looks else None
         self.loop = FeedLoop("alerts", feed, evaluator.process, poll_s=1, ahead=ahead)
 
     async def finish(self) -> None:
