@@ -14,7 +14,8 @@ from broker.errors import BadRequestData, InvalidRequest
 from broker.history.aggregation import Aggregation, aggregation_of
 from broker.representations import Representation
 
-AGGREGATION_PARAMETERS: Final = frozenset(("aggrMethods", "aggrPeriodDuration"))
+AGGREGATION_PARAMETERS: Final = frozenset(("aggrMethods", "aggrPeriodDuration", "aggrTimeZone"))
+"""The last one is the hub's own: whose calendar days and months are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ def read_form(parameters: Parameters) -> EvolutionForm:
     representation = Representation(sys_attrs=SYS_ATTRS in options)
     if AGGREGATED_VALUES not in forms:
         return EvolutionForm(representation, as_values=bool(forms))
-    aggregation = aggregation_of(parameters.names("aggrMethods"), parameters.text("aggrPeriodDuration"))
+    aggregation = aggregation_of(
+        parameters.names("aggrMethods"), parameters.text("aggrPeriodDuration"), parameters.text("aggrTimeZone")
+    )
     return EvolutionForm(representation, aggregation=aggregation)
 
 
@@ -65,15 +68,17 @@ def split_body(body: Any) -> tuple[Any, Aggregation | None]:
         given |= _members(rest.pop("aggrParams"))
     if not given:
         return rest, None
-    methods, duration = given.get("aggrMethods"), given.get("aggrPeriodDuration")
+    methods, duration, zone = map(given.get, ("aggrMethods", "aggrPeriodDuration", "aggrTimeZone"))
     if not isinstance(methods, str | list) or not all(isinstance(name, str) for name in methods):
         raise BadRequestData("aggrMethods is a list of names")
     if not isinstance(duration, str | None):
         raise BadRequestData("aggrPeriodDuration is a text")
-    return rest, aggregation_of(text_list(methods), duration)
+    if not isinstance(zone, str | None):
+        raise BadRequestData("aggrTimeZone is a text")
+    return rest, aggregation_of(text_list(methods), duration, zone)
 
 
 def _members(given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping) or not AGGREGATION_PARAMETERS.issuperset(given):
-        raise BadRequestData(f"aggrParams is an object with the members {' and '.join(sorted(AGGREGATION_PARAMETERS))}")
+        raise BadRequestData(f"aggrParams is an object with the members {', '.join(sorted(AGGREGATION_PARAMETERS))}")
     return dict(given)

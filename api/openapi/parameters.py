@@ -39,6 +39,10 @@ QUERY_PARAMETERS: Final[dict[str, tuple[Schema, str]]] = {
         _example("PT1H"),
         "Length of the periods of an aggregation, ISO 8601; without it there is one period",
     ),
+    "aggrTimeZone": (
+        _example("Asia/Tokyo"),
+        "Whose calendar the days and months of an aggregation are of; without it UTC; of the hub's own",
+    ),
     "asKnownAt": (TIME, "Only what the hub believed then; of the hub's own"),
     "attrs": (_NAMES, "Attributes to write; an entity needs one of them to be selected (4.21)"),
     "collation": (_example("ja-u-co-unihan"), "How texts are ordered: a language tag (RFC 6067)"),

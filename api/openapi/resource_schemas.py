@@ -42,6 +42,7 @@ _JOIN_LEVEL: Final[Schema] = {"type": "integer", "minimum": 1, "maximum": MAX_JO
 _AGGREGATION: Final[dict[str, Schema]] = {
     "aggrMethods": {"anyOf": [array(one_of(*AggregationMethod), 1), TEXT]},
     "aggrPeriodDuration": _DURATION,
+    "aggrTimeZone": {"type": "string", "examples": ["Asia/Tokyo"]},
 }
 _SELECTION: Final[dict[str, Schema]] = {
     "type": {"const": "Query"},

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
+from itertools import product
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
@@ -23,6 +27,8 @@ _DURATION: Final = re.compile(
     re.ASCII,
 )
 _LONGEST_DAYS: Final = 366_000  # about 1,000 years: the end of a period has to be a date
+_ZONE: Final = re.compile(r"[A-Za-z]+(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
+UTC_ZONE: Final = "UTC"
 
 
 class AggregationMethod(StrEnum):
@@ -43,16 +49,28 @@ _METHODS: Final = frozenset(str(method) for method in AggregationMethod)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A duration in the calendar of UTC: months are as long as they are, days have 24 hours."""
+    """A duration in the calendar of a time zone (IANA): months are as long as they are there, and so are days."""
 
     months: int = 0
     days: int = 0
     microseconds: int = 0
+    zone: str = UTC_ZONE
+    """UTC where it is all the same: of days and less, in zones without summer time."""
 
     @property
     def is_whole_range(self) -> bool:
         """A duration of zero spans the whole range of the query."""
         return not (self.months or self.days or self.microseconds)
+
+    @property
+    def is_of_calendar(self) -> bool:
+        """Whether periods differ in length."""
+        return self.months > 0 or self.zone != UTC_ZONE
+
+    @property
+    def keeps_time_of_day(self) -> bool:
+        """Whether all begin at the same time of day (UTC) when it is of days or months."""
+        return has_one_offset(self.zone)
 
     @property
     def seconds(self) -> float:
@@ -130,15 +148,37 @@ def parse_period(text: str) -> Period:
     return period
 
 
-def aggregation_of(methods: Sequence[str], duration: str | None) -> Aggregation:
-    """What a request asks for; without a duration, the period is the whole range. Raises :class:`BadRequestData`."""
+@lru_cache(maxsize=256)
+def has_one_offset(zone: str) -> bool:
+    """Whether the clocks of ``zone`` (IANA) were never changed since 1970."""
+    known = ZoneInfo(zone)
+    moments = (datetime(year, month, 1, tzinfo=known) for year, month in product(range(1970, 2050), (1, 4, 7, 10)))
+    return len({moment.utcoffset() for moment in moments}) == 1
+
+
+def _in_zone(period: Period, zone: str) -> Period:
+    """Raises :class:`BadRequestData` when there is no such zone."""
+    try:
+        if _ZONE.fullmatch(zone) is None:
+            raise ZoneInfoNotFoundError(zone)
+        is_same = has_one_offset(zone) and not period.months
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        raise BadRequestData(f"aggrTimeZone is {zone!r}; a time zone such as Asia/Tokyo is expected") from exc
+    is_of_days = period.days > 0 or period.months > 0
+    return period if is_same or not is_of_days else replace(period, zone=zone)
+
+
+def aggregation_of(methods: Sequence[str], duration: str | None, zone: str | None = None) -> Aggregation:
+    """What a request asks for; without a duration, the period is the whole range. ``zone`` has the calendar of days and
+    months (UTC). Raises :class:`BadRequestData`.
+    """
     if not methods:
         raise BadRequestData("aggregatedValues needs aggrMethods")
     for name in methods:
         if name not in _METHODS:
             raise BadRequestData(f"aggrMethods has {name!r}; one of {', '.join(AggregationMethod)} is expected")
     wanted = tuple(dict.fromkeys(AggregationMethod(name) for name in methods))
-    return Aggregation(wanted, Period() if duration is None else parse_period(duration))
+    return Aggregation(wanted, _in_zone(Period() if duration is None else parse_period(duration), zone or UTC_ZONE))
 
 
 def represent_aggregated(

@@ -122,17 +122,18 @@ _FIXED: Final[LiteralString] = (
     f"cross join lateral (select date_bin({_LENGTH}, i.place, w.origin) as begins) b"
     f" cross join lateral (select b.begins, timezone('UTC', timezone('UTC', b.begins) + {_LENGTH}) as ends) p"
 )
-# Months differ in length: the mean length gives the number of the period but for one up or down, and the calendar
-# decides. All borders are counted from the origin: a month after 31 January is the last of February, two are 31 March.
+# Months differ in length, and days where there is summer time: the mean length gives the number of the period but for
+# one up or down, and the calendar decides. All borders are counted from the origin: a month after 31 January is the
+# last of February, two are 31 March.
 _CALENDAR: Final[LiteralString] = f"""
      cross join lateral (
-        select max(timezone('UTC', c.begins)) as begins, max(timezone('UTC', timezone('UTC', w.origin) +
+        select max(timezone(%(zone)s, c.begins)) as begins, max(timezone(%(zone)s, timezone(%(zone)s, w.origin) +
                (c.number + 1) * {_LENGTH})) as ends
-          from (select n as number, timezone('UTC', w.origin) + n * {_LENGTH} as begins
+          from (select n as number, timezone(%(zone)s, w.origin) + n * {_LENGTH} as begins
                   from generate_series(
                        floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int - 1,
                        floor(extract(epoch from i.place - w.origin) / %(mean_seconds)s::float8)::int + 1) n) c
-         where timezone('UTC', c.begins) <= i.place) p
+         where timezone(%(zone)s, c.begins) <= i.place) p
 """
 
 
@@ -293,7 +294,7 @@ def _only(places: dict[str, Any], slots: Collection[tuple[int, int]]) -> dict[st
 
 
 def _cut(period: Period) -> LiteralString:
-    return _WHOLE if period.is_whole_range else _CALENDAR if period.months else _FIXED
+    return _WHOLE if period.is_whole_range else _CALENDAR if period.is_of_calendar else _FIXED
 
 
 def _source(series: Sequence[Series], *, newest: bool) -> LiteralString:
@@ -327,6 +328,7 @@ def _length(period: Period) -> dict[str, Any]:
         "days": period.days,
         "seconds": period.microseconds / 1e6,
         "mean_seconds": period.seconds,
+        "zone": period.zone,
     }
 
 

@@ -94,7 +94,7 @@ _PERIOD: Final[LiteralString] = f"date_bin({_LENGTH}, i.AXIS, w.origin)"
 
 def can_tell(period: Period) -> bool:
     """Whether periods like this are of one length, as :func:`plain_statement` needs them."""
-    return not period.months
+    return not period.is_of_calendar
 
 
 def plain_statement(aggregation: Aggregation, axis: LiteralString) -> LiteralString:

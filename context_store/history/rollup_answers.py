@@ -158,7 +158,9 @@ def cuts(aggregation: Aggregation, start: datetime, end: datetime | None, state:
 
 def _fits(period: Period, start: datetime, tier: Tier) -> bool:
     """Whether all periods from ``start`` on begin with a bucket of ``tier``."""
-    return tier.holds(start) and not timedelta(microseconds=period.microseconds) % tier.length
+    return (
+        period.keeps_time_of_day and tier.holds(start) and not timedelta(microseconds=period.microseconds) % tier.length
+    )
 
 
 def rollup_statement(
@@ -212,7 +214,7 @@ def _buckets(tier: Tier, start: LiteralString, past: LiteralString, *, noted: bo
 
 def _length_of(period: Period) -> timedelta | None:
     """The length of all its periods; None when they differ."""
-    return None if period.months else timedelta(days=period.days, microseconds=period.microseconds)
+    return None if period.is_of_calendar else timedelta(days=period.days, microseconds=period.microseconds)
 
 
 def cut_values(places: Cuts) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -184,3 +185,37 @@ async def test_a_query_body_aggregates_too(client: httpx.AsyncClient, place: str
         "avg": [[2.0, "2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z"]],
         "max": [[3.0, "2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z"]],
     }
+
+
+async def periods_from(client: httpx.AsyncClient, period: str, start: str, zone: str) -> list[list[str]]:
+    """Where the periods of a year of days begin and end."""
+    days = [
+        start_of_day + timedelta(days=n) for start_of_day in (datetime(2026, 1, 2, tzinfo=UTC),) for n in range(360)
+    ]
+    level = [{"type": "Property", "value": 1, "observedAt": to_text(day)} for day in days]
+    await store(client, level=level)
+    body = (await ask(client, "sum", period, timerel="after", timeAt=start, aggrTimeZone=zone)).json()
+    return [[begins, ends] for _, begins, ends in body["level"]["sum"]]
+
+
+async def test_months_are_those_of_the_time_zone(client: httpx.AsyncClient) -> None:
+    found = await periods_from(client, "P1M", "2026-06-30T15:00:00Z", "Asia/Tokyo")
+    borders = [f"2026-{month}T15:00:00Z" for month in ("06-30", "07-31", "08-31", "09-30", "10-31", "11-30", "12-31")]
+    assert found == [list(pair) for pair in pairwise(borders)]
+
+
+async def test_days_are_as_long_as_they_are_in_the_time_zone(client: httpx.AsyncClient) -> None:
+    found = await periods_from(client, "P1D", "2026-03-26T23:00:00Z", "Europe/Berlin")
+    assert found[:3] == [
+        ["2026-03-26T23:00:00Z", "2026-03-27T23:00:00Z"],
+        ["2026-03-27T23:00:00Z", "2026-03-28T23:00:00Z"],
+        ["2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"],
+    ]
+
+
+@pytest.mark.parametrize("zone", ["Nowhere", "../etc/passwd", ""])
+async def test_a_time_zone_has_to_be_known(client: httpx.AsyncClient, zone: str) -> None:
+    await store(client, level=series(1))
+    answer = await ask(client, "sum", "P1M", aggrTimeZone=zone)
+    assert answer.status_code == 400
+    assert "aggrTimeZone" in answer.json()["detail"]

@@ -53,6 +53,7 @@ _WORLD: dict[str, dict[str, Any]] = {
 }
 """Values that take the place of a schema's."""
 _TEXTS: dict[str, list[str]] = {
+    "aggrTimeZone": ["Asia/Tokyo", "Europe/Berlin", "UTC", "Nowhere"],
     "aggrPeriodDuration": ["PT1H", "P1M", "PT0S", "P9999Y", "PT1S"],
     "collation": ["ja-u-co-unihan", "und-u-kn", "zz-zzzz"],
     "coordinates": [_POINT, _SQUARE, "[]", "[1e400,0]", "{}", "[[138,34],[139,35]]"],
