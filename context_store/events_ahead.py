@@ -9,7 +9,7 @@ out, the last such event is remembered until it is read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -41,6 +41,7 @@ _FRESH: Final[LiteralString] = f"""
      where {_UNSEEN} and recorded_at >= %(fresh)s
        and not exists (select from json_array_elements(changes) as c
                         where (c -> 'after' ->> 'observedAt') collate "C" < %(fresh_text)s)
+       and exists (select from json_array_elements(changes) as c where c ->> 'attribute' = any(%(attributes)s))
      order by event_id desc limit %(limit)s
 """
 _NOTHING: Final = "3:3:"  # the snapshot that shows no transaction
@@ -61,7 +62,7 @@ class LookAhead:
     """Looks at what is new behind the events that ``feed`` has still to read: at most ``limit`` at a time, measured
     within ``fresh``. Each is given out once, until :meth:`begin_anew`."""
 
-    def __init__(self, feed: ChangeFeed, *, fresh: timedelta, limit: int = 500) -> None:
+    def __init__(self, feed: ChangeFeed, *, fresh: timedelta, limit: int = 2000) -> None:
         self._feed = feed
         self._fresh = fresh
         self._limit = limit
@@ -70,9 +71,11 @@ class LookAhead:
         self._has_given = False
 
     @asynccontextmanager
-    async def look(self) -> AsyncIterator[tuple[AsyncConnection, Ahead]]:
-        """What is new since the last look, and the transaction for its effects. When the block raises, the next look
-        begins anew."""
+    async def look(
+        self, attributes: Callable[[AsyncConnection], Awaitable[list[str]]]
+    ) -> AsyncIterator[tuple[AsyncConnection, Ahead]]:
+        """What is new since the last look and has one of ``attributes``, and the transaction for its effects. When the
+        block raises, the next look begins anew."""
         async with self._feed.held() as (connection, position):
             if position is None or not position.at_home:
                 yield connection, Ahead([], frozenset())
@@ -82,7 +85,9 @@ class LookAhead:
                 self.begin_anew()
             parameters = self._range(position, looked)
             waiting = {key: (count, last) for key, count, last in await _rows(connection, parameters)}
-            events = await _fresh(connection, parameters) if waiting else []
+            events = []
+            if waiting:
+                events = await _fresh(connection, {**parameters, "attributes": await attributes(connection)})
             given = Counter(event.entity_key for event in events)
             in_turn = frozenset(
                 key for key, count in given.items() if count == waiting[key][0] and key not in self._waiting

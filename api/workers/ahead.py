@@ -73,7 +73,7 @@ class AheadOfTurn:
                 await self._evaluator.reach_early(connection, readings)
 
     async def _look(self) -> None:
-        async with self._reader.look() as (connection, ahead):
+        async with self._reader.look(self._evaluator.watched) as (connection, ahead):
             if ahead.events:
                 await self._evaluator.look_ahead(connection, ahead)
 

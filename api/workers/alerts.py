@@ -130,6 +130,11 @@ class AlertEvaluator:
 
         ALERTS_AHEAD.inc(await self._count(connection, work, before, decide))
 
+    async def watched(self, connection: AsyncConnection) -> list[str]:
+        """The attributes that some rule looks at."""
+        await self._directory.refresh(connection)
+        return self._directory.attributes
+
     async def reach_early(self, connection: AsyncConnection, readings: list[ChangeEvent]) -> None:
         """Raise what fresh ``readings`` reach that are not stored yet and will come in their turn."""
         ALERTS_AHEAD.inc(await self._count(connection, *await self._work(connection, readings), _early))

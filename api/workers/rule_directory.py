@@ -68,6 +68,11 @@ class RuleDirectory:
                     foreign[tenant_id, series.attribute, series.dataset, series.entity or ""].append(target)
         self._own, self._foreign, self.version = dict(own), dict(foreign), loaded.version
 
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes that some rule looks at."""
+        return sorted({where[1] for where in self._own} | {where[1] for where in self._foreign})
+
     def rule(self, key: StateKey, entity_id: str) -> AlertRule | None:
         """The rule of ``key`` as it is for the entity."""
         rule = self._rules.get((key.tenant_id, key.rule_id))
