@@ -37,6 +37,11 @@ def colour(name: str) -> str:
     return f"getComputedStyle(document.documentElement).getPropertyValue('{name}').trim()"
 
 
+def strokes(name: str) -> str:
+    """How lines of this colour are broken, once there are any; null until then."""
+    return f"(found => found ? [...found] : null)(window.strokes[{colour(name)}])"
+
+
 def forecast(model: str, *, issued: int, expires: int, highest: float = 1.9, **members: Any) -> dict[str, Any]:
     """A run issued so many minutes ago that expires in so many, rising by ``highest`` within three hours."""
     now = datetime.now(UTC)
@@ -88,10 +93,9 @@ def test_forecast_is_a_broken_line_and_an_expired_one_is_dotted(chromium: Chromi
     with shown(chromium, *runs) as (page, _):
         page.wait_for(LISTED)
         page.evaluate(WATCH_LINES)
-        lines = f"[...(window.strokes[{colour('--chart-forecast')}] ?? [])]"
-        (dash,) = page.wait_for(f"({lines}).length && {lines}")
-        dotted = page.evaluate(f"[...window.strokes[{colour('--muted')}]]")
-        measured = page.evaluate(f"[...window.strokes[{colour('--chart-line')}]]")
+        (dash,) = page.wait_for(strokes("--chart-forecast"))
+        dotted = page.wait_for(strokes("--muted"))
+        measured = page.wait_for(strokes("--chart-line"))
     assert dash != "" and measured == [""] and any(one not in ("", dash) for one in dotted)
 
 

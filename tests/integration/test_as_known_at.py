@@ -25,7 +25,8 @@ def level(value: Any, minute: int = 0, **members: Any) -> dict[str, Any]:
 
 async def tell(client: httpx.AsyncClient, *levels: dict[str, Any], **members: Any) -> str:
     """Tell of levels; the time afterwards."""
-    body = {"id": RIVER, "type": "River", "waterLevel": list(levels), **members}
+    told = {"waterLevel": list(levels)} if levels else {}
+    body = {"id": RIVER, "type": "River", **told, **members}
     answer = await client.post(EVOLUTIONS, json=body)
     assert answer.status_code in (201, 204), answer.text
     return now()
