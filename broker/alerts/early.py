@@ -15,10 +15,9 @@ mixture of old and fresh readings ends with the episodes that their order gives.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from broker.alerts.conditions import Series
 from broker.alerts.evaluation import evaluate, is_confirmed, value_of
@@ -38,9 +37,11 @@ def reach_early(rule: AlertRule, state: RuleState, sample: Sample) -> tuple[Rule
     marks = {
         level.stage: Early(at, value, level.threshold, told=state.levels.get(level.stage, CALM).raised_at is None)
         for level in rule.levels
-        if level.threshold is not None and level.holds_at(at) and value >= level.threshold
+        if level.stage not in state.early
+        and level.threshold is not None
+        and level.holds_at(at)
+        and value >= level.threshold
     }
-    marks = {stage: mark for stage, mark in marks.items() if stage not in state.early}
     if not marks:
         return state, []
     raised = tuple(stage for stage, mark in marks.items() if mark.told)
@@ -73,7 +74,7 @@ def evaluate_in_turn(
 
 
 def _as_told(
-    marks: dict[str, Early] | Any, decided: Sequence[AlertDecision]
+    marks: Mapping[str, Early], decided: Sequence[AlertDecision]
 ) -> tuple[dict[str, Early], list[AlertDecision]]:
     """``decided`` as it is told beside what was raised early, and the marks after it."""
     marks, told = dict(marks), []
