@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -40,6 +41,14 @@ def from_database(texts: Sequence[str]) -> list[str]:
 def to_text_or_none(moment: datetime | None) -> str | None:
     """As :func:`to_text`; None for a moment that there is none of."""
     return None if moment is None else to_text(moment)
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """The time zone of this IANA name; raises ``ValueError`` when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError) as exc:
+        raise ValueError(f"{name!r} is no time zone") from exc
 
 
 def parse_time(text: str) -> datetime:

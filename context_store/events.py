@@ -9,7 +9,7 @@ ascending numbers in the order of their commits, because each writer holds the e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -90,10 +90,10 @@ _UNSEEN: Final = """
 # What became visible between two snapshots, in the order of writing: found by the numbers of the transactions. With
 # the bounds as values one plan is good for all of them, and making it takes longer than reading. It has to use the
 # index: a plan that was made while a partition was empty would go on reading all of it.
-PLAN_ONCE: Final[LiteralString] = """
+_PLAN_ONCE: Final[LiteralString] = """
     select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
 """
-PLAN_AS_USUAL: Final[LiteralString] = """
+_PLAN_AS_USUAL: Final[LiteralString] = """
     select set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)
 """
 _READ: Final[LiteralString] = f"""
@@ -411,11 +411,18 @@ class ChangeFeed:
             if position.late or position.after:
                 await cursor.execute(_READ_LATE if position.late else _READ_ON, parameters)
             else:
-                async with connection.pipeline():
-                    await connection.execute(PLAN_ONCE)
-                    await cursor.execute(_READ, parameters)
-                    await connection.execute(PLAN_AS_USUAL)
+                await plan_once(connection, cursor, _READ, parameters)
             return await fetch_events(cursor)
+
+
+async def plan_once(
+    connection: AsyncConnection, cursor: AsyncCursor[Any], statement: LiteralString, values: Mapping[str, Any]
+) -> None:
+    """Have ``cursor`` execute ``statement`` by a plan that is made for these ``values``."""
+    async with connection.pipeline():
+        await connection.execute(_PLAN_ONCE)
+        await cursor.execute(statement, values)
+        await connection.execute(_PLAN_AS_USUAL)
 
 
 async def fetch_events(cursor: AsyncCursor[ChangeEvent]) -> list[ChangeEvent]:

@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row, tuple_row
 
 from broker.times import to_text
-from context_store.events import EVENT, PLAN_AS_USUAL, PLAN_ONCE, ChangeEvent, ChangeFeed, Position, fetch_events
+from context_store.events import EVENT, ChangeEvent, ChangeFeed, Position, fetch_events, plan_once
 
 # What can be seen now, and neither was read nor seen by the look before. A look sees what was committed since the last
 # one by its snapshot, as a reader does; so nothing is missed that commits late.
@@ -140,19 +140,13 @@ def _minutes(start: datetime, end: datetime) -> list[str]:
 
 async def _rows(connection: AsyncConnection, parameters: dict[str, Any]) -> list[tuple[int, int, int]]:
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        async with connection.pipeline():
-            await connection.execute(PLAN_ONCE)
-            await cursor.execute(_WAITING, parameters)
-            await connection.execute(PLAN_AS_USUAL)
+        await plan_once(connection, cursor, _WAITING, parameters)
         return await cursor.fetchall()
 
 
 async def _fresh(connection: AsyncConnection, parameters: dict[str, Any]) -> list[ChangeEvent]:
     async with connection.cursor(row_factory=class_row(ChangeEvent)) as cursor:
-        async with connection.pipeline():
-            await connection.execute(PLAN_ONCE)
-            await cursor.execute(_FRESH, parameters)
-            await connection.execute(PLAN_AS_USUAL)
+        await plan_once(connection, cursor, _FRESH, parameters)
         events = await fetch_events(cursor)
     events.reverse()
     return events

@@ -18,6 +18,7 @@ from broker.subscriptions import Sending
 from context_store.caches import bump
 from context_store.contacts.documents import with_secrets
 from context_store.registrations.rows import CACHE as REGISTRATIONS
+from context_store.rows import tuples_of
 from context_store.sealing import Sealer, in_registration, in_subscription, may_be_secret, with_sending
 from context_store.secrets import from_stored, to_stored
 from context_store.subscriptions.rows import CACHE as SUBSCRIPTIONS
@@ -150,7 +151,7 @@ async def reseal(connection: AsyncConnection, sealer: Sealer) -> Resealed:
     done = Resealed({}, {})
     for place in _PLACES:
         await _reseal_place(connection, sealer, place, done)
-    for name, value in await (await connection.execute(_OF_THE_HUB)).fetchall():
+    for name, value in await tuples_of(connection, _OF_THE_HUB):
         try:
             stored = to_stored(from_stored(bytes(value), name, sealer), sealer)
         except Conflict:
@@ -164,7 +165,7 @@ async def reseal(connection: AsyncConnection, sealer: Sealer) -> Resealed:
 async def _reseal_place(connection: AsyncConnection, sealer: Sealer, place: _Place, done: Resealed) -> None:
     if place.cache is not None:
         await bump(connection, place.cache)  # before the rows take the version: processes read them again
-    for key, value in await (await connection.execute(place.read)).fetchall():
+    for key, value in await tuples_of(connection, place.read):
         try:
             changed = place.change(value, lambda one: sealer.reseal(one, place.name))
         except Conflict:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from broker.contacts.catalogues import CODE
 from broker.sealed import Stored
 from broker.sections import Section
+from broker.times import time_zone
 from schemas.stages import RANK, STAGE_BY_CODE
 
 Language = str  # of broker.contacts.catalogues.languages(); an unknown one is told in English
@@ -150,8 +151,8 @@ class Contact(Section):
     @classmethod
     def _zone(cls, value: str) -> str:
         try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+            time_zone(value)
+        except ValueError as exc:
             raise ValueError("this time zone is not known") from exc
         return value
 

@@ -11,7 +11,6 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import product
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
@@ -19,6 +18,7 @@ from broker.contexts.jsonld import TermMap
 from broker.entities import ExpandedEntity
 from broker.errors import BadRequestData, InvalidRequest
 from broker.representations import Representation, represent
+from broker.times import time_zone
 from schemas.terms import NO_DATASET
 
 _DURATION: Final = re.compile(
@@ -151,7 +151,7 @@ def parse_period(text: str) -> Period:
 @lru_cache(maxsize=256)
 def has_one_offset(zone: str) -> bool:
     """Whether the clocks of ``zone`` (IANA) were never changed since 1970."""
-    known = ZoneInfo(zone)
+    known = time_zone(zone)
     moments = (datetime(year, month, 1, tzinfo=known) for year, month in product(range(1970, 2050), (1, 4, 7, 10)))
     return len({moment.utcoffset() for moment in moments}) == 1
 
@@ -160,9 +160,9 @@ def _in_zone(period: Period, zone: str) -> Period:
     """Raises :class:`BadRequestData` when there is no such zone."""
     try:
         if _ZONE.fullmatch(zone) is None:
-            raise ZoneInfoNotFoundError(zone)
+            raise ValueError(zone)
         is_same = has_one_offset(zone) and not period.months
-    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+    except ValueError as exc:
         raise BadRequestData(f"aggrTimeZone is {zone!r}; a time zone such as Asia/Tokyo is expected") from exc
     is_of_days = period.days > 0 or period.months > 0
     return period if is_same or not is_of_days else replace(period, zone=zone)

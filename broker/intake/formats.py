@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from broker.errors import BadRequestData
+from broker.times import time_zone
 
 MINAMO_JSON: Final = "minamo-json"
 
@@ -134,8 +134,8 @@ def is_sentinel(value: Any, sentinels: tuple[float | str, ...]) -> bool:
 def _check_zone(name: str | None, path: str) -> None:
     try:
         if name is not None:
-            ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as exc:
+            time_zone(name)
+    except ValueError as exc:
         raise BadRequestData(f"{path}.timeZone is {name!r}; it has to be an IANA name such as Asia/Tokyo") from exc
 
 

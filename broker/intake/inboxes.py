@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Final
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
 
 from broker.sections import Section
+from broker.times import time_zone
 
 ID: Final = r"^[A-Za-z0-9._-]{1,64}$"
 TIME_NAMES: Final = ("TimeInstant", "observedAt", "dateObserved", "timestamp")
@@ -37,7 +37,7 @@ class Inbox(Section):
     def _is_a_zone(cls, name: str | None) -> str | None:
         try:
             if name is not None:
-                ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as exc:
+                time_zone(name)
+        except ValueError as exc:
             raise ValueError("has to be an IANA name such as Asia/Tokyo") from exc
         return name

@@ -32,7 +32,7 @@ _PRESENT: Final[LiteralString] = """
       from unnest(%(tenants)s::int[], %(ids)s::text[], %(attributes)s::text[]) as w (tenant_id, id, attribute)
       join entity e using (tenant_id, id)
 """
-_TELL: Final[LiteralString] = "select pg_notify('minamo_early', %s)"
+_TELL: Final[LiteralString] = f"select pg_notify('{CHANNEL}', %s)"
 
 _Wanted = tuple[int, str, str]  # tenant, entity id, attribute
 
